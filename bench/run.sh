@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Measures Millrace beside Apache Kafka and Kafka Connect in one run, by the same clients, interleaved round by round.
+#   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and idle memory
+#   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka
+# Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
+# Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer. Takes 10 to 30 minutes; --quick about 4.
+set -euo pipefail
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+ROOT="$(dirname "$HERE")"
+verb="${1:-}"; [ $# -gt 0 ] && shift
+quick=0
+for a in "$@"; do case "$a" in --quick) quick=1;; *) echo "bench/run.sh: unknown option '$a'; it takes --quick" >&2; exit 2;; esac; done
+case "$verb" in broker|connect) ;; *) sed -n '2,6p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
+
+export PEERS_CACHE="${PEERS_CACHE:-${MILLRACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millrace}/peers}"
+KAFKA_PORT=19092 OUR_PORT=29092
+results="$HERE/results/$(date -u +%Y%m%dT%H%M%SZ)"
+mkdir -p "$results"
+work="$(mktemp -d)"
+our_pid=""
+
+cleanup() {
+  [ -n "$our_pid" ] && kill -TERM "$our_pid" 2>/dev/null && wait "$our_pid" 2>/dev/null || true
+  "$HERE/peers/kafka.sh" stop --port $KAFKA_PORT >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+cargo build --release --manifest-path "$ROOT/Cargo.toml"
+bin="$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/release/millrace"
+"$HERE/peers/kafka.sh" install
+"$HERE/peers/tools.sh" install rawload kgoload rdkafka
+
+"$HERE/peers/kafka.sh" start --port $KAFKA_PORT
+"$bin" broker --data-dir "$work/data" --listen 127.0.0.1:$OUR_PORT >"$work/broker.log" 2>&1 &
+our_pid=$!
+python3 "$HERE/peers/kprobe.py" ready --bootstrap 127.0.0.1:$OUR_PORT --timeout 20 >/dev/null
+
+both=(--target kafka=127.0.0.1:$KAFKA_PORT --target millrace=127.0.0.1:$OUR_PORT)
+py() { local name="$1"; shift; echo "== $name $*"; python3 "$HERE/$name.py" "$@" --out "$results/$name.jsonl" | tee -a "$results/tables.txt"; }
+
+if [ "$verb" = broker ]; then
+  rounds=5 bytes=1e9; [ $quick = 1 ] && rounds=3 bytes=2e8
+  # Equal durability, both ways: answered from the page cache (Kafka's default), and synced before each answer (ours).
+  relaxed=(--topic-config flush.messages=9223372036854775807)
+  py produce "${both[@]}" "${relaxed[@]}" --label page-cache --client rawload --sizes 100,1000 --acks all --batching default,tuned --rounds $rounds --bytes $bytes
+  py produce "${both[@]}" --topic-config flush.messages=1 --label sync-per-ack --client rawload --sizes 100,1000 --acks all --batching default,tuned --rounds $rounds --bytes 5e7
+  py produce "${both[@]}" "${relaxed[@]}" --label page-cache --client javafile --sizes 1000 --acks all --batching default,tuned --compression none,lz4 --rounds $rounds --bytes 3e8
+  py consume "${both[@]}" --client rawload --rounds $rounds
+  py latency "${both[@]}" "${relaxed[@]}" --label page-cache --rates 1000 --acks all
+  py latency "${both[@]}" --topic-config flush.messages=1 --label sync-per-ack --rates 200 --acks all
+  py startup --peer kafka --rounds 3
+  py startup --name millrace --bootstrap 127.0.0.1:29292 --cmd "$bin broker --listen 127.0.0.1:29292 --data-dir {dir}" --rounds 5
+else
+  lines=5000000 rounds=3; [ $quick = 1 ] && lines=1000000
+  py pipeline "${both[@]}" --runner connect-tuned --runner connect --runner "millrace=$bin" --lines $lines --rounds $rounds
+fi
+echo "runs: $results"

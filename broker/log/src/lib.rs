@@ -1,0 +1,45 @@
+//! One partition on disk, in Apache Kafka's own format: segments, indexes, producer state, recovery.
+//!
+//! A [`Log`] appends batches of records as opaque bytes, makes them durable, and gives them back by offset. It knows no
+//! network, no runtime and no clock: calls are synchronous, the time is an argument, and the disk is a seam
+//! ([`disk::Disk`]) behind which a simulated one can stand.
+//!
+//! Invariants, each with a test that would notice:
+//! - a record below the durable end is there after any power cut, unchanged;
+//! - offsets ascend without being given twice, whatever fails;
+//! - the producers' state rebuilt from the files is the one that was live;
+//! - Apache Kafka's `kafka-dump-log` reads every file.
+//!
+//! Rooms:
+//! - [`disk`]: the seam, the real and the simulated disk
+//! - [`log`]: the log itself
+//! - [`manager`]: all logs of a data directory, its lock and its checkpoints
+//! - `segment`, `index`, `producer`, `epochs`, `cache`: what a log is made of
+//! - [`checkpoint`], [`partition_metadata`]: the small files
+//!
+//! Deliberately absent: replication, high watermarks beyond taking note of one, compaction, any network.
+
+pub mod checkpoint;
+pub mod disk;
+pub mod log;
+pub mod manager;
+pub mod partition_metadata;
+
+mod cache;
+mod config;
+mod epochs;
+mod error;
+mod index;
+mod lazy_file;
+mod producer;
+mod segment;
+mod topic_partition;
+
+pub use cache::CacheBudget;
+pub use config::{CorruptionPolicy, LogConfig};
+pub use error::{AppendError, Error};
+pub use index::AbortedTxn;
+pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryReport, TimestampOffset};
+pub use manager::{LogManager, ManagerOptions};
+pub use producer::{ActiveProducer, AppendOrigin};
+pub use topic_partition::{NotAPartition, TopicPartition};

@@ -1,0 +1,146 @@
+//! Opening a log: trusting it after a clean shutdown, recovering it after any other end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+
+use millrace_wire::ids::Offset;
+use parking_lot::{Mutex, RwLock};
+
+use super::recover::{Recovered, Recovery, RecoveryReport};
+use super::{Log, Writer};
+use crate::cache::{CacheBudget, TailCache};
+use crate::checkpoint;
+use crate::config::LogConfig;
+use crate::disk::{DirEntry, Disk};
+use crate::error::{Error, io_error};
+use crate::segment::{Found, Segment};
+use crate::topic_partition::TopicPartition;
+
+/// What is known about a log before it is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Its settings.
+    pub config: LogConfig,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// Whether the last process closed all logs cleanly (`.kafka_cleanshutdown` was there).
+    pub clean_shutdown: bool,
+    /// From the recovery point checkpoint: everything below was durable.
+    pub recovery_point: Offset,
+    /// From the log start checkpoint: everything below was deleted.
+    pub start_offset: Offset,
+    /// What the tail cache may hold; shared by all logs.
+    pub cache: Arc<CacheBudget>,
+}
+
+impl OpenOptions {
+    /// For a log about which nothing is known: everything is checked.
+    pub fn new(config: LogConfig, now_ms: i64) -> Self {
+        Self {
+            config,
+            now_ms,
+            clean_shutdown: false,
+            recovery_point: Offset(0),
+            start_offset: Offset(0),
+            cache: Arc::default(),
+        }
+    }
+}
+
+impl Log {
+    /// Opens the log in a folder, or creates an empty one. What recovery had to do stands in the report.
+    ///
+    /// Creating syncs nothing: the folder becomes durable with the first records ([`Log::sync`]).
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        partition: TopicPartition,
+        options: OpenOptions,
+    ) -> Result<(Log, RecoveryReport), Error> {
+        let (entries, newborn) = list_or_create(&*disk, dir)?;
+        let found = Found::of(&entries);
+        for name in &found.stray {
+            let path = dir.join(name);
+            disk.remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        let epochs = if entries.iter().any(|entry| entry.name == checkpoint::LEADER_EPOCH) {
+            checkpoint::read_epochs(&*disk, &dir.join(checkpoint::LEADER_EPOCH))
+        } else {
+            Ok(Vec::new())
+        };
+        // Rebuilt from the batches where they are read anyway; older ones are lost with the file.
+        let epochs = epochs.unwrap_or_else(|error| {
+            tracing::warn!(%partition, %error, "leader epochs are rebuilt as far as possible");
+            Vec::new()
+        });
+        let recovery = Recovery::new(disk.clone(), dir, &partition, &options, found, epochs);
+        let Recovered { segments, producers, mut epochs, next_offset, report } = recovery.run()?;
+
+        let first = segments.first().map_or(options.start_offset, |segment| segment.base());
+        let start = options.start_offset.max(first).min(Offset(next_offset));
+        let active = segments.last().cloned();
+        let (active, created) = match active {
+            Some(active) => (active, false),
+            None => {
+                let segment = Segment::create(disk.clone(), dir, start, options.now_ms);
+                (Arc::new(segment.map_err(io_error("create a segment in", dir))?), true)
+            }
+        };
+        let next_offset = next_offset.max(active.base().0);
+        epochs.start_at(start);
+        let mut segments: BTreeMap<_, _> =
+            segments.into_iter().map(|segment| (segment.base(), segment)).collect();
+        segments.insert(active.base(), active.clone());
+        // After a kill names may be there and yet not be durable; those of an empty log never needed to be.
+        let unsure = !options.clean_shutdown || next_offset == start.0;
+        let log = Log {
+            dir: dir.to_path_buf(),
+            config: RwLock::new(Arc::new(options.config)),
+            start_offset: AtomicI64::new(start.0),
+            durable_end: AtomicI64::new(next_offset),
+            end_offset: AtomicI64::new(next_offset),
+            recovery_point: AtomicI64::new(next_offset.min(options.recovery_point.0)),
+            high_watermark: AtomicI64::new(start.0),
+            unsynced_bytes: AtomicU64::new(0),
+            unflushed: Mutex::new(report.unflushed(&segments)),
+            segments: RwLock::new(segments),
+            epochs: RwLock::new(epochs),
+            stable: RwLock::default(),
+            cache: TailCache::new(options.cache),
+            writer: Mutex::new(Writer {
+                active,
+                next_offset,
+                producers,
+                active_dirty: false,
+                rolled_dirty: Vec::new(),
+                dir_dirty: created || unsure,
+                closed: newborn || report.trusted,
+                newborn: newborn || unsure,
+            }),
+            syncing: Mutex::new(()),
+            flushing: Mutex::new(()),
+            truncation: RwLock::new(()),
+            offline: AtomicBool::new(false),
+            offline_reason: Mutex::default(),
+            partition,
+            disk,
+        };
+        log.publish_transactions(&log.writer.lock().producers);
+        Ok((log, report))
+    }
+}
+
+/// The names in the folder; whether it had to be created.
+fn list_or_create(disk: &dyn Disk, dir: &Path) -> Result<(Vec<DirEntry>, bool), Error> {
+    match disk.list(dir) {
+        Ok(entries) => Ok((entries, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk.create_dir_all(dir).map_err(io_error("create", dir))?;
+            Ok((Vec::new(), true))
+        }
+        Err(error) => Err(io_error("list", dir)(error)),
+    }
+}

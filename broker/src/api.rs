@@ -1,0 +1,235 @@
+//! THE table of APIs: key, versions, handler. One file per request under `api/`.
+//!
+//! A request's way: header read > row found > body checked by the guard (no length in it reaches past its end) >
+//! decoded > handled > encoded. Handlers translate between the wire and the rest of the broker; they decide nothing
+//! and keep nothing.
+//!
+//! What can't be answered (a key or version that is not in the table, a body that is not what its version says) costs
+//! the client its connection, as in Kafka; only ApiVersions has an answer for every version.
+
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
+mod fetch;
+mod find_coordinator;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod list_transactions;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+mod reply;
+mod sync_group;
+mod txn_offset_commit;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Decodable, StrBytes};
+use millrace_wire::frame::Frame;
+use millrace_wire::guard;
+
+use crate::net::budget::Share;
+use crate::shared::Shared;
+
+/// A future that owns what it needs.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Why a request is not answered and its connection closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No row of the table has this key.
+    #[error("request with api key {key} version {version}, which this broker does not serve")]
+    UnknownKey { key: i16, version: i16 },
+    /// The row doesn't have this version.
+    #[error("{api:?} request of version {version}; versions {min} to {max} are served")]
+    UnsupportedVersion { api: ApiKey, version: i16, min: i16, max: i16 },
+    /// The frame is not a request.
+    #[error("malformed request: {0}")]
+    Guard(#[from] guard::Error),
+    /// The body is not what its version says.
+    #[error("malformed {api:?} request of version {version}: {reason}")]
+    Body { api: ApiKey, version: i16, reason: String },
+}
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// Its address as Kafka writes it in group descriptions: `/127.0.0.1`.
+    pub(crate) host: Arc<str>,
+}
+
+/// A request's surroundings.
+#[derive(Clone)]
+pub(crate) struct RequestContext {
+    pub(crate) broker: Arc<Shared>,
+    pub(crate) api_key: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) client_id: Option<StrBytes>,
+    pub(crate) client_host: Arc<str>,
+}
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A response, and the room it takes until it is written, if that is counted.
+    Frame(Frame, Option<Share>),
+    /// Nothing: Produce with `acks=0`.
+    Nothing,
+    /// Nothing, ever again: the connection is closed.
+    Close,
+}
+
+/// A started request.
+pub(crate) enum Outcome {
+    /// Finished already.
+    Done(Reply),
+    /// Finishes later. What must happen in the order of the requests has happened.
+    Later(BoxFuture<Reply>),
+}
+
+type Handler = fn(RequestContext, Bytes) -> Result<Outcome, Error>;
+
+/// A row of the table.
+pub(crate) struct Api {
+    pub(crate) key: ApiKey,
+    pub(crate) min: i16,
+    pub(crate) max: i16,
+    handler: Handler,
+}
+
+/// A row whose handler is `async fn(&RequestContext, Request) -> Response`.
+macro_rules! api {
+    ($key:ident, $min:literal..=$max:literal, $handler:path) => {
+        Api {
+            key: ApiKey::$key,
+            min: $min,
+            max: $max,
+            handler: |context, body| {
+                let request = decode(&context, body)?;
+                Ok(Outcome::Later(Box::pin(async move {
+                    let response = $handler(&context, request).await;
+                    reply::encode(&context, &response)
+                })))
+            },
+        }
+    };
+}
+
+/// Every API that is served, by key.
+pub(crate) static APIS: &[Api] = &[
+    Api { key: ApiKey::Produce, min: 3, max: 13, handler: produce::start },
+    Api { key: ApiKey::Fetch, min: 4, max: 18, handler: fetch::start },
+    api!(ListOffsets, 1..=10, list_offsets::handle),
+    api!(Metadata, 0..=13, metadata::handle),
+    api!(OffsetCommit, 2..=9, offset_commit::handle),
+    api!(OffsetFetch, 1..=9, offset_fetch::handle),
+    api!(FindCoordinator, 0..=6, find_coordinator::handle),
+    api!(JoinGroup, 0..=9, join_group::handle),
+    api!(Heartbeat, 0..=4, heartbeat::handle),
+    api!(LeaveGroup, 0..=5, leave_group::handle),
+    api!(SyncGroup, 0..=5, sync_group::handle),
+    api!(DescribeGroups, 0..=6, describe_groups::handle),
+    api!(ListGroups, 0..=5, list_groups::handle),
+    Api { key: ApiKey::ApiVersions, min: 0, max: 4, handler: api_versions::start },
+    api!(CreateTopics, 2..=7, create_topics::handle),
+    api!(DeleteTopics, 1..=6, delete_topics::handle),
+    api!(DeleteRecords, 0..=2, delete_records::handle),
+    api!(InitProducerId, 0..=5, init_producer_id::handle),
+    api!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
+    api!(AddPartitionsToTxn, 0..=3, add_partitions_to_txn::handle),
+    api!(AddOffsetsToTxn, 0..=4, add_offsets_to_txn::handle),
+    api!(EndTxn, 0..=4, end_txn::handle),
+    api!(TxnOffsetCommit, 0..=4, txn_offset_commit::handle),
+    api!(DescribeConfigs, 1..=4, describe_configs::handle),
+    api!(AlterConfigs, 0..=2, alter_configs::handle),
+    api!(DescribeLogDirs, 1..=4, describe_log_dirs::handle),
+    api!(CreatePartitions, 0..=3, create_partitions::handle),
+    api!(DeleteGroups, 0..=2, delete_groups::handle),
+    api!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    api!(OffsetDelete, 0..=0, offset_delete::handle),
+    api!(DescribeCluster, 0..=2, describe_cluster::handle),
+    api!(DescribeProducers, 0..=0, describe_producers::handle),
+    api!(DescribeTransactions, 0..=0, describe_transactions::handle),
+    api!(ListTransactions, 0..=1, list_transactions::handle),
+    api!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
+];
+
+/// Whether a frame is a Produce request (as far as its key says).
+pub(crate) fn is_produce(frame: &[u8]) -> bool {
+    frame.first_chunk::<2>() == Some(&(ApiKey::Produce as i16).to_be_bytes())
+}
+
+/// Starts a request: everything that must happen in the order of a connection's requests has happened when this
+/// returns.
+///
+/// # Errors
+/// The request can't be answered; its connection is to be closed.
+pub(crate) fn start(shared: &Arc<Shared>, peer: &Peer, frame: Bytes) -> Result<Outcome, Error> {
+    let (header, body) = guard::request_header(&frame)?;
+    let (key, version) = (header.api_key, header.api_version);
+    let Some(api) = ApiKey::try_from(key).ok().and_then(|key| APIS.iter().find(|api| api.key == key)) else {
+        return Err(Error::UnknownKey { key, version });
+    };
+    let context = RequestContext {
+        broker: shared.clone(),
+        api_key: api.key,
+        version,
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.and_then(|id| StrBytes::from_utf8(id).ok()),
+        client_host: peer.host.clone(),
+    };
+    if version < api.min || version > api.max {
+        if api.key == ApiKey::ApiVersions {
+            return Ok(Outcome::Done(api_versions::unsupported(&context)));
+        }
+        return Err(Error::UnsupportedVersion { api: api.key, version, min: api.min, max: api.max });
+    }
+    guard::request(key, version, &body)?;
+    (api.handler)(context, body)
+}
+
+/// The code of a result; clients that do not know PRODUCER_FENCED yet are told INVALID_PRODUCER_EPOCH.
+pub(crate) fn fenced_code(result: Result<(), ResponseError>, knows_fenced: bool) -> i16 {
+    match result {
+        Ok(()) => 0,
+        Err(ResponseError::ProducerFenced) if !knows_fenced => ResponseError::InvalidProducerEpoch.code(),
+        Err(error) => error.code(),
+    }
+}
+
+/// Decodes a body that the guard has passed.
+fn decode<R: Decodable>(context: &RequestContext, mut body: Bytes) -> Result<R, Error> {
+    R::decode(&mut body, context.version).map_err(|error| Error::Body {
+        api: context.api_key,
+        version: context.version,
+        reason: error.to_string(),
+    })
+}

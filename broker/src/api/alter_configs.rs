@@ -1,0 +1,69 @@
+//! AlterConfigs (key 33), versions 0 to 2. KIP-133; KIP-339 replaced it, older clients still send it.
+//!
+//! The settings given become all of a topic's settings: those not named go back to the broker's. Only topics have
+//! dynamic settings so far. A resource's changes are made together or not at all.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
+use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
+use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+
+use super::{RequestContext, reply};
+use crate::controller::record::RESOURCE_TOPIC;
+use crate::controller::{Command, Image, Refusal};
+
+/// Replaces settings, or says whether they could be replaced.
+pub(super) async fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut mentions: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for resource in &request.resources {
+        *mentions.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
+    }
+    let image = ctx.broker.image();
+    let mut commands = Vec::new();
+    let mut checked = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let key = (resource.resource_type, &*resource.resource_name);
+        checked.push(if mentions.get(&key).is_some_and(|count| *count > 1) {
+            let message = "the resource is named twice".to_owned();
+            Err(Refusal { error: ResponseError::InvalidRequest, message })
+        } else {
+            commands.push(Command::AlterConfig {
+                resource_type: resource.resource_type,
+                resource: resource.resource_name.to_string(),
+                changes: changes(&image, resource),
+            });
+            Ok(())
+        });
+    }
+    let mut replies = ctx.broker.controller.run(commands, request.validate_only).await.into_iter();
+    let responses = request.resources.iter().zip(checked).map(|(resource, checked)| {
+        let done = checked.and_then(|()| replies.next().map_or(Ok(()), |reply| reply.map(|_| ())));
+        let response = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
+        match done {
+            Ok(()) => response,
+            Err(refusal) => response
+                .with_error_code(refusal.error.code())
+                .with_error_message(Some(reply::text(refusal.message))),
+        }
+    });
+    AlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+/// What is named gets its value; what the topic has beside that is taken back.
+fn changes(image: &Image, resource: &AlterConfigsResource) -> Vec<(String, Option<String>)> {
+    let named: BTreeMap<String, Option<String>> = resource
+        .configs
+        .iter()
+        .map(|config| (config.name.to_string(), config.value.as_ref().map(|value| value.to_string())))
+        .collect();
+    let present = image.topic(&resource.resource_name).filter(|_| resource.resource_type == RESOURCE_TOPIC);
+    let others = present.into_iter().flat_map(|topic| topic.config.keys());
+    let dropped = others.filter(|name| !named.contains_key(*name)).map(|name| (name.clone(), None));
+    let dropped: Vec<_> = dropped.collect();
+    named.into_iter().chain(dropped).collect()
+}

@@ -1,0 +1,186 @@
+//! DescribeConfigs (key 32), versions 1 to 4. KIP-133, KIP-226, KIP-569.
+//!
+//! - Topics and brokers; all settings, or the ones asked for, each with its value, where it comes from and, if asked,
+//!   its synonyms from the strongest to the weakest, and one line of documentation.
+//! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one or, with an empty name, the cluster-wide
+//!   dynamic defaults, of which there are none. Other kinds of resource are INVALID_REQUEST.
+//! - Sensitive settings have no value.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{RequestContext, reply};
+use crate::config::setting::{Kind, Setting};
+use crate::config::topic::TOPIC_SETTINGS;
+use crate::config::{BROKER_SETTINGS, Config, broker_setting};
+use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
+
+/// Where a value comes from (`ConfigEntry.ConfigSource`).
+const TOPIC_CONFIG: i8 = 1;
+const STATIC_BROKER_CONFIG: i8 = 4;
+const DEFAULT_CONFIG: i8 = 5;
+
+/// A setting with the value that holds.
+pub(super) struct Described {
+    pub(super) name: StrBytes,
+    pub(super) value: Option<StrBytes>,
+    pub(super) source: i8,
+    pub(super) is_sensitive: bool,
+    read_only: bool,
+    kind: Kind,
+    doc: &'static str,
+    synonyms: Vec<DescribeConfigsSynonym>,
+}
+
+/// Answers resource by resource.
+pub(super) async fn handle(ctx: &RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let options = (request.include_synonyms, request.include_documentation);
+    let results = request.resources.into_iter().map(|resource| describe(ctx, resource, options));
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+fn describe(
+    ctx: &RequestContext,
+    resource: DescribeConfigsResource,
+    options: (bool, bool),
+) -> DescribeConfigsResult {
+    let result = DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone())
+        .with_error_message(None);
+    match settings(ctx, &resource) {
+        Err((error, message)) => {
+            result.with_error_code(error.code()).with_error_message(Some(reply::text(message)))
+        }
+        Ok(settings) => {
+            // An empty list of names asks for all settings, as null does (KAFKA-9432).
+            let names = resource.configuration_keys.filter(|names| !names.is_empty());
+            let asked =
+                |setting: &Described| names.as_ref().is_none_or(|names| names.contains(&setting.name));
+            let shown =
+                settings.into_iter().filter(asked).map(|setting| entry(ctx.version, setting, options));
+            result.with_configs(shown.collect())
+        }
+    }
+}
+
+fn settings(
+    ctx: &RequestContext,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Described>, (ResponseError, String)> {
+    let broker = &ctx.broker;
+    let name = &*resource.resource_name;
+    match resource.resource_type {
+        RESOURCE_TOPIC => match broker.image().topic(name) {
+            Some(topic) => Ok(describe_topic(&broker.config, &topic.config)),
+            None => Err((ResponseError::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
+        },
+        RESOURCE_BROKER if name.is_empty() => Ok(Vec::new()),
+        RESOURCE_BROKER if name == broker.node_id.to_string() => Ok(describe_broker(&broker.config)),
+        RESOURCE_BROKER => {
+            let message = format!("this is broker {}, not {name:?}; ask that one", broker.node_id);
+            Err((ResponseError::InvalidRequest, message))
+        }
+        other => {
+            let message =
+                format!("resources of type {other} have no settings here; 2 (topic) and 4 (broker) have");
+            Err((ResponseError::InvalidRequest, message))
+        }
+    }
+}
+
+/// All settings of a topic with these overrides.
+pub(super) fn describe_topic(config: &Config, overrides: &BTreeMap<String, String>) -> Vec<Described> {
+    TOPIC_SETTINGS.iter().map(|row| topic_setting(config, overrides, row)).collect()
+}
+
+fn topic_setting(config: &Config, overrides: &BTreeMap<String, String>, row: &'static Setting) -> Described {
+    let own = overrides.get(row.name).map(|value| (row.name, value.clone(), TOPIC_CONFIG));
+    let given = row.synonyms.iter().filter_map(|(synonym, unit)| {
+        config.explicit(synonym).map(|value| (*synonym, unit.convert(value), STATIC_BROKER_CONFIG))
+    });
+    let defaults = row.synonyms.iter().filter_map(|(synonym, unit)| {
+        let default = broker_setting(synonym)?.default?;
+        Some((*synonym, unit.convert(default), DEFAULT_CONFIG))
+    });
+    let chain: Vec<(&str, String, i8)> = own.into_iter().chain(given).chain(defaults).collect();
+    let first = chain.first().filter(|(_, _, source)| *source != DEFAULT_CONFIG);
+    let value = match first {
+        Some((_, value, _)) => Some(value.clone()),
+        None => row.default.map(str::to_owned),
+    };
+    let source = first.map_or(DEFAULT_CONFIG, |(_, _, source)| *source);
+    described(row, value, source, false, synonyms(chain))
+}
+
+/// All settings of this broker. They are read at start: nothing can be changed while it runs.
+fn describe_broker(config: &Config) -> Vec<Described> {
+    let rows = BROKER_SETTINGS.iter();
+    rows.map(|row| {
+        let given = config.explicit(row.name).map(|value| (row.name, value.to_owned(), STATIC_BROKER_CONFIG));
+        let default = row.default.map(|value| (row.name, value.to_owned(), DEFAULT_CONFIG));
+        let chain: Vec<(&str, String, i8)> = given.into_iter().chain(default).collect();
+        let source = chain.first().map_or(DEFAULT_CONFIG, |(_, _, source)| *source);
+        let value = chain.first().map(|(_, value, _)| value.clone());
+        described(row, value, source, true, synonyms(chain))
+    })
+    .collect()
+}
+
+fn synonyms(chain: Vec<(&str, String, i8)>) -> Vec<DescribeConfigsSynonym> {
+    let synonym = |(name, value, source): (&str, String, i8)| {
+        DescribeConfigsSynonym::default()
+            .with_name(reply::text(name))
+            .with_value(Some(reply::text(value)))
+            .with_source(source)
+    };
+    chain.into_iter().map(synonym).collect()
+}
+
+fn described(
+    row: &'static Setting,
+    value: Option<String>,
+    source: i8,
+    read_only: bool,
+    synonyms: Vec<DescribeConfigsSynonym>,
+) -> Described {
+    let is_sensitive = row.kind == Kind::Password;
+    Described {
+        name: StrBytes::from_static_str(row.name),
+        value: value.filter(|_| !is_sensitive).map(StrBytes::from_string),
+        source,
+        is_sensitive,
+        read_only,
+        kind: row.kind,
+        doc: row.doc,
+        synonyms: if is_sensitive { Vec::new() } else { synonyms },
+    }
+}
+
+fn entry(
+    version: i16,
+    setting: Described,
+    (with_synonyms, with_docs): (bool, bool),
+) -> DescribeConfigsResourceResult {
+    let mut entry = DescribeConfigsResourceResult::default()
+        .with_name(setting.name)
+        .with_value(setting.value)
+        .with_read_only(setting.read_only)
+        .with_config_source(setting.source)
+        .with_is_sensitive(setting.is_sensitive);
+    if with_synonyms {
+        entry.synonyms = setting.synonyms;
+    }
+    if version >= 3 {
+        entry.config_type = setting.kind as i8;
+        entry.documentation = with_docs.then(|| StrBytes::from_static_str(setting.doc));
+    }
+    entry
+}

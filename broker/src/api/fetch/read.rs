@@ -1,0 +1,150 @@
+//! One partition of a Fetch: checked, read, registered for the wait.
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+use millrace_wire::ids::{LeaderEpoch, Offset};
+
+use super::encode::FetchedPartition;
+use crate::api::RequestContext;
+use crate::purgatory::{Registration, Waiter};
+use crate::replica::partition::Isolation;
+use crate::replica::{Error, Partition};
+
+/// The first version that may carry zstd.
+const ZSTD_VERSION_MIN: i16 = 10;
+
+/// Where a partition's records come from, and what was read so far.
+pub(super) struct Source {
+    partition: Option<Arc<Partition>>,
+    from: Offset,
+    bytes_max: usize,
+    last_fetched_epoch: i32,
+    /// How far the last read could see; a read that could see no further would give the same.
+    seen: Option<(Offset, Offset)>,
+    pub(super) fetched: FetchedPartition,
+}
+
+impl Source {
+    /// Checks what doesn't change while a request waits.
+    pub(super) fn new(
+        context: &RequestContext,
+        found: Result<Arc<Partition>, Error>,
+        asked: FetchPartition,
+    ) -> Self {
+        let mut fetched = FetchedPartition::empty(asked.partition);
+        let partition = match found {
+            Ok(partition) => match partition.check_epoch(asked.current_leader_epoch) {
+                Ok(()) if context.version < ZSTD_VERSION_MIN && partition.config().compression == "zstd" => {
+                    fetched.error = ResponseError::UnsupportedCompressionType.code();
+                    None
+                }
+                Ok(()) => Some(partition),
+                Err(error) => {
+                    fetched.error = error.code();
+                    fetched.leader = Some((context.broker.node_id, partition.leader_epoch()));
+                    None
+                }
+            },
+            Err(error) => {
+                fetched.error = error.code();
+                None
+            }
+        };
+        Self {
+            partition,
+            from: Offset(asked.fetch_offset),
+            bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+            last_fetched_epoch: asked.last_fetched_epoch,
+            seen: None,
+            fetched,
+        }
+    }
+
+    /// The most bytes that a read could bring, of `left` that are allowed.
+    pub(super) fn bytes_wanted(&self, left: usize) -> usize {
+        if self.partition.is_some() { self.bytes_max.min(left).max(self.fetched.bytes) } else { 0 }
+    }
+
+    /// Has `waiter` woken when there is more to read than was seen.
+    pub(super) fn register(&self, waiter: &Waiter) -> Option<Registration> {
+        let partition = self.partition.as_ref()?;
+        let (high_watermark, _) = self.seen?;
+        Some(partition.waiters.register(waiter, high_watermark.0))
+    }
+
+    /// Reads, unless nothing has changed since the last time. `bytes_left` of the request's limit are left; `first`:
+    /// nothing has been read yet, so that one batch may be larger than the limits.
+    pub(super) async fn read(
+        &mut self,
+        context: &RequestContext,
+        isolation: Isolation,
+        bytes_left: usize,
+        first: bool,
+    ) {
+        let Some(partition) = self.partition.clone() else { return };
+        if let Err(error) = partition.check_usable() {
+            self.fetched.error = error.code();
+            return;
+        }
+        let (high_watermark, end) = (partition.high_watermark(), partition.visible_end(isolation));
+        if self.fetched.error != 0 || self.seen == Some((high_watermark, end)) {
+            return;
+        }
+        self.seen = Some((high_watermark, end));
+        match self.try_read(context, partition, isolation, bytes_left, first).await {
+            Ok(()) => {}
+            Err(error) => self.fetched.error = error.code(),
+        }
+    }
+
+    async fn try_read(
+        &mut self,
+        context: &RequestContext,
+        partition: Arc<Partition>,
+        isolation: Isolation,
+        bytes_left: usize,
+        first: bool,
+    ) -> Result<(), Error> {
+        let bounds = partition.bounds();
+        self.fetched.high_watermark = bounds.high_watermark;
+        self.fetched.last_stable = bounds.last_stable;
+        self.fetched.log_start = bounds.log_start;
+        if self.last_fetched_epoch >= 0 {
+            let (epoch, end) = partition.end_of_epoch(LeaderEpoch(self.last_fetched_epoch));
+            if epoch.0 < self.last_fetched_epoch || end < self.from {
+                self.fetched.diverging = Some((epoch, end));
+                return Ok(());
+            }
+        }
+        let (from, isolated) = (self.from, partition.visible_end(isolation));
+        if from < bounds.log_start || from > bounds.log_end {
+            return Err(Error::OffsetOutOfRange {
+                asked: from,
+                start: bounds.log_start,
+                end: bounds.log_end,
+            });
+        }
+        let bytes_max = self.bytes_max.min(bytes_left);
+        if from >= isolated || (bytes_max == 0 && !first) {
+            return Ok(());
+        }
+        let read = if partition.log().is_cached(from) {
+            partition.read(from, bytes_max, isolation, first)?
+        } else {
+            // May wait for the disk: not on a thread that others need.
+            let simulated = context.broker.replicas.simulated();
+            crate::blocking::run(simulated, move || partition.read(from, bytes_max, isolation, first)).await?
+        };
+        self.fetched.parts = read.parts;
+        self.fetched.bytes = read.bytes;
+        self.fetched.aborted = read.aborted;
+        Ok(())
+    }
+
+    /// What goes into the answer.
+    pub(super) fn into_fetched(self) -> FetchedPartition {
+        self.fetched
+    }
+}

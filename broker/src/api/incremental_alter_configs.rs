@@ -1,0 +1,131 @@
+//! IncrementalAlterConfigs (key 44), versions 0 and 1. KIP-339.
+//!
+//! Operations: 0 set, 1 delete (back to the broker's value), 2 append to and 3 subtract from a list. Append and subtract
+//! on what is not a list are INVALID_CONFIG; so is an unknown name or a value that is not allowed. A name twice for one
+//! resource, or a resource twice, is INVALID_REQUEST. A resource's changes are made together or not at all.
+//!
+//! Only topics have dynamic settings so far: those of a broker are read from its configuration at start.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+
+use super::{RequestContext, reply};
+use crate::config::setting::{Kind, items};
+use crate::config::topic;
+use crate::controller::record::RESOURCE_TOPIC;
+use crate::controller::{Command, Refusal};
+use crate::shared::Shared;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// Changes settings, or says whether they could be changed.
+pub(super) async fn handle(
+    ctx: &RequestContext,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut mentions: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for resource in &request.resources {
+        *mentions.entry((resource.resource_type, &resource.resource_name)).or_default() += 1;
+    }
+    let mut commands = Vec::new();
+    let mut checked = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let twice =
+            mentions.get(&(resource.resource_type, &*resource.resource_name)).is_some_and(|count| *count > 1);
+        let changes = if twice {
+            refuse(ResponseError::InvalidRequest, "the resource is named twice".to_owned())
+        } else {
+            changes(&ctx.broker, resource)
+        };
+        checked.push(changes.map(|changes| {
+            commands.push(Command::AlterConfig {
+                resource_type: resource.resource_type,
+                resource: resource.resource_name.to_string(),
+                changes,
+            });
+        }));
+    }
+    let mut replies = ctx.broker.controller.run(commands, request.validate_only).await.into_iter();
+    let responses = request.resources.iter().zip(checked).map(|(resource, checked)| {
+        let done = checked.and_then(|()| replies.next().map_or(Ok(()), |reply| reply.map(|_| ())));
+        let response = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
+        match done {
+            Ok(()) => response,
+            Err(refusal) => response
+                .with_error_code(refusal.error.code())
+                .with_error_message(Some(reply::text(refusal.message))),
+        }
+    });
+    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+fn refuse<T>(error: ResponseError, message: String) -> Result<T, Refusal> {
+    Err(Refusal { error, message })
+}
+
+/// The new values that a resource's operations come to.
+fn changes(
+    broker: &Shared,
+    resource: &AlterConfigsResource,
+) -> Result<Vec<(String, Option<String>)>, Refusal> {
+    let mut changes: Vec<(String, Option<String>)> = Vec::with_capacity(resource.configs.len());
+    for config in &resource.configs {
+        if changes.iter().any(|(name, _)| *name == *config.name) {
+            return refuse(ResponseError::InvalidRequest, format!("setting {} is named twice", config.name));
+        }
+        let value = new_value(broker, resource, config)?;
+        changes.push((config.name.to_string(), value));
+    }
+    Ok(changes)
+}
+
+fn new_value(
+    broker: &Shared,
+    resource: &AlterConfigsResource,
+    config: &AlterableConfig,
+) -> Result<Option<String>, Refusal> {
+    let name = &*config.name;
+    let given = match (&config.value, config.config_operation) {
+        (_, DELETE) => return Ok(None),
+        (Some(value), SET) => return Ok(Some(value.to_string())),
+        (Some(value), APPEND | SUBTRACT) => value,
+        (None, SET | APPEND | SUBTRACT) => {
+            return refuse(ResponseError::InvalidRequest, format!("setting {name} has no value"));
+        }
+        (_, other) => {
+            return refuse(ResponseError::InvalidRequest, format!("operation {other} is not one of 0 to 3"));
+        }
+    };
+    let is_list = topic::setting(name).is_some_and(|row| row.kind == Kind::List);
+    if resource.resource_type != RESOURCE_TOPIC || !is_list {
+        return refuse(ResponseError::InvalidConfig, format!("setting {name} is not a list to append to"));
+    }
+    let image = broker.image();
+    let Some(found) = image.topic(&resource.resource_name) else {
+        let message = format!("topic {} does not exist", resource.resource_name);
+        return refuse(ResponseError::UnknownTopicOrPartition, message);
+    };
+    let present = topic::effective(name, &found.config, &broker.config);
+    let mut list: Vec<&str> = items(&present).collect();
+    if config.config_operation == APPEND {
+        for item in items(given) {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+    } else {
+        let gone: Vec<&str> = items(given).collect();
+        list.retain(|item| !gone.contains(item));
+    }
+    Ok(Some(list.join(",")))
+}

@@ -1,0 +1,345 @@
+//! Produce (key 0), versions 3 to 13. KIP-98, KIP-219, KIP-467 (record errors), KIP-516 (topic ids, v13), KIP-951.
+//!
+//! - `acks`: 0 answers nothing, and an error closes the connection; 1 answers when the records are in the log; -1 (all)
+//!   when they are committed, which by default means durable. Others are INVALID_REQUIRED_ACKS for every partition.
+//! - Exactly one record batch of magic 2 per partition, else INVALID_RECORD; zstd needs version 7, else
+//!   UNSUPPORTED_COMPRESSION_TYPE. What else a batch may be is checked by the log (size, CRC, times, counts, keys,
+//!   sequence numbers).
+//! - The topics that the broker itself writes are INVALID_TOPIC_EXCEPTION, but for Kafka's own admin tools.
+//! - Too few in-sync replicas: NOT_ENOUGH_REPLICAS before the append.
+//! - A partition that is led elsewhere is NOT_LEADER_OR_FOLLOWER with the leader and its address (version 10 on).
+//! - The appends have been made, or queued in order, when `start` returns: the next Produce may start while this one
+//!   waits for the disk.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use millrace_log::AppendOrigin;
+use millrace_wire::batch::{self, RawBatch};
+use millrace_wire::compression::Compression;
+use std::sync::Arc;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{Error, Outcome, Reply, RequestContext, decode, reply};
+use crate::controller::topic_name;
+use crate::replica::recompress::recompress;
+use crate::replica::{self, Partition, Ticket, Write};
+
+/// The first version that may carry zstd.
+const ZSTD_VERSION_MIN: i16 = 7;
+/// What Kafka's admin tools call themselves when they write to internal topics.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+/// No record of this answer has an offset or a time.
+const NONE: i64 = -1;
+
+/// When a producer wants its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Acks {
+    None,
+    Leader,
+    All,
+}
+
+/// Why nothing was appended to one partition.
+struct Refused {
+    code: i16,
+    message: String,
+}
+
+impl From<replica::Error> for Refused {
+    fn from(error: replica::Error) -> Self {
+        Self { code: error.code(), message: error.to_string() }
+    }
+}
+
+/// One partition of the request: where it goes and what became of it so far.
+struct Entry {
+    index: i32,
+    partition: Option<Arc<Partition>>,
+    state: Result<Ticket, Refused>,
+}
+
+/// One topic of the request, as it is named in the answer.
+struct TopicEntries {
+    answer: TopicProduceResponse,
+    entries: Vec<Entry>,
+}
+
+/// Appends, or queues the appends; the answer may come later.
+pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
+    let request: ProduceRequest = decode(&context, body)?;
+    let acks = match request.acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    };
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let transactional = request.transactional_id.is_some();
+    let topics: Vec<TopicEntries> = request
+        .topic_data
+        .into_iter()
+        .map(|topic| append_topic(&context, topic, acks, transactional))
+        .collect();
+    if acks != Some(Acks::All) && topics.iter().flat_map(|topic| &topic.entries).all(is_settled) {
+        return Ok(Outcome::Done(answer_now(&context, acks, topics)));
+    }
+    Ok(Outcome::Later(Box::pin(answer(context, acks, timeout, topics))))
+}
+
+fn is_settled(entry: &Entry) -> bool {
+    !matches!(entry.state, Ok(Ticket::Queued(_)))
+}
+
+fn append_topic(
+    context: &RequestContext,
+    topic: TopicProduceData,
+    acks: Option<Acks>,
+    transactional: bool,
+) -> TopicEntries {
+    let append = |data: PartitionProduceData| {
+        let index = data.index;
+        let found = if context.version >= 13 {
+            context.broker.replicas.partition_by_id(topic.topic_id, index)
+        } else {
+            context.broker.replicas.partition(&topic.name, index)
+        };
+        match found {
+            Ok(partition) => {
+                let state = append(context, &partition, data.records, acks, transactional);
+                Entry { index, partition: Some(partition), state }
+            }
+            Err(error) => Entry { index, partition: None, state: Err(error.into()) },
+        }
+    };
+    let entries = topic.partition_data.into_iter().map(append).collect();
+    let answer = TopicProduceResponse::default().with_name(topic.name).with_topic_id(topic.topic_id);
+    TopicEntries { answer, entries }
+}
+
+fn append(
+    context: &RequestContext,
+    partition: &Arc<Partition>,
+    records: Option<Bytes>,
+    acks: Option<Acks>,
+    transactional: bool,
+) -> Result<Ticket, Refused> {
+    let Some(acks) = acks else {
+        let message = "acks must be 0, 1 or -1 (all)".to_owned();
+        return Err(Refused { code: ResponseError::InvalidRequiredAcks.code(), message });
+    };
+    if topic_name::is_internal(&partition.topic) && context.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
+        let message = format!("topic {} is the broker's own; clients must not write to it", partition.topic);
+        return Err(Refused { code: ResponseError::InvalidTopicException.code(), message });
+    }
+    let batch = single_batch(records.unwrap_or_default(), context.version, transactional)?;
+    partition.check_usable()?;
+    let config = partition.config();
+    let (in_sync, wanted) = (partition.in_sync_replicas(), config.min_insync_replicas);
+    if acks == Acks::All && in_sync < wanted {
+        return Err(replica::Error::NotEnoughReplicas { in_sync, wanted }.into());
+    }
+    let batch = recompress(batch, &config.compression)?;
+    Ok(partition.append(Write { batch, origin: AppendOrigin::Client }))
+}
+
+/// The one batch that a partition's records must be.
+fn single_batch(records: Bytes, version: i16, transactional: bool) -> Result<RawBatch, Refused> {
+    let invalid = |message: String| Refused { code: ResponseError::InvalidRecord.code(), message };
+    let mut batches = batch::split(records);
+    let first = match batches.next() {
+        None => {
+            return Err(invalid("a partition's records must be one record batch; there is none".to_owned()));
+        }
+        Some(Err(error @ batch::Error::UnsupportedMagic(_))) => return Err(invalid(error.to_string())),
+        Some(Err(error)) => {
+            return Err(Refused { code: ResponseError::CorruptMessage.code(), message: error.to_string() });
+        }
+        Some(Ok(first)) => first,
+    };
+    if batches.remaining() > 0 {
+        return Err(invalid("a partition's records must be one record batch; there are more".to_owned()));
+    }
+    let attributes = first.header.attributes;
+    if attributes.is_control() {
+        return Err(invalid("a client must not write control records".to_owned()));
+    }
+    if attributes.is_transactional() && !transactional {
+        let message = "a transactional batch came in a request without transactional id".to_owned();
+        return Err(Refused { code: ResponseError::InvalidTxnState.code(), message });
+    }
+    match attributes.compression() {
+        Ok(Compression::Zstd) if version < ZSTD_VERSION_MIN => Err(Refused {
+            code: ResponseError::UnsupportedCompressionType.code(),
+            message: format!("zstd needs Produce version {ZSTD_VERSION_MIN}, not {version}"),
+        }),
+        Ok(_) => Ok(first),
+        Err(error) => Err(Refused {
+            code: ResponseError::UnsupportedCompressionType.code(),
+            message: error.to_string(),
+        }),
+    }
+}
+
+/// The answer when nothing has to be waited for.
+fn answer_now(context: &RequestContext, acks: Option<Acks>, topics: Vec<TopicEntries>) -> Reply {
+    let mut failed = false;
+    let mut responses = Vec::with_capacity(topics.len());
+    for TopicEntries { mut answer, entries } in topics {
+        for entry in entries {
+            let appended = match entry.state {
+                Ok(Ticket::Done(result)) => result.map_err(Refused::from),
+                // `start` doesn't come here with one of these.
+                Ok(Ticket::Queued(_)) => Err(replica::Error::Closed.into()),
+                Err(refused) => Err(refused),
+            };
+            failed |= appended.is_err();
+            answer.partition_responses.push(describe(entry.index, entry.partition.as_deref(), appended));
+        }
+        responses.push(answer);
+    }
+    finish(context, acks, failed, responses)
+}
+
+/// Waits for the log, and with `acks=all` for the commit.
+async fn answer(
+    context: RequestContext,
+    acks: Option<Acks>,
+    timeout_after: Duration,
+    topics: Vec<TopicEntries>,
+) -> Reply {
+    let mut failed = false;
+    let mut responses = Vec::with_capacity(topics.len());
+    let deadline = tokio::time::Instant::now() + timeout_after;
+    for TopicEntries { mut answer, entries } in topics {
+        for Entry { index, partition, state } in entries {
+            let mut appended = match state {
+                Ok(ticket) => ticket.appended().await.map_err(Refused::from),
+                Err(refused) => Err(refused),
+            };
+            if let (Ok(done), Some(partition), Some(Acks::All)) = (&appended, &partition, acks) {
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                match committed(partition, done.next_offset, left).await {
+                    Ok(()) => {}
+                    Err(refused) => appended = Err(refused),
+                }
+            }
+            failed |= appended.is_err();
+            answer.partition_responses.push(describe(index, partition.as_deref(), appended));
+        }
+        responses.push(answer);
+    }
+    finish(&context, acks, failed, responses)
+}
+
+async fn committed(
+    partition: &Arc<Partition>,
+    next_offset: millrace_wire::ids::Offset,
+    left: Duration,
+) -> Result<(), Refused> {
+    if partition.high_watermark() >= next_offset {
+        return Ok(());
+    }
+    match timeout(left, partition.committed(next_offset)).await {
+        Ok(result) => result.map_err(Refused::from),
+        Err(_) => Err(Refused {
+            code: ResponseError::RequestTimedOut.code(),
+            message: "the records were written, but not committed within the request's timeout".to_owned(),
+        }),
+    }
+}
+
+fn describe(
+    index: i32,
+    partition: Option<&Partition>,
+    appended: Result<replica::Appended, Refused>,
+) -> PartitionProduceResponse {
+    let mut response = PartitionProduceResponse::default().with_index(index);
+    match appended {
+        Ok(appended) => {
+            response.base_offset = appended.first_offset.0;
+            response.log_append_time_ms = appended.log_append_time_ms.unwrap_or(NONE);
+            response.log_start_offset = partition.map_or(NONE, |partition| partition.log().start_offset().0);
+        }
+        Err(Refused { code, message }) => {
+            debug!(partition = index, code, error = %message, "produce refused");
+            response.error_code = code;
+            response.base_offset = NONE;
+            response.log_append_time_ms = NONE;
+            response.log_start_offset = partition.map_or(NONE, |partition| partition.log().start_offset().0);
+            let text = StrBytes::from_string(message);
+            if code == ResponseError::InvalidRecord.code() || code == ResponseError::InvalidTimestamp.code() {
+                let first =
+                    BatchIndexAndErrorMessage::default().with_batch_index_error_message(Some(text.clone()));
+                response.record_errors = vec![first];
+            }
+            response.error_message = Some(text);
+        }
+    }
+    response
+}
+
+fn finish(
+    context: &RequestContext,
+    acks: Option<Acks>,
+    failed: bool,
+    responses: Vec<TopicProduceResponse>,
+) -> Reply {
+    if acks == Some(Acks::None) {
+        // Closing is the only way to tell a producer that listens to nothing.
+        return if failed { Reply::Close } else { Reply::Nothing };
+    }
+    let mut response = ProduceResponse::default().with_responses(responses);
+    if context.version >= 10 {
+        add_leaders(context, &mut response);
+    } else if context.version < 8 {
+        for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+            partition.record_errors.clear();
+            partition.error_message = None;
+        }
+    }
+    reply::encode(context, &response)
+}
+
+/// For partitions led elsewhere: by whom, and where that is (KIP-951).
+fn add_leaders(context: &RequestContext, response: &mut ProduceResponse) {
+    let not_leader = ResponseError::NotLeaderOrFollower.code();
+    if response
+        .responses
+        .iter()
+        .all(|topic| topic.partition_responses.iter().all(|p| p.error_code != not_leader))
+    {
+        return;
+    }
+    let image = context.broker.image();
+    for topic in &mut response.responses {
+        let found =
+            if context.version >= 13 { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
+        let Some(found) = found else { continue };
+        for partition in topic.partition_responses.iter_mut().filter(|p| p.error_code == not_leader) {
+            let index = usize::try_from(partition.index).unwrap_or(usize::MAX);
+            let Some(state) = found.partitions.get(index) else { continue };
+            partition.current_leader = LeaderIdAndEpoch::default()
+                .with_leader_id(BrokerId(state.leader))
+                .with_leader_epoch(state.leader_epoch.0);
+            let known = response.node_endpoints.iter().any(|node| node.node_id.0 == state.leader);
+            if let (false, Some(broker)) = (known, image.brokers.get(&state.leader)) {
+                response.node_endpoints.push(
+                    NodeEndpoint::default()
+                        .with_node_id(BrokerId(state.leader))
+                        .with_host(StrBytes::from_string(broker.host.clone()))
+                        .with_port(broker.port.into())
+                        .with_rack(broker.rack.clone().map(StrBytes::from_string)),
+                );
+            }
+        }
+    }
+}

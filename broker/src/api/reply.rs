@@ -1,0 +1,60 @@
+//! Responses to frames: length, header, body in one allocation of the right size.
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+use millrace_wire::frame::Frame;
+use tracing::error;
+
+use super::{Reply, RequestContext};
+
+/// Bytes of length, correlation id and (from header version 1 on) an empty list of tagged fields.
+pub(super) const HEADER_BYTES: usize = 4 + 4 + 1;
+
+/// The version of the response's header. ApiVersions always has 0: its reader doesn't know yet what we speak.
+fn header_version(context: &RequestContext) -> i16 {
+    match context.api_key {
+        ApiKey::ApiVersions => 0,
+        key => key.response_header_version(context.version),
+    }
+}
+
+/// Writes a response's header; `body_bytes` follow it.
+pub(super) fn put_header(context: &RequestContext, body_bytes: usize, out: &mut BytesMut) {
+    let flexible = header_version(context) >= 1;
+    let length = 4 + usize::from(flexible) + body_bytes;
+    // A response is far smaller than 2 GiB: Fetch is bounded by fetch.max.bytes and one batch.
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    out.put_i32(context.correlation_id);
+    if flexible {
+        out.put_u8(0);
+    }
+}
+
+/// The frame of a response in the request's version.
+pub(super) fn encode<R: Encodable>(context: &RequestContext, response: &R) -> Reply {
+    encode_as(context, response, context.version)
+}
+
+/// The frame of a response in a given version.
+pub(super) fn encode_as<R: Encodable>(context: &RequestContext, response: &R, version: i16) -> Reply {
+    let encoded = response.compute_size(version).and_then(|bytes| {
+        let mut out = BytesMut::with_capacity(HEADER_BYTES + bytes);
+        put_header(context, bytes, &mut out);
+        response.encode(&mut out, version)?;
+        Ok(out.freeze())
+    });
+    match encoded {
+        Ok(bytes) => Reply::Frame(Frame { parts: [bytes].into() }, None),
+        Err(reason) => {
+            // Only a field set that the version doesn't have, which a test over all versions would show.
+            error!(api = ?context.api_key, version, error = %reason, "a response cannot be encoded");
+            Reply::Close
+        }
+    }
+}
+
+/// A text of our own for a response.
+pub(super) fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}

@@ -1,0 +1,209 @@
+//! Runs commands: decide, append to the metadata log, sync, apply, publish, and let the replicas follow.
+//!
+//! One command batch at a time. A batch's records are one record batch of the log, so a kill leaves all of them or
+//! none. If the log can't be written, nothing more is decided until a restart has read back what is really there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use millrace_log::{AppendOrigin, AppendRequest, Log};
+use millrace_wire::batch::{RawBatch, split};
+use millrace_wire::ids::{LeaderEpoch, Offset};
+use millrace_wire::record::{self, BatchBuilder, BatchOptions};
+use parking_lot::RwLock;
+use tracing::{error, info};
+
+use super::Image;
+use super::record::MetadataRecord;
+use super::step::{Command, Refusal, Reply, refuse, step};
+use crate::env::Clock;
+use crate::replica::Replicas;
+
+/// Bytes of metadata log read at a time while it is replayed.
+const REPLAY_BYTES: usize = 1 << 20;
+/// What a batch of the metadata log may unpack to.
+const UNCOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// The metadata log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It can't be read or written.
+    #[error("metadata log: {0}")]
+    Log(#[from] millrace_log::Error),
+    /// It can't be appended to.
+    #[error("metadata log: {0}")]
+    Append(#[from] millrace_log::AppendError),
+    /// What stands in it is not a batch of records.
+    #[error("metadata log: {0}")]
+    Batch(#[from] millrace_wire::batch::Error),
+    /// See above.
+    #[error("metadata log: {0}")]
+    Records(#[from] record::Error),
+    /// A record isn't one that this broker understands.
+    #[error("metadata log, offset {offset}: {error}; it was written by a newer broker or is damaged")]
+    Record { offset: i64, error: super::record::Error },
+}
+
+/// See the module's head.
+pub(crate) struct Controller {
+    log: Arc<Log>,
+    epoch: LeaderEpoch,
+    clock: Clock,
+    simulated: bool,
+    published: RwLock<Arc<Image>>,
+    /// Held while a batch of commands runs; false once the log has failed.
+    running: tokio::sync::Mutex<bool>,
+    replicas: Arc<Replicas>,
+}
+
+impl Controller {
+    /// Reads the metadata log and takes up the next epoch as its leader.
+    ///
+    /// # Errors
+    /// The log can't be read or appended to, or holds what this broker doesn't understand.
+    pub(crate) fn open(
+        log: Arc<Log>,
+        node_id: i32,
+        replicas: Arc<Replicas>,
+        clock: Clock,
+        simulated: bool,
+    ) -> Result<Self, Error> {
+        let (image, last_epoch) = replay(&log)?;
+        let epoch = LeaderEpoch(last_epoch.0.saturating_add(1));
+        append(&log, super::record::leader_change(node_id, clock.now_ms())?, epoch, &clock)?;
+        log.sync()?;
+        info!(epoch = epoch.0, topics = image.topics.len(), "controller ready");
+        let published = RwLock::new(Arc::new(image));
+        Ok(Self { log, epoch, clock, simulated, published, running: tokio::sync::Mutex::new(true), replicas })
+    }
+
+    /// All metadata, as of now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.published.read().clone()
+    }
+
+    /// The offset that the next record gets: unique over all restarts, which makes it a broker's epoch (KIP-500).
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.log.end_offset().0
+    }
+
+    /// Runs one command.
+    ///
+    /// # Errors
+    /// The refusal to send back.
+    pub(crate) async fn run_one(self: &Arc<Self>, command: Command) -> Result<Reply, Refusal> {
+        let mut replies = self.run(vec![command], false).await;
+        replies.pop().unwrap_or_else(|| refuse(ResponseError::UnknownServerError, "the command was not run"))
+    }
+
+    /// Runs commands, each on what those before it left; what is refused changes nothing. With `validate_only`, says
+    /// what would happen and changes nothing at all. Goes on to its end if the caller stops waiting: a batch that is
+    /// half done must not be overtaken by the next.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        commands: Vec<Command>,
+        validate_only: bool,
+    ) -> Vec<Result<Reply, Refusal>> {
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let count = commands.len();
+        let task = tokio::spawn(self.clone().run_to_end(commands, validate_only));
+        task.await.unwrap_or_else(|_| (0..count).map(|_| storage_failed()).collect())
+    }
+
+    async fn run_to_end(
+        self: Arc<Self>,
+        commands: Vec<Command>,
+        validate_only: bool,
+    ) -> Vec<Result<Reply, Refusal>> {
+        let mut running = self.running.lock().await;
+        if !*running {
+            return commands.iter().map(|_| storage_failed()).collect();
+        }
+        let mut image = (*self.image()).clone();
+        let mut records = Vec::new();
+        let mut replies = Vec::with_capacity(commands.len());
+        for command in &commands {
+            replies.push(step(&image, command).map(|(new, reply)| {
+                new.iter().for_each(|record| image.apply(record));
+                records.extend(new);
+                reply
+            }));
+        }
+        if validate_only || records.is_empty() {
+            return replies;
+        }
+        let this = self.clone();
+        let done = crate::blocking::run(self.simulated, move || this.commit(&records, image)).await;
+        match done {
+            Ok(()) => replies,
+            Err(error) => {
+                *running = false;
+                error!(%error, "metadata can no longer be changed; free or repair the disk and restart the broker");
+                replies.into_iter().map(|reply| reply.and_then(|_| storage_failed())).collect()
+            }
+        }
+    }
+
+    /// Makes the records durable, publishes the image, and lets the replicas follow it.
+    fn commit(&self, records: &[MetadataRecord], image: Image) -> Result<(), Error> {
+        let now_ms = self.clock.now_ms();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for record in records {
+            let value = record.encode();
+            builder.push(now_ms, None, Some(&value), std::iter::empty())?;
+        }
+        append(&self.log, builder.build(Offset(0))?, self.epoch, &self.clock)?;
+        self.log.sync()?;
+        let image = Arc::new(image);
+        *self.published.write() = image.clone();
+        self.replicas.follow(&image);
+        Ok(())
+    }
+}
+
+fn storage_failed() -> Result<Reply, Refusal> {
+    refuse(ResponseError::KafkaStorageError, "the metadata log cannot be written; see the broker's log")
+}
+
+fn append(log: &Log, batch: Bytes, epoch: LeaderEpoch, clock: &Clock) -> Result<(), Error> {
+    let batch = RawBatch::parse(&batch)?;
+    let request = AppendRequest { batches: &[batch], leader_epoch: epoch, origin: AppendOrigin::Coordinator };
+    log.append(request, clock.now_ms())?;
+    Ok(())
+}
+
+/// The image that the log's records add up to, and the last epoch in it.
+fn replay(log: &Log) -> Result<(Image, LeaderEpoch), Error> {
+    let mut image = Image::default();
+    let mut last_epoch = LeaderEpoch(0);
+    let mut from = log.start_offset();
+    let end = log.end_offset();
+    while from < end {
+        let read = log.read(from, REPLAY_BYTES, end, true)?;
+        for part in read.parts {
+            for batch in split(part) {
+                let batch = batch?;
+                last_epoch = last_epoch.max(batch.header.partition_leader_epoch);
+                from = batch.next_offset();
+                if !batch.header.attributes.is_control() {
+                    apply(&mut image, &batch)?;
+                }
+            }
+        }
+    }
+    Ok((image, last_epoch))
+}
+
+fn apply(image: &mut Image, batch: &RawBatch) -> Result<(), Error> {
+    for record in record::decode(batch, UNCOMPRESSED_BYTES_MAX)? {
+        let record = record?;
+        let value = record.value.unwrap_or_default();
+        let decoded =
+            MetadataRecord::decode(value).map_err(|error| Error::Record { offset: record.offset, error })?;
+        image.apply(&decoded);
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! OffsetCommit and TxnOffsetCommit: who may commit, and what happens once it is durable.
+//!
+//! - A client outside the group management (generation -1) may commit only while the group is empty; a group that
+//!   does not exist is made.
+//! - A member must name its own generation. Between the end of a rebalance and the assignment it is told to wait
+//!   (REBALANCE_IN_PROGRESS); a commit is also a sign of life.
+//! - A transactional commit may go without a generation, then only the producer's epoch protects it (KIP-447).
+
+use crate::coordinators::{Producer, Token};
+use crate::group::classic::{Group, State};
+use crate::group::context::{Context, Write};
+use crate::group::event::{Commit, MemberRef, Reply};
+use crate::group::records;
+use kafka_protocol::ResponseError;
+
+/// Checks a commit and sends what is acceptable to the disk.
+pub(crate) fn commit(
+    group: &mut Group,
+    cx: &mut Context,
+    token: Token,
+    producer: Option<Producer>,
+    commit: Commit,
+) {
+    if let Err(error) = validate(group, &commit.member, producer.is_some()) {
+        cx.reply(token, Reply::Partitions(Err(error)));
+        return;
+    }
+    if producer.is_none() && matches!(group.state, State::Stable | State::Preparing) {
+        cx.keep_alive(group, &commit.member.member_id);
+    }
+    let longest = usize::try_from(cx.config.offset_metadata_max_bytes).unwrap_or(0);
+    let mut results = Vec::with_capacity(commit.offsets.len());
+    let mut offsets = Vec::with_capacity(commit.offsets.len());
+    for (partition, mut offset) in commit.offsets {
+        if offset.metadata.len() > longest {
+            results.push(Err(ResponseError::OffsetMetadataTooLarge));
+            continue;
+        }
+        results.push(Ok(()));
+        offset.commit_ms = cx.now_ms;
+        offsets.push((partition, offset));
+    }
+    if offsets.is_empty() {
+        cx.reply(token, Reply::Partitions(Ok(results)));
+        return;
+    }
+    let records =
+        offsets.iter().map(|(partition, offset)| records::offset(&group.id, partition, offset)).collect();
+    let write = Write::Commit { group: group.id.clone(), token, producer, offsets, results };
+    cx.append(group, records, producer, write);
+}
+
+fn validate(group: &Group, member: &MemberRef, transactional: bool) -> Result<(), ResponseError> {
+    if group.state == State::Dead {
+        return Err(ResponseError::CoordinatorNotAvailable);
+    }
+    if member.generation < 0 && group.state == State::Empty {
+        return Ok(());
+    }
+    if member.generation >= 0 || !member.member_id.is_empty() || member.instance.is_some() {
+        group.validate(&member.member_id, member.instance.as_deref())?;
+        if member.generation != group.generation {
+            return Err(ResponseError::IllegalGeneration);
+        }
+    } else if !transactional {
+        return Err(ResponseError::UnknownMemberId);
+    }
+    if !transactional && group.state == State::Completing {
+        return Err(ResponseError::RebalanceInProgress);
+    }
+    Ok(())
+}

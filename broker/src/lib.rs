@@ -1,0 +1,46 @@
+//! The broker: Kafka's protocol over durable logs.
+//!
+//! A frame's way: [`net`](crate) reads it > `api` finds its handler > `replica` appends or reads, `controller` decides
+//! about topics, the coordinators about groups and transactions > the answer goes out in the order of the requests.
+//!
+//! Rooms:
+//! - `broker`: start and stop; `shared`: what handlers see; `env`: where time, randomness and the disk come from
+//! - `config`: settings with Kafka's names
+//! - `net`: sockets, frames, order, limits
+//! - `api`: THE table of requests; one file per request under `api/`
+//! - `replica`: partitions: the single writer, group commit, high watermark
+//! - `purgatory`: requests that wait
+//! - `controller`: topics, settings, ids; the metadata log in KRaft's format
+//! - `group`, `transaction`: the two coordinators as state machines; `coordinators` runs them; `internal_topic`: what they
+//!   write to
+//! - `housekeeping`: retention, flushing, checkpoints
+//!
+//! Invariants:
+//! - nothing is acknowledged (`acks=all`) or shown to a consumer before it is durable, unless the topic relaxes that;
+//! - the high watermark and the last stable offset never move back for a reader;
+//! - no length from a socket is trusted, no queue is without a limit, no input panics;
+//! - requests of a connection take effect, and are answered, in their order.
+//!
+//! Deliberately absent: signals and command lines (the CLI's), compaction, replication, TLS and SASL (later issues).
+
+mod api;
+mod blocking;
+mod broker;
+mod config;
+mod controller;
+mod coordinators;
+mod env;
+mod error;
+mod group;
+mod housekeeping;
+mod internal_topic;
+mod net;
+mod purgatory;
+mod replica;
+mod shared;
+mod transaction;
+
+pub use broker::{Broker, BrokerHandle};
+pub use config::{Address, Config, Error as ConfigError};
+pub use env::{Clock, Env, Random};
+pub use error::Error;

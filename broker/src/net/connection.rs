@@ -1,0 +1,228 @@
+//! One client: its requests are started in the order they came and answered in that order.
+//!
+//! Kafka mutes a connection while a request of it is being served, so clients may rely on one request's effect being
+//! there before the next one is looked at. Here a request waits for all before it, with one exception that Kafka's
+//! order allows: a Produce request starts as soon as every earlier one is a Produce whose records are in the log, so
+//! that several of them share one wait for the disk. Answers still go out in order.
+//!
+//! Limits: [`IN_FLIGHT_MAX`] started requests, the shared byte budget, `connections.max.idle.ms` of silence,
+//! [`READ_STALL_MAX`] within a request and [`WRITE_STALL_MAX`] for a client that doesn't read its answers. Past the first
+//! two the connection stops reading, past the others it is closed.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_wire::frame::Frame;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, warn};
+
+use super::budget::Share;
+use super::frame;
+use super::reader::{self, FrameReader, Request};
+use crate::api::{self, BoxFuture, Outcome, Reply};
+use crate::shared::Shared;
+
+/// Requests of one connection that have been started and not answered.
+const IN_FLIGHT_MAX: usize = 32;
+/// How long the rest of a request may keep the broker waiting, with the room that it takes.
+const READ_STALL_MAX: Duration = Duration::from_secs(30);
+/// Shortest time between two looks at whether a connection is idle.
+const IDLE_LOOK_MIN: Duration = Duration::from_millis(100);
+/// How long a write may make no headway.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// Why a connection ended other than by the client's wish.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Read(#[from] reader::Error),
+    #[error("cannot write to the socket: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("{0}")]
+    Request(#[from] api::Error),
+    #[error("the client has not read its responses for {} s", WRITE_STALL_MAX.as_secs())]
+    WriteStalled,
+    #[error("the rest of a request has not come for {} s", READ_STALL_MAX.as_secs())]
+    ReadStalled,
+}
+
+/// What became of a started request.
+enum Slot {
+    Done(Reply, Share),
+    Waiting(BoxFuture<Reply>, Share),
+}
+
+/// Answers on their way out, and the room they take until they are written.
+#[derive(Default)]
+struct Outgoing {
+    parts: VecDeque<Bytes>,
+    shares: Vec<Share>,
+}
+
+/// The started requests, oldest first.
+#[derive(Default)]
+struct InFlight {
+    slots: VecDeque<Slot>,
+    /// How many of them are not Produce requests.
+    ordered: usize,
+}
+
+/// Serves a client until it leaves, breaks the protocol or the broker stops.
+pub(crate) async fn serve<S>(
+    mut stream: S,
+    peer: api::Peer,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    match run(&mut stream, &peer, &shared, &mut stop).await {
+        Ok(()) => debug!(client = %peer.host, "connection ended"),
+        Err(Error::Write(error)) => debug!(client = %peer.host, %error, "connection lost"),
+        Err(Error::Read(reader::Error::Io(error))) => debug!(client = %peer.host, %error, "connection lost"),
+        Err(error) => warn!(client = %peer.host, %error, "connection closed"),
+    }
+}
+
+async fn run<S>(
+    stream: &mut S,
+    peer: &api::Peer,
+    shared: &Arc<Shared>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let limits = &shared.limits;
+    let mut reader = FrameReader::new(limits.request_bytes_max, shared.request_budget.clone());
+    let mut in_flight = InFlight::default();
+    let mut next: Option<Request> = None;
+    let mut outgoing = Outgoing::default();
+    let look_again = limits.connection_idle_max.min(READ_STALL_MAX);
+    let mut idle = std::pin::pin!(sleep_until(Instant::now() + look_again));
+    let mut last_write = Instant::now();
+
+    loop {
+        if let Some(request) = next.take_if(|request| in_flight.may_start(&request.bytes)) {
+            let outcome = api::start(shared, peer, request.bytes.clone())?;
+            in_flight.push(outcome, request);
+            if reader.has_frame() && in_flight.slots.len() < IN_FLIGHT_MAX {
+                // Without waiting: there may be no room for it until those in flight are done.
+                let mut reading = std::pin::pin!(reader.next(stream));
+                if let Poll::Ready(request) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+                    next = request?;
+                }
+                continue;
+            }
+        }
+        if !in_flight.take_done(&mut outgoing) {
+            return Ok(());
+        }
+        if !outgoing.parts.is_empty() {
+            write(stream, &mut outgoing.parts).await?;
+            outgoing.shares.clear();
+            last_write = Instant::now();
+            continue;
+        }
+        if next.as_ref().is_some_and(|request| in_flight.may_start(&request.bytes)) {
+            continue;
+        }
+        tokio::select! {
+            biased;
+            _ = stop.changed() => return Ok(()),
+            () = in_flight.front_done(), if !in_flight.slots.is_empty() => {}
+            request = reader.next(stream), if next.is_none() && in_flight.slots.len() < IN_FLIGHT_MAX => {
+                match request? {
+                    Some(request) => next = Some(request),
+                    // Nobody is there to read an answer; what has been appended stays.
+                    None => return Ok(()),
+                }
+            }
+            () = idle.as_mut() => {
+                let now = Instant::now();
+                if reader.is_amid_frame() && now.duration_since(reader.last_read()) >= READ_STALL_MAX {
+                    return Err(Error::ReadStalled);
+                }
+                let silent = now.duration_since(reader.last_read().max(last_write));
+                if in_flight.slots.is_empty() && silent >= limits.connection_idle_max {
+                    debug!(client = %peer.host, "connection closed: idle for connections.max.idle.ms");
+                    return Ok(());
+                }
+                let left = limits.connection_idle_max.saturating_sub(silent);
+                idle.as_mut().reset(now + left.clamp(IDLE_LOOK_MIN, look_again.max(IDLE_LOOK_MIN)));
+            }
+        }
+    }
+}
+
+/// Writes all of `parts`; a client that takes nothing for too long is given up.
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, parts: &mut VecDeque<Bytes>) -> Result<(), Error> {
+    while !parts.is_empty() {
+        let mut writing = std::pin::pin!(frame::write_some(stream, parts));
+        // Most writes fit the socket's buffer: no timer for those.
+        match poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+            Poll::Ready(written) => written?,
+            Poll::Pending => timeout(WRITE_STALL_MAX, writing).await.map_err(|_| Error::WriteStalled)??,
+        }
+    }
+    Ok(())
+}
+
+impl InFlight {
+    /// Whether a request may start beside those that are not finished.
+    fn may_start(&self, request: &[u8]) -> bool {
+        self.slots.is_empty() || (self.ordered == 0 && api::is_produce(request))
+    }
+
+    fn push(&mut self, outcome: Outcome, request: Request) {
+        if !api::is_produce(&request.bytes) {
+            self.ordered += 1;
+        }
+        self.slots.push_back(match outcome {
+            Outcome::Done(reply) => Slot::Done(reply, request.share),
+            Outcome::Later(future) => Slot::Waiting(future, request.share),
+        });
+    }
+
+    /// Moves finished answers at the front to `outgoing`; false if the connection is to be closed.
+    fn take_done(&mut self, outgoing: &mut Outgoing) -> bool {
+        while let Some(Slot::Done(..)) = self.slots.front() {
+            let Some(Slot::Done(reply, _request)) = self.slots.pop_front() else { break };
+            match reply {
+                Reply::Frame(Frame { mut parts }, share) => {
+                    outgoing.parts.append(&mut parts);
+                    outgoing.shares.extend(share);
+                }
+                Reply::Nothing => {}
+                Reply::Close => return false,
+            }
+        }
+        if self.slots.is_empty() {
+            self.ordered = 0;
+        }
+        true
+    }
+
+    /// Waits until the oldest request is finished, and takes along those behind it that are finished too.
+    async fn front_done(&mut self) {
+        poll_fn(|cx| {
+            let mut any = false;
+            for slot in &mut self.slots {
+                if let Slot::Waiting(future, share) = slot {
+                    let Poll::Ready(reply) = future.as_mut().poll(cx) else { break };
+                    let share = std::mem::take(share);
+                    *slot = Slot::Done(reply, share);
+                }
+                any = true;
+            }
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}

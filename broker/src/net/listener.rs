@@ -1,0 +1,186 @@
+//! Accepting clients: on TCP, and from within the process over an in-memory pipe with the same frames.
+//!
+//! Limits: `max.connections` for all, `max.connections.per.ip` for one address. Past a limit the new connection is
+//! closed at once, with one log line per [`REFUSAL_LOG_INTERVAL`].
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, debug_span, warn};
+
+use super::connection;
+use crate::api::Peer;
+use crate::config::{Address, Config};
+use crate::shared::Shared;
+
+/// How often a refused connection is worth a log line.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause after a failed accept (no file descriptors left, for one), so that it doesn't spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that either end of an in-memory connection may be ahead of the other.
+const DUPLEX_BYTES: usize = 1 << 18;
+
+/// Opens the listening socket.
+///
+/// # Errors
+/// The address doesn't resolve, or is taken.
+pub(crate) fn bind(address: &Address, config: &Config) -> io::Result<TcpListener> {
+    let host = if address.host.is_empty() { "0.0.0.0" } else { &address.host };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, address.port).to_socket_addrs()? {
+        match bind_one(address, config) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Set on the listener: accepted sockets inherit it, and it must stand before the handshake to have its full effect.
+    if let Ok(bytes @ 1..) = usize::try_from(config.int("socket.receive.buffer.bytes")) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Ok(bytes @ 1..) = usize::try_from(config.int("socket.send.buffer.bytes")) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(config.int("socket.listen.backlog.size"))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The connections that are open, and what new ones need.
+pub(crate) struct Connections {
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    by_ip: HashMap<IpAddr, usize>,
+    refusal_logged: Option<Instant>,
+}
+
+impl Connections {
+    /// No connections yet; all end when `stop` turns true.
+    pub(crate) fn new(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
+        Self { shared, stop, open: Mutex::default() }
+    }
+
+    /// Accepts until told to stop.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.changed() => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => self.admit(stream, address.ip()),
+                    Err(error) => {
+                        warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
+        // Answers are written whole: waiting to fill a packet would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "cannot set TCP_NODELAY");
+        }
+        // A client that vanished without a word is noticed by the system.
+        if let Err(error) = socket2::SockRef::from(&stream).set_keepalive(true) {
+            warn!(%error, "cannot set SO_KEEPALIVE");
+        }
+        let limits = &self.shared.limits;
+        {
+            let mut open = self.open.lock();
+            while open.tasks.try_join_next().is_some() {}
+            let from_here = open.by_ip.get(&ip).copied().unwrap_or(0);
+            let reason = if open.tasks.len() >= limits.connections_max {
+                "max.connections"
+            } else if from_here >= limits.connections_per_ip_max {
+                "max.connections.per.ip"
+            } else {
+                *open.by_ip.entry(ip).or_default() += 1;
+                ""
+            };
+            if !reason.is_empty() {
+                let now = Instant::now();
+                if open.refusal_logged.is_none_or(|at| now.duration_since(at) >= REFUSAL_LOG_INTERVAL) {
+                    open.refusal_logged = Some(now);
+                    warn!(client = %ip, limit = reason, "connection refused: too many are open");
+                }
+                return;
+            }
+        }
+        self.spawn(stream, Peer { host: format!("/{ip}").into() }, Some(ip));
+    }
+
+    /// A connection from within the process.
+    pub(crate) fn connect(self: &Arc<Self>) -> tokio::io::DuplexStream {
+        let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
+        self.spawn(far, Peer { host: "/127.0.0.1".into() }, None);
+        near
+    }
+
+    fn spawn<S>(self: &Arc<Self>, stream: S, peer: Peer, ip: Option<IpAddr>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (connections, shared, stop) = (self.clone(), self.shared.clone(), self.stop.clone());
+        let span = debug_span!("connection", client = %peer.host);
+        let task = async move {
+            let slot = ip.map(|ip| IpSlot { connections, ip });
+            connection::serve(stream, peer, shared, stop).await;
+            drop(slot);
+        };
+        self.open.lock().tasks.spawn(task.instrument(span));
+    }
+
+    /// Waits until every connection has ended; `stop` must have been told.
+    pub(crate) async fn closed(&self) {
+        let mut tasks = std::mem::take(&mut self.open.lock().tasks);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends every connection where it stands.
+    pub(crate) fn abort(&self) {
+        self.open.lock().tasks.abort_all();
+    }
+}
+
+/// A connection's place in the count of its address, also when its task is aborted.
+struct IpSlot {
+    connections: Arc<Connections>,
+    ip: IpAddr,
+}
+
+impl Drop for IpSlot {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock();
+        if let Some(count) = open.by_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Frames out of a byte stream: a four-byte big-endian length, then that many bytes.
+//!
+//! `next` may be dropped at any await and called again: all state is in the reader. One read call takes whatever the
+//! socket has, so that pipelined requests cost one system call together, and a frame is handed out as a slice of the
+//! buffer it was read into: the record batches in it reach the log uncopied.
+//!
+//! Memory: the buffer's size follows the frames that the client sends. A frame's bytes are reserved, and taken from the
+//! shared budget, only as they arrive, so that a length of 100 MB with nothing behind it costs nothing.
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
+
+use super::budget::{Budget, Share};
+
+/// Smallest and largest piece read at a time.
+const CHUNK_BYTES_MIN: usize = 1 << 10;
+/// See [`CHUNK_BYTES_MIN`]; also what is reserved at most for a frame of which nothing has arrived yet.
+const CHUNK_BYTES_MAX: usize = 1 << 18;
+/// No request is shorter: API key, version and correlation id.
+const FRAME_BYTES_MIN: usize = 8;
+
+/// Why no further frame can be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The length is negative, too small for a header or above the limit.
+    #[error(
+        "a request of {length} bytes was announced; from {FRAME_BYTES_MIN} to {limit} are accepted (socket.request.max.bytes)"
+    )]
+    Length { length: i32, limit: usize },
+    /// The stream ended within a frame.
+    #[error("the stream ended within a request, after {have} of its bytes")]
+    Truncated { have: usize },
+    /// The socket failed.
+    #[error("cannot read from the socket: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A request as it came, with the room that it takes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) bytes: Bytes,
+    pub(crate) share: Share,
+}
+
+/// Reads frames; see the module's head.
+pub(crate) struct FrameReader {
+    buffer: BytesMut,
+    /// The length of the frame being read and the room taken for it.
+    current: Option<(usize, Share)>,
+    length_max: usize,
+    chunk: usize,
+    budget: Budget,
+    /// When bytes came last.
+    last_read: Instant,
+}
+
+impl FrameReader {
+    /// A reader that accepts frames of up to `length_max` bytes.
+    pub(crate) fn new(length_max: usize, budget: Budget) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            current: None,
+            length_max,
+            chunk: CHUNK_BYTES_MIN,
+            budget,
+            last_read: Instant::now(),
+        }
+    }
+
+    /// Whether a whole frame has been read already, so that `next` would not wait for the socket.
+    pub(crate) fn has_frame(&self) -> bool {
+        match &self.current {
+            Some((length, _)) => self.buffer.len() >= *length,
+            None => match self.buffer.first_chunk::<4>() {
+                Some(length) => {
+                    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+                    self.buffer.len() - 4 >= length
+                }
+                None => false,
+            },
+        }
+    }
+
+    /// Whether a part of a frame has arrived and the rest is missing.
+    pub(crate) fn is_amid_frame(&self) -> bool {
+        self.current.is_some() || !self.buffer.is_empty()
+    }
+
+    /// When bytes came last, whole frames or not.
+    pub(crate) fn last_read(&self) -> Instant {
+        self.last_read
+    }
+
+    /// The next frame; none when the stream ended between frames. Cancel-safe.
+    pub(crate) async fn next<R>(&mut self, stream: &mut R) -> Result<Option<Request>, Error>
+    where
+        R: AsyncRead + Unpin,
+    {
+        loop {
+            if self.current.is_none() && self.buffer.len() >= 4 {
+                let length = self.announced_length()?;
+                self.buffer.advance(4);
+                self.chunk = (length + 4).next_power_of_two().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+                self.current = Some((length, Share::default()));
+            }
+            if let Some((length, share)) = &mut self.current {
+                // What has arrived, and what the next read may bring.
+                let held = (*length).min(self.buffer.len() + self.chunk);
+                self.budget.grow(share, held).await;
+            }
+            if let Some((length, share)) = self.current.take_if(|(length, _)| self.buffer.len() >= *length) {
+                return Ok(Some(Request { bytes: self.buffer.split_to(length).freeze(), share }));
+            }
+            self.reserve();
+            if stream.read_buf(&mut self.buffer).await? == 0 {
+                let have = self.buffer.len();
+                return if have == 0 && self.current.is_none() {
+                    Ok(None)
+                } else {
+                    Err(Error::Truncated { have })
+                };
+            }
+            self.last_read = Instant::now();
+        }
+    }
+
+    fn announced_length(&self) -> Result<usize, Error> {
+        let length = self.buffer.first_chunk::<4>().map_or(0, |length| i32::from_be_bytes(*length));
+        let limit = self.length_max;
+        match usize::try_from(length) {
+            Ok(good) if (FRAME_BYTES_MIN..=limit).contains(&good) => Ok(good),
+            _ => Err(Error::Length { length, limit }),
+        }
+    }
+
+    /// Makes room for the next read.
+    fn reserve(&mut self) {
+        let missing = self.current.as_ref().map_or(0, |(length, _)| length.saturating_sub(self.buffer.len()));
+        let arrived = self.buffer.len();
+        // A large frame grows with what has arrived; a small one is read with whatever follows it.
+        let wanted = missing.min(arrived.max(CHUNK_BYTES_MAX)).max(self.chunk);
+        if self.buffer.capacity() - arrived < missing.min(wanted).max(CHUNK_BYTES_MIN / 4) {
+            self.buffer.reserve(wanted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    fn reader() -> FrameReader {
+        FrameReader::new(1 << 20, Budget::new(1 << 22))
+    }
+
+    #[tokio::test]
+    async fn pipelined_frames_of_all_sizes() {
+        let (mut near, mut far) = tokio::io::duplex(1 << 16);
+        let sizes = [8, 9, 300, 70_000, 1 << 20, 8];
+        tokio::spawn(async move {
+            for (n, size) in sizes.into_iter().enumerate() {
+                near.write_i32(size as i32).await.unwrap();
+                near.write_all(&vec![n as u8; size]).await.unwrap();
+            }
+        });
+        let mut reader = reader();
+        for (n, size) in sizes.into_iter().enumerate() {
+            let request = reader.next(&mut far).await.unwrap().unwrap();
+            assert_eq!(request.bytes, vec![n as u8; size]);
+        }
+        assert!(reader.next(&mut far).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn hostile_lengths_are_refused_and_cost_nothing() {
+        for length in [i32::MIN, -1, 0, 7, (1 << 20) + 1, i32::MAX] {
+            let bytes = length.to_be_bytes();
+            let error = reader().next(&mut &bytes[..]).await.unwrap_err();
+            assert!(matches!(error, Error::Length { .. }), "{error}");
+        }
+        let mut reader = reader();
+        let announced = (1_i32 << 20).to_be_bytes();
+        let error = reader.next(&mut &announced[..]).await.unwrap_err();
+        assert!(matches!(error, Error::Truncated { have: 0 }), "{error}");
+        assert!(reader.buffer.capacity() <= 2 * CHUNK_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_cut_header_is_an_error() {
+        let error = reader().next(&mut &[0_u8, 0][..]).await.unwrap_err();
+        assert!(matches!(error, Error::Truncated { have: 2 }), "{error}");
+    }
+}

@@ -1,0 +1,276 @@
+//! All partitions of this node, following the metadata.
+//!
+//! Handlers look partitions up by topic name or id; both maps point at the same immutable table per topic, which is
+//! replaced when the topic changes. After every change of the metadata the controller calls [`Replicas::follow`], which
+//! creates, deletes and reconfigures logs until they match. A log that can't be created or opened leaves its partition
+//! without a leader here: it is reported, and retried at the next start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_log::{CorruptionPolicy, Log, LogConfig, LogManager, TopicPartition};
+use parking_lot::RwLock;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{Error, Partition};
+use crate::config::{Config, TopicConfig};
+use crate::controller::{Image, TopicImage};
+use crate::env::Clock;
+
+/// See the module's head.
+pub(crate) struct Replicas {
+    logs: LogManager,
+    config: Config,
+    clock: Clock,
+    node_id: i32,
+    simulated: bool,
+    topics: RwLock<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    by_name: HashMap<Arc<str>, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+/// One topic's partitions on this node.
+struct Topic {
+    node_id: i32,
+    /// What it was built from.
+    image: Arc<TopicImage>,
+    /// By index; none where this node has no log.
+    partitions: Vec<Option<Arc<Partition>>>,
+}
+
+impl Replicas {
+    /// No partitions yet: [`Replicas::follow`] brings them.
+    pub(crate) fn new(logs: LogManager, config: Config, clock: Clock, simulated: bool) -> Self {
+        let node_id = config.node_id();
+        Self { logs, config, clock, node_id, simulated, topics: RwLock::default() }
+    }
+
+    /// Whether the disk is simulated, so that nothing may leave this thread.
+    pub(crate) fn simulated(&self) -> bool {
+        self.simulated
+    }
+
+    /// The data directory's id.
+    pub(crate) fn directory_id(&self) -> Uuid {
+        self.logs.meta().directory_id
+    }
+
+    /// The data directory.
+    pub(crate) fn logs(&self) -> &LogManager {
+        &self.logs
+    }
+
+    /// The partition, if this node leads it.
+    ///
+    /// # Errors
+    /// It doesn't.
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Error> {
+        match self.topics.read().by_name.get(topic) {
+            Some(topic) => topic.led(index),
+            None => Err(Error::UnknownPartition { topic: topic.to_owned(), partition: index }),
+        }
+    }
+
+    /// The same by the topic's id.
+    ///
+    /// # Errors
+    /// No such topic, or this node doesn't lead the partition.
+    pub(crate) fn partition_by_id(&self, id: Uuid, index: i32) -> Result<Arc<Partition>, Error> {
+        let topics = self.topics.read();
+        topics.by_id.get(&id).ok_or(Error::UnknownTopicId(id))?.led(index)
+    }
+
+    /// All partitions, in no order that matters.
+    pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
+        let topics = self.topics.read();
+        let mut all: Vec<_> =
+            topics.by_name.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect();
+        drop(topics);
+        all.sort_by(|a, b| (&a.topic, a.index).cmp(&(&b.topic, b.index)));
+        all
+    }
+
+    /// Makes the partitions what the metadata says. Waits for the disk.
+    pub(crate) fn follow(&self, image: &Image) {
+        let changed: Vec<Arc<TopicImage>> = {
+            let topics = self.topics.read();
+            let same = |topic: &&Arc<TopicImage>| {
+                topics.by_id.get(&topic.id).is_some_and(|known| Arc::ptr_eq(&known.image, topic))
+            };
+            image.topics.values().filter(|topic| !same(topic)).cloned().collect()
+        };
+        let gone: Vec<Arc<Topic>> = {
+            let topics = self.topics.read();
+            topics
+                .by_id
+                .values()
+                .filter(|topic| image.topic_by_id(topic.image.id).is_none())
+                .cloned()
+                .collect()
+        };
+        for topic in gone {
+            self.remove(&topic);
+        }
+        for image in changed {
+            let before = self.topics.read().by_id.get(&image.id).cloned();
+            let topic = Arc::new(self.build(image, before.as_deref()));
+            let mut topics = self.topics.write();
+            topics.by_id.insert(topic.image.id, topic.clone());
+            topics.by_name.insert(topic.image.name.clone(), topic);
+        }
+    }
+
+    /// Deletes what lies in the data directory without a topic in the metadata: the topic was deleted, and the node
+    /// stopped before its files were.
+    pub(crate) fn remove_strays(&self, image: &Image, keep: &str) {
+        for (partition, topic_id, _) in self.logs.list() {
+            let known = image.topic(&partition.topic).is_some_and(|topic| {
+                let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
+                topic.partitions.len() > index && topic_id.is_none_or(|id| id == topic.id)
+            });
+            if known || partition.topic == keep {
+                continue;
+            }
+            warn!(
+                topic = %partition.topic, partition = partition.partition,
+                "a partition's folder belongs to no topic (it was deleted, or never finished being created): removing it"
+            );
+            if let Err(error) = self.logs.delete(&partition) {
+                error!(topic = %partition.topic, partition = partition.partition, %error, "cannot remove the folder");
+            }
+        }
+    }
+
+    fn remove(&self, topic: &Topic) {
+        {
+            let mut topics = self.topics.write();
+            topics.by_id.remove(&topic.image.id);
+            if topics.by_name.get(&topic.image.name).is_some_and(|named| named.image.id == topic.image.id) {
+                topics.by_name.remove(&topic.image.name);
+            }
+        }
+        let closing = topic.partitions.iter().flatten();
+        let names: Vec<TopicPartition> = closing
+            .map(|partition| {
+                partition.close();
+                TopicPartition::new(&*partition.topic, partition.index)
+            })
+            .collect();
+        if let Err(error) = self.logs.delete_all(&names) {
+            error!(topic = %topic.image.name, %error, "cannot delete the topic's files; the next start removes them");
+        }
+        info!(topic = %topic.image.name, "topic deleted");
+    }
+
+    /// The topic's table; logs that are open stay open.
+    fn build(&self, image: Arc<TopicImage>, before: Option<&Topic>) -> Topic {
+        let config = Arc::new(TopicConfig::resolve(&image.config, &self.config));
+        let settings_changed = before.is_some_and(|before| before.image.config != image.config);
+        let mut partitions = Vec::with_capacity(image.partitions.len());
+        for (index, state) in image.partitions.iter().enumerate() {
+            if state.leader != self.node_id {
+                partitions.push(None);
+                continue;
+            }
+            let index = index as i32;
+            if let Some(partition) = before.and_then(|before| before.partition(index)) {
+                partition.set_leader_epoch(state.leader_epoch);
+                if settings_changed {
+                    partition.set_config(config.clone(), log_config(&config, &self.config));
+                }
+                partitions.push(Some(partition));
+                continue;
+            }
+            match self.log(&image, index, &config) {
+                Ok(log) => partitions.push(Some(Arc::new(Partition::new(
+                    (image.name.clone(), index),
+                    log,
+                    state.leader_epoch,
+                    config.clone(),
+                    self.clock,
+                    self.simulated,
+                )))),
+                Err(error) => {
+                    error!(
+                        topic = %image.name, partition = index, %error,
+                        "the partition's log cannot be opened: it stays offline until the broker restarts"
+                    );
+                    partitions.push(None);
+                }
+            }
+        }
+        Topic { node_id: self.node_id, image, partitions }
+    }
+
+    /// The log that is there, or a new one.
+    fn log(
+        &self,
+        image: &TopicImage,
+        index: i32,
+        config: &TopicConfig,
+    ) -> Result<Arc<Log>, millrace_log::Error> {
+        let name = TopicPartition::new(&*image.name, index);
+        let config = log_config(config, &self.config);
+        match self.logs.create(&name, image.id, config.clone(), self.clock.now_ms()) {
+            Err(millrace_log::Error::PartitionExists(name)) => match self.logs.get(&name) {
+                Some(log) => {
+                    log.set_config(config);
+                    Ok(log)
+                }
+                // It is there and could not be opened.
+                None => Err(millrace_log::Error::PartitionExists(name)),
+            },
+            created => created,
+        }
+    }
+}
+
+impl Topic {
+    fn partition(&self, index: i32) -> Option<Arc<Partition>> {
+        self.partitions.get(usize::try_from(index).ok()?)?.clone()
+    }
+
+    /// The partition, if this node leads it and its log is to be had.
+    fn led(&self, index: i32) -> Result<Arc<Partition>, Error> {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(Some(found)) = self.partitions.get(at) {
+            return Ok(found.clone());
+        }
+        let (topic, partition) = (self.image.name.to_string(), index);
+        match self.image.partitions.get(at) {
+            Some(state) if state.leader == self.node_id => Err(Error::Offline { topic, partition }),
+            Some(_) => Err(Error::NotLeader { topic, partition }),
+            None => Err(Error::UnknownPartition { topic, partition }),
+        }
+    }
+}
+
+/// What a log needs to know of its topic's settings.
+pub(crate) fn log_config(topic: &TopicConfig, broker: &Config) -> LogConfig {
+    let size = |value: i32| u64::try_from(value).unwrap_or(0);
+    LogConfig {
+        segment_bytes: size(topic.segment_bytes),
+        segment_ms: topic.segment_ms,
+        segment_index_bytes: size(topic.segment_index_bytes),
+        index_interval_bytes: size(topic.index_interval_bytes),
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        max_message_bytes: usize::try_from(topic.max_message_bytes).unwrap_or(0),
+        log_append_time: topic.log_append_time,
+        timestamp_before_max_ms: topic.timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.timestamp_after_max_ms,
+        compact: topic.compact,
+        delete: topic.delete,
+        producer_id_expiration_ms: broker.long("producer.id.expiration.ms"),
+        corruption_policy: match broker.string("log.recovery.corruption.policy") {
+            "cut" => CorruptionPolicy::Cut,
+            _ => CorruptionPolicy::Refuse,
+        },
+        ..LogConfig::default()
+    }
+}

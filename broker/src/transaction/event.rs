@@ -1,0 +1,100 @@
+//! What the transaction coordinator is asked, what it does about it, and what it answers.
+
+use crate::coordinators::{KeyValue, Producer, Token, TopicPartition, WriteId};
+use kafka_protocol::ResponseError;
+
+/// Something that happens to the coordinator.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A producer begins, or recovers.
+    Init(Token, Init),
+    /// There is no producer id for an `Init` that needs one.
+    NoProducerId(Token, ResponseError),
+    /// Partitions become part of the transaction.
+    AddPartitions(Token, AddPartitions),
+    /// The producer decides.
+    End(Token, End),
+    /// All markers of a decided transaction were written, or some could not be.
+    Marked {
+        /// The transactional id.
+        transactional_id: String,
+        /// Whose transaction: an answer for an earlier one is ignored.
+        producer: Producer,
+        /// Whether all were written.
+        result: Result<(), ResponseError>,
+    },
+    /// The disk has answered the append `WriteId`.
+    Written(WriteId, Result<(), ResponseError>),
+    /// Time has passed: deadlines may be due.
+    Tick,
+}
+
+/// An InitProducerId request with a transactional id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Init {
+    /// `transactional.id`.
+    pub(crate) transactional_id: String,
+    /// After how long the coordinator aborts what is left open.
+    pub(crate) timeout_ms: i32,
+    /// Who the producer believes to be, when it recovers from an error (version 3 and up, KIP-360).
+    pub(crate) expected: Option<Producer>,
+    /// A producer id nobody has, once the coordinator has asked for it.
+    pub(crate) fresh_producer_id: Option<i64>,
+}
+
+/// An AddPartitionsToTxn or AddOffsetsToTxn request.
+#[derive(Clone, Debug)]
+pub(crate) struct AddPartitions {
+    /// `transactional.id`.
+    pub(crate) transactional_id: String,
+    /// Who asks.
+    pub(crate) producer: Producer,
+    /// Partitions to be written to.
+    pub(crate) partitions: Vec<TopicPartition>,
+}
+
+/// An EndTxn request.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    /// `transactional.id`.
+    pub(crate) transactional_id: String,
+    /// Who asks.
+    pub(crate) producer: Producer,
+    /// Commit or abort.
+    pub(crate) commit: bool,
+}
+
+/// What the service has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Answer a request.
+    Reply(Token, Reply),
+    /// Get a producer id that nobody has and send the request again with it.
+    AllocateProducerId(Token, Init),
+    /// Append a record and report `Event::Written` once it is durable, in the order of the appends.
+    Append(WriteId, KeyValue),
+    /// Write the end of a transaction to all its partitions and report `Event::Marked`.
+    WriteMarkers(Markers),
+}
+
+/// The end of a transaction, to be told to its partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Markers {
+    /// To report back.
+    pub(crate) transactional_id: String,
+    /// Whose transaction; the epoch may be higher than that of the records if the producer was fenced.
+    pub(crate) producer: Producer,
+    /// Commit or abort.
+    pub(crate) commit: bool,
+    /// Where.
+    pub(crate) partitions: Vec<TopicPartition>,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// To `Init`.
+    Init(Result<Producer, ResponseError>),
+    /// To `AddPartitions` and `End`.
+    Done(Result<(), ResponseError>),
+}

@@ -1,0 +1,17 @@
+//! What the broker answers, frame by frame: every point of Kafka's behaviour that clients rely on, through the same
+//! bytes that they send. Runs on a simulated disk and a paused clock.
+
+// A test fails by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod connection;
+mod fetch;
+mod groups;
+mod metadata;
+mod offsets;
+mod produce;
+mod settings;
+mod support;
+mod topics;
+mod transactions;
+mod versions;

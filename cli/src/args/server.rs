@@ -1,0 +1,86 @@
+//! Commands that run something: `run`, `broker`, `connect`, `validate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `millrace run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace run configs/quickstart.yaml --exit-when-done
+  millrace run orders.yaml customers.yaml --data-dir /var/lib/millrace --listen 0.0.0.0:9092
+
+The broker takes its data folder and address from the command line, else from `broker:` in the file, else ./data and
+127.0.0.1:9092. With `kafka:` in the file no broker is started. Ends with exit code 0 only if all arrived.")]
+pub(crate) struct RunArgs {
+    /// Pipeline files
+    #[arg(required = true, value_name = "PIPELINE.yaml")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Folder of the broker's data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address for Kafka clients
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// End when all bounded sources are read and the sinks have everything
+    #[arg(long)]
+    pub(crate) exit_when_done: bool,
+}
+
+/// `millrace broker`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace broker --data-dir ./data --listen 127.0.0.1:9092
+  millrace broker --config configs/broker.yaml --set num.partitions=3 --set log.retention.hours=24
+
+The configuration file has Kafka's property names, as YAML or properties. Later ones win: file, --data-dir and --listen, --set.")]
+pub(crate) struct BrokerArgs {
+    /// Configuration file (.yaml or .properties)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the data [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address for Kafka clients [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// A property by Kafka's name; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// `millrace connect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace connect --bootstrap 127.0.0.1:9092 configs/quickstart.yaml
+  millrace connect --bootstrap k1:9092,k2:9092 orders.yaml --exit-when-done
+
+Positions are kept in topics of that cluster, so the worker itself keeps nothing.")]
+pub(crate) struct ConnectArgs {
+    /// Brokers of the cluster, with commas; `broker:` and `kafka:` in the files are passed over
+    #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
+    pub(crate) bootstrap: Vec<String>,
+    /// Pipeline files
+    #[arg(required = true, value_name = "PIPELINE.yaml")]
+    pub(crate) files: Vec<PathBuf>,
+    /// End when all bounded sources are read and the sinks have everything
+    #[arg(long)]
+    pub(crate) exit_when_done: bool,
+}
+
+/// `millrace validate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace validate configs/quickstart.yaml
+  millrace validate pipelines/*.yaml
+
+Files given together are checked together: names must be unique over all of them. Nothing is connected or written.")]
+pub(crate) struct ValidateArgs {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}

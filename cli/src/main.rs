@@ -1,0 +1,84 @@
+//! Millrace: a connector platform with a broker of its own.
+//!
+//! The binary ties the members together: it reads the command line, owns signals, terminal and exit codes, and is the only
+//! place where broker and runtime meet.
+//!
+//! | room | what is there |
+//! |---|---|
+//! | `args` | the command line, with examples |
+//! | `exit` | why a command ends, and the exit code |
+//! | `signals`, `output`, `logging` | what all commands share |
+//! | `run` | `run` and `connect`: pipelines, progress, summary |
+//! | `broker`, `validate`, `connector` | the commands of the same names |
+//! | `topic`, `produce`, `consume` | a small Kafka client |
+//! | `components` | the component host with the bundled connectors |
+//!
+//! Invariants: `broker` never touches the component engine (it starts in milliseconds); results go to stdout, everything else
+//! to stderr; a closed pipe ends a command quietly.
+
+mod args;
+mod exit;
+mod logging;
+mod output;
+mod signals;
+
+mod broker;
+mod cluster;
+mod components;
+mod connector;
+mod consume;
+mod produce;
+mod run;
+mod topic;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command};
+use exit::{Failure, Outcome};
+
+/// Threads that run tasks. Disk and component compilation have their own.
+const WORKER_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logging::start(&args.log, args.log_format, matches!(args.command, Command::Broker(_)));
+    match dispatch(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Connect(args) => block_on(run::connect(args)),
+        Command::Broker(args) => block_on(broker::run(args)),
+        Command::Validate(args) => block_on(validate::run(args)),
+        Command::Topic(args) => block_on(topic::run(args)),
+        Command::Produce(args) => block_on(produce::run(args)),
+        Command::Consume(args) => block_on(consume::run(args)),
+        Command::Connector(args) => block_on(connector::run(args)),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "millrace", &mut text);
+            output::bytes(&text)
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::environment(format!("threads can't be started: {error}; raise the process limit"))
+        })?;
+    let outcome = runtime.block_on(work);
+    // A thread that waits for standard input can't be stopped and must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,161 @@
+//! `millrace run` and `millrace connect`: pipelines until they are done or a signal comes.
+
+mod hints;
+mod progress;
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use millrace_broker::{BrokerHandle, Config};
+use millrace_client::Client;
+use millrace_connect_runtime::component::ComponentHost;
+use millrace_connect_runtime::plan::Plan;
+use millrace_connect_runtime::spec::{BrokerSpec, ClusterSpec};
+use millrace_connect_runtime::worker::{Error, Worker, WorkerConfig};
+
+use crate::args::{ConnectArgs, RunArgs};
+use crate::exit::{Failure, Outcome};
+use crate::signals::Stop;
+use crate::validate::{self, Checked};
+use crate::{broker, cluster, components, output, signals};
+
+/// Partitions of the topic of positions in a broker of our own: enough for one process, and quickly made.
+const EMBEDDED_OFFSETS_PARTITIONS: i32 = 5;
+
+/// Where the broker of this process listens when its usual port is taken and nobody asked for one.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A broker and the pipelines in one process.
+pub(crate) async fn run(args: RunArgs) -> Outcome {
+    let host = components::host()?;
+    let checked = validate::check(&host, &args.files).await?;
+    let mut stop = signals::watch()?;
+    let spec = match checked.cluster() {
+        ClusterSpec::Kafka(kafka) if args.data_dir.is_none() && args.listen.is_none() => {
+            let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
+            let plan = checked.plan.clone();
+            pipelines(host, client, plan, worker_config(args.exit_when_done), &mut stop).await?;
+            return hints::show(&checked.plan, &kafka.bootstrap.join(","), None);
+        }
+        ClusterSpec::Kafka(_) => {
+            return Err(Failure::validation(
+                "--data-dir and --listen are for the broker in this process, but the file has `kafka:`; leave them out",
+            ));
+        }
+        ClusterSpec::Embedded(spec) => spec.clone(),
+        ClusterSpec::Unspecified => BrokerSpec::default(),
+    };
+    let config = config(&args, &spec)?;
+    let data_dir = config.data_dir();
+    let broker = broker::start(config).await?;
+    output::remark(format!("broker listens on {}, data in {}", broker.local_addr(), data_dir.display()));
+    let outcome = embedded(host, &checked, &broker, &args, &mut stop).await;
+    let stopped = broker.shutdown().await.map_err(Failure::runtime);
+    if outcome.is_ok() {
+        // A port that the system chose is gone with the broker.
+        let listen = args.listen.or(spec.listen).filter(|listen| !listen.ends_with(":0"));
+        let listen = listen.unwrap_or_else(|| broker::DEFAULT_LISTEN.to_owned());
+        hints::show(&checked.plan, &listen, Some(&data_dir))?;
+    }
+    outcome.and(stopped)
+}
+
+async fn embedded(
+    host: ComponentHost,
+    checked: &Checked,
+    broker: &BrokerHandle,
+    args: &RunArgs,
+    stop: &mut Stop,
+) -> Outcome {
+    let client = cluster::embedded(broker, "millrace-connect")?;
+    let config = worker_config(args.exit_when_done);
+    let config = WorkerConfig { offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS, ..config };
+    pipelines(host, client, checked.plan.clone(), config, stop).await
+}
+
+/// The pipelines alone, on somebody's cluster.
+pub(crate) async fn connect(args: ConnectArgs) -> Outcome {
+    let host = components::host()?;
+    let checked = validate::check(&host, &args.files).await?;
+    let mut stop = signals::watch()?;
+    let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
+    pipelines(host, client, checked.plan.clone(), worker_config(args.exit_when_done), &mut stop).await?;
+    hints::show(&checked.plan, &args.bootstrap.join(","), None)
+}
+
+fn worker_config(exit_when_done: bool) -> WorkerConfig {
+    WorkerConfig { exit_when_done, ..WorkerConfig::default() }
+}
+
+/// The command line, then the file, then defaults.
+fn config(args: &RunArgs, spec: &BrokerSpec) -> Result<Config, Failure> {
+    let mut config = validate::broker_config(spec)?;
+    match &args.data_dir {
+        Some(dir) => config.set_data_dir(dir),
+        None if spec.data.is_none() => config.set_data_dir(Path::new(broker::DEFAULT_DATA_DIR)),
+        None => {}
+    }
+    match &args.listen {
+        Some(listen) => config.set_listen(listen).map_err(Failure::validation)?,
+        None if config.explicit("listeners").is_none() => {
+            config.set_listen(free_address()).map_err(Failure::validation)?;
+        }
+        None => {}
+    }
+    Ok(config)
+}
+
+/// The usual address, or any port if it is taken: a pipeline without `listen` doesn't depend on it.
+fn free_address() -> &'static str {
+    match TcpListener::bind(broker::DEFAULT_LISTEN) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            output::remark(format!(
+                "{} is in use: another port is taken; --listen chooses one",
+                broker::DEFAULT_LISTEN
+            ));
+            ANY_PORT
+        }
+        _ => broker::DEFAULT_LISTEN,
+    }
+}
+
+/// Runs until all is done, all has failed, or a signal; ends with a table.
+async fn pipelines(
+    host: ComponentHost,
+    client: Client,
+    plan: Plan,
+    config: WorkerConfig,
+    stop: &mut Stop,
+) -> Outcome {
+    let exit_when_done = config.exit_when_done;
+    let worker = Worker::start(config, host, client, plan).await.map_err(|error| match error {
+        Error::Topics(error) => Failure::client(error),
+    })?;
+    let stopper = worker.stopper();
+    let view = worker.progress_view();
+    let ended = worker.join();
+    tokio::pin!(ended);
+    let mut display = progress::Display::new();
+    let summary = loop {
+        tokio::select! {
+            biased;
+            summary = &mut ended => break summary,
+            () = stop.asked(), if !stop.is_asked() => stopper.stop(),
+            () = display.tick() => display.show(&view.snapshot()),
+        }
+    };
+    display.clear();
+    output::line(progress::table(&summary))?;
+    if !summary.none_failed() {
+        let failed =
+            summary.connectors.iter().filter_map(|c| c.error.as_ref().filter(|_| progress::has_failed(c)));
+        let told: Vec<&str> = failed.map(String::as_str).collect();
+        return Err(Failure::Runtime(told.join("\nerror: ")));
+    }
+    if exit_when_done && !summary.all_done() {
+        return Err(Failure::runtime(
+            "stopped before everything had arrived; run it again to go on from here",
+        ));
+    }
+    Ok(())
+}

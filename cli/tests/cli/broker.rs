@@ -1,0 +1,50 @@
+//! `millrace broker`: start, clean stop, lock.
+
+use std::process::Stdio;
+
+use crate::support::{Broker, code, millrace, run, signal, stderr};
+
+#[test]
+fn a_signal_stops_it_cleanly() {
+    for name in ["TERM", "INT"] {
+        let mut broker = Broker::start(&[]);
+        signal(broker.pid(), name);
+        assert_eq!(broker.exit_code(), Some(0), "SIG{name}");
+        assert!(broker.data.join(".kafka_cleanshutdown").exists(), "SIG{name}: the stop was not clean");
+    }
+}
+
+#[test]
+fn a_data_folder_has_one_broker() {
+    let broker = Broker::start(&[]);
+    let data = broker.data.display().to_string();
+    let output = run(&["broker", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
+    assert_eq!(code(&output), Some(3));
+    assert!(stderr(&output).contains("in use by another broker"), "{}", stderr(&output));
+}
+
+#[test]
+fn settings_come_from_file_and_command_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("broker.properties");
+    std::fs::write(&file, "num.partitions=2\nlog.retention.hours=1\n").expect("a file");
+    let config = file.display().to_string();
+    let broker = Broker::start(&["--config", &config, "--set", "num.partitions=5"]);
+    let created = run(&["topic", "create", "t", "--bootstrap", &broker.address]);
+    assert_eq!(code(&created), Some(0), "{}", stderr(&created));
+    let shown = run(&["topic", "describe", "t", "-b", &broker.address]);
+    assert!(crate::support::stdout(&shown).contains("5 partitions"), "{shown:?}");
+}
+
+#[test]
+fn nobody_reading_the_output_is_no_failure() {
+    let mut child = millrace()
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}

@@ -1,0 +1,7 @@
+//! The binary from outside: exit codes, output, signals, the examples in `configs/`.
+
+mod broker;
+mod client;
+mod command_line;
+mod configs;
+mod support;

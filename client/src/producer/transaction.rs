@@ -1,0 +1,338 @@
+//! Transactions by the first protocol (KIP-98, with KIP-360's epoch bump and KIP-447's group metadata): the producer tells
+//! the coordinator which partitions take part, then how it ends.
+//!
+//! ```text
+//! New ──init──> Ready ──begin──> Open ──commit──> Ready
+//!                                 │ a batch or a request fails
+//!                                 ▼
+//!                               Failed ──abort──> Ready (under a new epoch)
+//! any ──fenced, or an error that no abort mends──> Dead
+//! ```
+//!
+//! A commit whose answer is lost stays `Committing`: calling commit again asks the coordinator again, which is harmless.
+
+mod offsets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError as Code;
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse,
+    InitProducerIdRequest, InitProducerIdResponse,
+};
+use millrace_wire::ids::{ProducerEpoch, ProducerId};
+use parking_lot::Mutex;
+
+use crate::backoff::BackoffConfig;
+use crate::cluster::{Cluster, CoordinatorKind, Coordinators};
+use crate::error::{Error, Result};
+use crate::topic::{TopicPartition, by_topic, topic_name, transactional_id};
+
+/// The coordinator is busy ending the transaction before for some milliseconds; waiting longer would set the pace.
+const BUSY_BACKOFF: BackoffConfig =
+    BackoffConfig { initial: Duration::from_millis(5), max: Duration::from_millis(200) };
+
+/// The transactional side of a producer.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    cluster: Arc<Cluster>,
+    coordinator: Coordinators,
+    id: String,
+    timeout: Duration,
+    state: Mutex<State>,
+    groups: Mutex<BTreeMap<String, Arc<Coordinators>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    identity: Option<(ProducerId, ProducerEpoch)>,
+    /// Partitions that the coordinator knows to take part.
+    partitions: BTreeSet<TopicPartition>,
+    /// Whether a group's offsets take part.
+    has_offsets: bool,
+    /// Sequence numbers may be spent; the next transaction needs a new epoch.
+    needs_new_epoch: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Status {
+    New,
+    Ready,
+    Open,
+    Committing,
+    Failed(Arc<Error>),
+    Aborting,
+    Dead(Arc<Error>),
+}
+
+/// What an error means inside a transaction.
+pub(super) fn in_transaction(error: Error) -> Error {
+    match error {
+        Error::Abort(_) | Error::Fatal(_) => error,
+        error if is_deadly(&error) => Error::Fatal(Arc::new(error)),
+        error => Error::Abort(Arc::new(error)),
+    }
+}
+
+fn is_deadly(error: &Error) -> bool {
+    let deadly = [
+        Code::InvalidProducerIdMapping,
+        Code::InvalidTxnState,
+        Code::TransactionalIdAuthorizationFailed,
+        Code::ClusterAuthorizationFailed,
+        Code::UnsupportedVersion,
+        Code::UnsupportedForMessageFormat,
+    ];
+    error.is_fatal()
+        || error.code().is_some_and(|code| deadly.contains(&code))
+        || matches!(error, Error::Unsupported { .. })
+}
+
+impl Transactions {
+    pub(super) fn new(cluster: Arc<Cluster>, id: &str, timeout: Duration) -> Self {
+        let state = State {
+            status: Status::New,
+            identity: None,
+            partitions: BTreeSet::new(),
+            has_offsets: false,
+            needs_new_epoch: false,
+        };
+        Self {
+            coordinator: Coordinators::new(cluster.clone(), CoordinatorKind::Transaction, id),
+            cluster,
+            id: id.to_owned(),
+            timeout,
+            state: Mutex::new(state),
+            groups: Mutex::default(),
+        }
+    }
+
+    /// Gets the producer id and an epoch that fences earlier ones.
+    pub(super) async fn init(&self) -> Result<(ProducerId, ProducerEpoch)> {
+        match &self.state.lock().status {
+            Status::New | Status::Ready => {}
+            Status::Dead(error) => return Err(Error::Fatal(error.clone())),
+            other => return Err(refused("init_transactions", other)),
+        }
+        let identity = self.watched(self.init_producer_id(None).await)?;
+        let mut state = self.state.lock();
+        state.status = Status::Ready;
+        state.identity = Some(identity);
+        Ok(identity)
+    }
+
+    pub(super) fn begin(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        match &state.status {
+            Status::Ready => state.status = Status::Open,
+            Status::Dead(error) => return Err(Error::Fatal(error.clone())),
+            Status::Failed(error) => return Err(Error::Abort(error.clone())),
+            other => return Err(refused("begin_transaction", other)),
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction is open and nothing has failed.
+    pub(super) fn check_open(&self, call: &'static str) -> Result<()> {
+        match &self.state.lock().status {
+            Status::Open => Ok(()),
+            Status::Committing if call == "committing" => Ok(()),
+            Status::Dead(error) => Err(Error::Fatal(error.clone())),
+            Status::Failed(error) => Err(Error::Abort(error.clone())),
+            other => Err(refused(call, other)),
+        }
+    }
+
+    /// Whether batches may go out.
+    pub(super) fn may_send(&self) -> bool {
+        matches!(self.state.lock().status, Status::Open)
+    }
+
+    /// Notes a failure; the first one counts, unless a deadly one follows.
+    pub(super) fn fail(&self, error: &Error) {
+        let mut state = self.state.lock();
+        match in_transaction(error.clone()) {
+            Error::Fatal(cause) => state.status = Status::Dead(cause),
+            Error::Abort(cause) if matches!(state.status, Status::Open) => {
+                state.status = Status::Failed(cause);
+                state.needs_new_epoch = true;
+            }
+            // A batch that fails while the transaction is being aborted may leave a hole in the sequence.
+            _ => state.needs_new_epoch = true,
+        }
+    }
+
+    /// Tells the coordinator of partitions it does not know yet.
+    pub(super) async fn add_partitions(&self, partitions: &[TopicPartition]) -> Result<()> {
+        let (new, (id, epoch)) = {
+            let state = self.state.lock();
+            let new: Vec<_> =
+                partitions.iter().filter(|tp| !state.partitions.contains(tp)).cloned().collect();
+            (new, self.identity_in(&state)?)
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let topics = by_topic(new.iter().map(|tp| (tp, ()))).into_iter().map(|(topic, partitions)| {
+            let partitions = partitions.into_iter().map(|(partition, ())| partition).collect();
+            AddPartitionsToTxnTopic::default().with_name(topic_name(&topic)).with_partitions(partitions)
+        });
+        let request = AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(transactional_id(&self.id))
+            .with_v3_and_below_producer_id(id.0.into())
+            .with_v3_and_below_producer_epoch(epoch.0)
+            .with_v3_and_below_topics(topics.collect());
+        self.coordinator.request_with_pauses(&request, check_added, BUSY_BACKOFF).await?;
+        self.state.lock().partitions.extend(new);
+        Ok(())
+    }
+
+    /// Commits, or says why not.
+    pub(super) async fn commit(&self) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            match &state.status {
+                Status::Open | Status::Committing => {}
+                Status::Dead(error) => return Err(Error::Fatal(error.clone())),
+                Status::Failed(error) => return Err(Error::Abort(error.clone())),
+                other => return Err(refused("commit_transaction", other)),
+            }
+            if state.partitions.is_empty() && !state.has_offsets {
+                // The coordinator never heard of it.
+                state.status = Status::Ready;
+                return Ok(());
+            }
+            state.status = Status::Committing;
+        }
+        match self.end(true).await {
+            // Unknown: the caller may commit again.
+            Err(error) if error.is_retriable() => Err(error),
+            Err(error) => self.watched(Err(error)),
+            Ok(()) => {
+                self.ended();
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops sending. From here only the abort leads on.
+    pub(super) fn begin_abort(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        match &state.status {
+            Status::Open | Status::Failed(_) | Status::Aborting => state.status = Status::Aborting,
+            Status::Dead(error) => return Err(Error::Fatal(error.clone())),
+            other => return Err(refused("abort_transaction", other)),
+        }
+        Ok(())
+    }
+
+    /// Aborts. Gives a new identity if the old one's sequence numbers are spent, as `is_spent` or a failure says.
+    pub(super) async fn abort(&self, is_spent: bool) -> Result<Option<(ProducerId, ProducerEpoch)>> {
+        let (is_known, needs_new_epoch) = {
+            let mut state = self.state.lock();
+            state.needs_new_epoch |= is_spent;
+            (!state.partitions.is_empty() || state.has_offsets, state.needs_new_epoch)
+        };
+        if is_known {
+            match self.end(false).await {
+                Err(error) if error.is_retriable() => return Err(error),
+                Err(error) => return self.watched(Err(error)),
+                Ok(()) => {}
+            }
+        }
+        let identity = match needs_new_epoch {
+            true => {
+                let current = self.state.lock().identity;
+                Some(self.watched(self.init_producer_id(current).await)?)
+            }
+            false => None,
+        };
+        self.ended();
+        let mut state = self.state.lock();
+        state.needs_new_epoch = false;
+        state.identity = identity.or(state.identity);
+        Ok(identity)
+    }
+
+    fn ended(&self) {
+        let mut state = self.state.lock();
+        state.status = Status::Ready;
+        state.partitions.clear();
+        state.has_offsets = false;
+    }
+
+    async fn end(&self, committed: bool) -> Result<()> {
+        let (id, epoch) = self.identity_in(&self.state.lock())?;
+        let request = EndTxnRequest::default()
+            .with_transactional_id(transactional_id(&self.id))
+            .with_producer_id(id.0.into())
+            .with_producer_epoch(epoch.0)
+            .with_committed(committed);
+        let check = |response: &EndTxnResponse| {
+            Error::check("EndTxn", || self.coordinator.subject(), response.error_code)
+        };
+        self.coordinator.request_with_pauses(&request, check, BUSY_BACKOFF).await.map(drop)
+    }
+
+    async fn init_producer_id(
+        &self,
+        current: Option<(ProducerId, ProducerEpoch)>,
+    ) -> Result<(ProducerId, ProducerEpoch)> {
+        let (id, epoch) = current.unwrap_or((ProducerId::NONE, ProducerEpoch::NONE));
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(transactional_id(&self.id)))
+            .with_transaction_timeout_ms(i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX))
+            .with_producer_id(id.0.into())
+            .with_producer_epoch(epoch.0);
+        let check = |response: &InitProducerIdResponse| {
+            Error::check("InitProducerId", || self.coordinator.subject(), response.error_code)
+        };
+        let response = self.coordinator.request_with_pauses(&request, check, BUSY_BACKOFF).await?;
+        Ok((ProducerId(response.producer_id.0), ProducerEpoch(response.producer_epoch)))
+    }
+
+    /// Remembers an error that nothing mends.
+    fn watched<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            if is_deadly(&error) {
+                self.fail(&error);
+                return in_transaction(error);
+            }
+            error
+        })
+    }
+
+    fn identity_in(&self, state: &State) -> Result<(ProducerId, ProducerEpoch)> {
+        state.identity.ok_or_else(|| refused("a transaction", &state.status))
+    }
+}
+
+fn check_added(response: &AddPartitionsToTxnResponse) -> Result<()> {
+    for topic in &response.results_by_topic_v3_and_below {
+        for partition in &topic.results_by_partition {
+            // 55 only says that another partition of the request failed.
+            if partition.partition_error_code == Code::OperationNotAttempted.code() {
+                continue;
+            }
+            let subject = || format!("topic {} partition {}", topic.name.0, partition.partition_index);
+            Error::check("AddPartitionsToTxn", subject, partition.partition_error_code)?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(call: &'static str, status: &Status) -> Error {
+    let reason = match status {
+        Status::New => "init_transactions was not called",
+        Status::Ready => "no transaction is open; call begin_transaction",
+        Status::Open => "a transaction is open",
+        Status::Committing => "a commit is not answered yet; call commit_transaction again",
+        Status::Failed(_) | Status::Aborting => "the transaction must be aborted first",
+        Status::Dead(_) => "the producer failed",
+    };
+    Error::State { call, reason: reason.to_owned() }
+}

@@ -1,0 +1,239 @@
+//! The component host: loads connectors, runs them within limits, checks what they hand back.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `engine` | settings of the engine; the ticker that keeps guests interruptible |
+//! | `cache` | compiled code on disk, authenticated |
+//! | `load` | a component: what it is, what it imports, what it says about itself |
+//! | `instance` | one instance: a call with its time limit, a trap put into words |
+//! | `source`, `sink`, `transform` | the calls of `wit/`, one wrapper each |
+//! | `batch` | flat columns, verified before use |
+//! | `state` | what the host keeps beside an instance; the memory limit |
+//! | `captured` | what a guest prints, kept to explain traps |
+//!
+//! Invariants: one instance is one task; an instance that trapped, ran out of time or whose call was dropped is never called
+//! again; nothing that a guest returns is used before it was checked.
+
+pub mod batch;
+pub(crate) mod bindings;
+mod cache;
+mod captured;
+mod engine;
+mod instance;
+mod load;
+mod sink;
+mod source;
+pub(crate) mod state;
+mod transform;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::plan::ComponentRef;
+
+pub use bindings::exports::millrace::connect::connector::{ConfigProblem, Description};
+pub use bindings::exports::millrace::connect::sink::{Durable, PutOutcome};
+pub use bindings::exports::millrace::connect::source::Flow;
+pub use bindings::millrace::connect::types::{
+    Checkpoint, Failure, RecordError, TaskContext, TopicOffset, TopicPartition,
+};
+pub use cache::Error as CacheError;
+pub use instance::{CallError, Environment};
+pub use load::{Component, Kind};
+pub use sink::SinkInstance;
+pub use source::{PollOutcome, SourceInstance};
+pub use state::Label;
+pub use transform::{ApplyOutcome, TransformInstance};
+
+/// Largest component file that is read.
+pub const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+
+/// What a host is made with.
+#[derive(Clone, Debug, Default)]
+pub struct HostConfig {
+    /// Folder for compiled code; none: every component is compiled at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// Components built into the binary.
+    pub bundled: Vec<BundledComponent>,
+}
+
+/// A component that is built into the binary.
+#[derive(Clone, Copy, Debug)]
+pub struct BundledComponent {
+    /// Connector name, as pipelines write it.
+    pub name: &'static str,
+    /// The component.
+    pub wasm: &'static [u8],
+}
+
+/// Why a component can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine doesn't start on this machine.
+    #[error("the component engine does not start: {0}")]
+    Engine(String),
+    /// No bundled connector has this name.
+    #[error("no connector is called {name}{}; give a bundled name or a path that ends in .wasm", nearest.as_ref().map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The bundled name nearest to it.
+        nearest: Option<String>,
+    },
+    /// The file can't be read.
+    #[error("component {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than [`COMPONENT_BYTES_MAX`].
+    #[error("component {0}: larger than {COMPONENT_BYTES_MAX} bytes")]
+    TooLarge(PathBuf),
+    /// The bytes are no component.
+    #[error("component {component}: not a WebAssembly component: {reason}")]
+    Invalid {
+        /// Which one.
+        component: ComponentRef,
+        /// What the engine said.
+        reason: String,
+    },
+    /// It imports something that this host doesn't have.
+    #[error(
+        "component {component}: it imports {import}, which this runtime does not provide; see docs/CONNECTORS.md for what it does"
+    )]
+    Import {
+        /// Which one.
+        component: ComponentRef,
+        /// The interface.
+        import: String,
+    },
+    /// It exports no interface of a connector, or several.
+    #[error("component {component}: {reason}")]
+    World {
+        /// Which one.
+        component: ComponentRef,
+        /// What is missing or too much.
+        reason: String,
+    },
+    /// It trapped, or said something that can't be used, when asked what it is.
+    #[error("component {component}: {reason}")]
+    Describe {
+        /// Which one.
+        component: ComponentRef,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Loads components and keeps them; cheap to clone.
+#[derive(Clone)]
+pub struct ComponentHost(Arc<Host>);
+
+struct Host {
+    engine: Engine,
+    linker: Linker<state::GuestState>,
+    ticker: Arc<engine::Ticker>,
+    cache: Option<cache::Cache>,
+    bundled: BTreeMap<&'static str, &'static [u8]>,
+    loaded: Mutex<BTreeMap<ComponentRef, Arc<Component>>>,
+}
+
+impl ComponentHost {
+    /// Starts a host. A cache that can't be used costs a warning, not the start.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the engine doesn't run on this machine.
+    pub fn new(config: HostConfig) -> Result<Self, Error> {
+        let failed = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
+        let engine = engine::engine().map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        crate::capability::link(&mut linker).map_err(failed)?;
+        let ticker = engine::Ticker::start(&engine).map_err(|error| Error::Engine(error.to_string()))?;
+        let cache = config.cache_dir.and_then(|dir| {
+            cache::Cache::open(&dir)
+                .inspect_err(|error| tracing::warn!(%error, "components are compiled at every start"))
+                .ok()
+        });
+        let bundled = config.bundled.into_iter().map(|component| (component.name, component.wasm)).collect();
+        let loaded = Mutex::default();
+        Ok(Self(Arc::new(Host { engine, linker, ticker: Arc::new(ticker), cache, bundled, loaded })))
+    }
+
+    /// Names of the bundled connectors, in order.
+    pub fn bundled(&self) -> impl Iterator<Item = &'static str> {
+        self.0.bundled.keys().copied()
+    }
+
+    /// Loads a component, compiling it when no compiled code is at hand, and asks it what it is. A second call for the
+    /// same component gives the same.
+    ///
+    /// # Errors
+    /// See [`Error`]; each names the component and the way out.
+    pub async fn load(&self, component: &ComponentRef) -> Result<Arc<Component>, Error> {
+        let mut loaded = self.0.loaded.lock().await;
+        if let Some(known) = loaded.get(component) {
+            return Ok(Arc::clone(known));
+        }
+        let (host, wanted) = (Arc::clone(&self.0), component.clone());
+        let compiled = tokio::task::spawn_blocking(move || host.compile(&wanted))
+            .await
+            .map_err(|error| Error::Engine(error.to_string()))??;
+        let host = &self.0;
+        let new = load::Component::new(component.clone(), &compiled, &host.linker, Arc::clone(&host.ticker))
+            .await?;
+        let new = Arc::new(new);
+        loaded.insert(component.clone(), Arc::clone(&new));
+        Ok(new)
+    }
+}
+
+impl Host {
+    fn compile(&self, component: &ComponentRef) -> Result<wasmtime::component::Component, Error> {
+        let read;
+        let wasm = match component {
+            ComponentRef::Bundled(name) => {
+                self.bundled.get(name.as_str()).copied().ok_or_else(|| self.unknown(name))?
+            }
+            ComponentRef::Path(path) => {
+                let io = |source| Error::Read { path: path.clone(), source };
+                if std::fs::metadata(path).map_err(io)?.len() > COMPONENT_BYTES_MAX {
+                    return Err(Error::TooLarge(path.clone()));
+                }
+                read = std::fs::read(path).map_err(io)?;
+                &read
+            }
+        };
+        if let Some(compiled) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
+            return Ok(compiled);
+        }
+        let compiled = wasmtime::component::Component::from_binary(&self.engine, wasm)
+            .map_err(|error| Error::Invalid { component: component.clone(), reason: format!("{error:#}") })?;
+        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.store(&self.engine, wasm, &compiled))
+        {
+            tracing::warn!(%error, "compiled code could not be kept");
+        }
+        Ok(compiled)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let distance = |known: &&&str| strsim::damerau_levenshtein(known, name);
+        let nearest = self.bundled.keys().min_by_key(distance).filter(|known| distance(known) <= 3);
+        Error::Unknown { name: name.to_owned(), nearest: nearest.map(|known| (*known).to_owned()) }
+    }
+}
+
+impl std::fmt::Debug for ComponentHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ComponentHost").field("bundled", &self.0.bundled.keys()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What goes wrong in a task, by class, and what follows from the class.
+//!
+//! | class | example | what happens |
+//! |---|---|---|
+//! | transient | a guest's `retriable`, a broker that moves | the same call again, after a pause, until `errors.retry_timeout` |
+//! | guest lost | a trap, a call past its time limit | a new instance, from the last durable position |
+//! | record | a line that can't be parsed | dead letter topic, or skipped, or the task fails, as `errors` say |
+//! | fatal | a guest's `fatal`, settings that can't work, fenced | the task fails; others go on |
+//!
+//! Pauses double from one try to the next, up to a limit, with jitter so that tasks don't come back in step.
+
+pub mod dead_letter;
+pub mod retry;
+
+use crate::component::CallError;
+
+/// Why a task stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// A call into a guest failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The cluster refused something, or can't be reached.
+    #[error("connector {connector} task {task}: {doing}: {source}")]
+    Cluster {
+        /// Connector name.
+        connector: String,
+        /// Task.
+        task: u32,
+        /// What was being done.
+        doing: &'static str,
+        /// What the client says.
+        #[source]
+        source: millrace_client::Error,
+    },
+    /// A record could not be processed and is not tolerated.
+    #[error(
+        "connector {connector} task {task}: {place}: {message} ({code}); set errors.tolerance to all to pass over such records"
+    )]
+    Record {
+        /// Connector name.
+        connector: String,
+        /// Task.
+        task: u32,
+        /// Which record, and where it failed.
+        place: String,
+        /// The guest's code.
+        code: String,
+        /// The guest's words.
+        message: String,
+    },
+    /// Something in what was read, or asked for, can't work.
+    #[error("connector {connector} task {task}: {message}")]
+    Invalid {
+        /// Connector name.
+        connector: String,
+        /// Task.
+        task: u32,
+        /// What, and the way out.
+        message: String,
+    },
+}
+
+/// See the table above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Starting the task again may help.
+    Restart,
+    /// It won't.
+    Fatal,
+}
+
+impl TaskError {
+    /// What follows for the task.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let restart = match self {
+            // `errors.retry_timeout` has passed already for the retriable ones.
+            Self::Call(error) => error.wants_new_instance() && !error.is_retriable(),
+            // A new producer from the last durable position is always safe; only some things it can't mend.
+            Self::Cluster { source, .. } => !source.is_fenced() && !is_hopeless(source),
+            Self::Record { .. } | Self::Invalid { .. } => false,
+        };
+        if restart { Class::Restart } else { Class::Fatal }
+    }
+}
+
+/// Errors that come back at every start.
+fn is_hopeless(error: &millrace_client::Error) -> bool {
+    use millrace_client::Error as E;
+    matches!(
+        error,
+        E::Config { .. } | E::RecordTooLarge { .. } | E::NoSuchPartition { .. } | E::Unsupported { .. }
+    )
+}

@@ -1,0 +1,142 @@
+//! Records that could not be processed, with the reason in headers under Kafka Connect's names (KIP-298).
+//!
+//! Key and value are those of the record as it was read, so that it can be sent again.
+
+use bytes::Bytes;
+use millrace_client::ProduceRecord;
+use std::sync::Arc;
+
+use crate::component::batch::RecordView;
+
+/// Where a record failed (Kafka Connect's `Stage`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading it from the source.
+    TaskPoll,
+    /// In a transform.
+    Transformation,
+    /// Writing it to the sink.
+    TaskPut,
+}
+
+impl Stage {
+    /// Kafka Connect's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TaskPoll => "TASK_POLL",
+            Self::Transformation => "TRANSFORMATION",
+            Self::TaskPut => "TASK_PUT",
+        }
+    }
+}
+
+/// What is said about a record that failed.
+#[derive(Clone, Debug)]
+pub struct DeadLetter<'a> {
+    /// Connector name.
+    pub connector: &'a str,
+    /// Task.
+    pub task: u32,
+    /// Where it failed.
+    pub stage: Stage,
+    /// The component that refused it.
+    pub component: &'a str,
+    /// The guest's code.
+    pub code: &'a str,
+    /// The guest's words.
+    pub message: &'a str,
+    /// Topic, partition and offset that it was read from; none for a record of a source.
+    pub origin: Option<(&'a str, i32, i64)>,
+}
+
+impl DeadLetter<'_> {
+    /// The record for the dead letter topic.
+    #[must_use]
+    pub fn record(&self, topic: &Arc<str>, record: &RecordView<'_>) -> ProduceRecord {
+        let mut headers: Vec<(Bytes, Option<Bytes>)> = record
+            .headers
+            .map(|(name, value)| (Bytes::copy_from_slice(name), value.map(Bytes::copy_from_slice)))
+            .collect();
+        let mut add = |name: &'static str, value: String| {
+            headers.push((Bytes::from_static(name.as_bytes()), Some(Bytes::from(value))));
+        };
+        if let Some((topic, partition, offset)) = self.origin {
+            add("__connect.errors.topic", topic.to_owned());
+            add("__connect.errors.partition", partition.to_string());
+            add("__connect.errors.offset", offset.to_string());
+        }
+        add("__connect.errors.connector.name", self.connector.to_owned());
+        add("__connect.errors.task.id", self.task.to_string());
+        add("__connect.errors.stage", self.stage.name().to_owned());
+        add("__connect.errors.class.name", self.component.to_owned());
+        add("__connect.errors.exception.class.name", self.code.to_owned());
+        add("__connect.errors.exception.message", self.message.to_owned());
+        ProduceRecord {
+            topic: Arc::clone(topic),
+            partition: None,
+            key: record.key.map(Bytes::copy_from_slice),
+            value: record.value.map(Bytes::copy_from_slice),
+            headers,
+            timestamp: record.timestamp_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::batch::BatchBuilder;
+
+    #[test]
+    fn the_record_goes_as_it_was_with_the_reason_beside_it() {
+        let mut builder = BatchBuilder::default();
+        builder.push(&RecordView {
+            key: Some(b"k"),
+            value: Some(b"{broken"),
+            timestamp_ms: Some(7),
+            ..RecordView::default()
+        });
+        let batch = builder.build();
+        let record = batch.iter().next().unwrap();
+        let letter = DeadLetter {
+            connector: "p.archive",
+            task: 1,
+            stage: Stage::Transformation,
+            component: "mask",
+            code: "json",
+            message: "not JSON",
+            origin: Some(("t", 2, 42)),
+        };
+        let sent = letter.record(&"p.dlq".into(), &record);
+        assert_eq!(
+            (sent.key.as_deref(), sent.value.as_deref(), sent.timestamp),
+            (Some(&b"k"[..]), Some(&b"{broken"[..]), Some(7))
+        );
+        let headers: Vec<String> = sent
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                format!(
+                    "{}={}",
+                    String::from_utf8_lossy(name),
+                    String::from_utf8_lossy(value.as_ref().unwrap())
+                )
+            })
+            .collect();
+        assert_eq!(
+            headers,
+            [
+                "__connect.errors.topic=t",
+                "__connect.errors.partition=2",
+                "__connect.errors.offset=42",
+                "__connect.errors.connector.name=p.archive",
+                "__connect.errors.task.id=1",
+                "__connect.errors.stage=TRANSFORMATION",
+                "__connect.errors.class.name=mask",
+                "__connect.errors.exception.class.name=json",
+                "__connect.errors.exception.message=not JSON",
+            ]
+        );
+    }
+}

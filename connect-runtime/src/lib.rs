@@ -1,0 +1,23 @@
+//! The connect runtime: pipelines, tasks, the component host.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`spec`] | YAML to deployments; errors with file, line and column |
+//! | [`plan`] | what is to run, as plain data |
+//! | [`worker`] | runs a plan: source tasks, sink tasks, restarts, progress |
+//! | [`component`] | loads components, runs them within limits, checks what they hand back |
+//! | [`capability`] | the list of what guests may reach |
+//! | [`convert`] | encodings of keys and values |
+//! | [`failure`] | classes of errors, retries, dead letters |
+//! | [`offsets`] | positions of sources, as they stand in their topic |
+//!
+//! It speaks the Kafka protocol to its broker, through `millrace-client`, and knows no broker's code.
+
+pub mod capability;
+pub mod component;
+pub mod convert;
+pub mod failure;
+pub mod offsets;
+pub mod plan;
+pub mod spec;
+pub mod worker;

@@ -1,0 +1,210 @@
+//! Deployments and what is known of their components, to a plan or to all that is wrong.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::catalog::{Catalog, Description};
+use super::guest::{Block, guest};
+use super::{DEFAULT_FLUSH_INTERVAL, PipelinePlan, Plan, SinkPlan, SourcePlan, TopicPlan, TransformPlan};
+use crate::plan::ComponentRef;
+use crate::spec::{
+    ConnectorSpec, Deployment, Diagnostic, Pipeline, Role, SourceFile, Span, TopicSpec, TransformSpec, clean,
+    nearest,
+};
+
+/// See [`Plan::of`].
+pub(super) fn plan(deployments: &[Deployment], catalog: &Catalog) -> Result<Plan, Vec<Diagnostic>> {
+    let mut planner = Planner { catalog, file: None, problems: Vec::new(), written: BTreeMap::new() };
+    let mut pipelines = Vec::new();
+    for deployment in deployments {
+        planner.file = Some(Arc::clone(&deployment.file));
+        pipelines.extend(deployment.pipelines.iter().map(|pipeline| planner.pipeline(pipeline)));
+    }
+    if !planner.problems.is_empty() {
+        planner.problems.sort_by_key(|d| (d.file.path().to_owned(), d.span.line, d.span.column));
+        return Err(planner.problems);
+    }
+    Ok(Plan { pipelines: pipelines.into_iter().flatten().collect() })
+}
+
+pub(super) struct Planner<'c> {
+    catalog: &'c Catalog,
+    file: Option<Arc<SourceFile>>,
+    problems: Vec<Diagnostic>,
+    /// Paths that sinks write to, and who was first.
+    written: BTreeMap<PathBuf, String>,
+}
+
+impl Planner<'_> {
+    /// A problem of the file that is being planned.
+    pub(super) fn at(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        let file = self.file.clone().unwrap_or_else(|| SourceFile::new("", ""));
+        Diagnostic::new(&file, span, message)
+    }
+
+    /// A path of the file that is being planned, made absolute.
+    pub(super) fn absolute(&self, written: &Path) -> PathBuf {
+        let folder = self.file.as_ref().map(|file| file.folder().to_owned()).unwrap_or_default();
+        clean(&folder.join(written))
+    }
+
+    pub(super) fn push(&mut self, problem: Diagnostic) {
+        self.problems.push(problem);
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline) -> Option<PipelinePlan> {
+        let source = pipeline.source.as_ref().map(|spec| self.source(spec, &pipeline.topic));
+        let sinks: Vec<_> = pipeline.sinks.iter().map(|spec| self.sink(spec, &pipeline.topic)).collect();
+        let sinks: Option<Vec<SinkPlan>> = sinks.into_iter().collect();
+        let source = match source {
+            Some(planned) => Some(planned?),
+            None => None,
+        };
+        Some(PipelinePlan {
+            name: pipeline.name.clone(),
+            topic: topic(&pipeline.topic),
+            source,
+            sinks: sinks?,
+        })
+    }
+
+    fn source(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) -> Option<SourcePlan> {
+        self.dead_letters(spec, topic);
+        let guest = guest(self, &connector_block(spec));
+        let transforms = self.transforms(spec);
+        Some(SourcePlan {
+            name: spec.name.clone(),
+            guest: guest?,
+            tasks: spec.tasks_max,
+            transforms: transforms?,
+            errors: spec.errors.clone(),
+        })
+    }
+
+    fn sink(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) -> Option<SinkPlan> {
+        self.dead_letters(spec, topic);
+        let guest = guest(self, &connector_block(spec));
+        let transforms = self.transforms(spec);
+        Some(SinkPlan {
+            name: spec.name.clone(),
+            guest: guest?,
+            tasks: spec.tasks_max,
+            transforms: transforms?,
+            errors: spec.errors.clone(),
+            flush_interval: spec.flush_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL),
+        })
+    }
+
+    /// All of the chain, so that each one's problems are found.
+    fn transforms(&mut self, spec: &ConnectorSpec) -> Option<Vec<TransformPlan>> {
+        let steps: Vec<_> = spec
+            .transforms
+            .iter()
+            .enumerate()
+            .map(|(index, transform)| {
+                let name = format!("{}.transforms[{index}]", spec.name);
+                let guest = guest(self, &transform_block(&name, transform))?;
+                Some(TransformPlan { name, guest })
+            })
+            .collect();
+        steps.into_iter().collect()
+    }
+
+    fn dead_letters(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) {
+        if spec.errors.dead_letter_topic.as_ref() != Some(&topic.name) {
+            return;
+        }
+        let message = format!("the dead letter topic of `{}` is the pipeline's own topic", spec.name);
+        let problem =
+            self.at(spec.span, message).help("bad records would come back for ever; name another topic");
+        self.push(problem);
+    }
+
+    /// Two sinks that write to one path would destroy each other's output.
+    pub(super) fn writes(&mut self, connector: &str, path: PathBuf, span: Span) {
+        let earlier = self.written.get(&path).cloned();
+        match earlier {
+            Some(earlier) => {
+                let message = format!("`{earlier}` and `{connector}` write to the same path");
+                let problem = self.at(span, message).help("give each its own");
+                self.push(problem);
+            }
+            None => {
+                self.written.insert(path, connector.to_owned());
+            }
+        }
+    }
+
+    /// What the component said, if it could be loaded and can play the role.
+    pub(super) fn description(&mut self, block: &Block<'_>) -> Option<Description> {
+        let described = self.catalog.descriptions.get(block.component);
+        let problem = match (block.component, described) {
+            (_, Some(Ok(described))) if described.roles.contains(&block.role) => {
+                return Some(described.clone());
+            }
+            (_, Some(Ok(described))) => {
+                let roles: Vec<String> = described.roles.iter().map(|role| format!("a {role}")).collect();
+                self.at(
+                    block.span,
+                    format!("`{}` is {}, not a {}", described.name, roles.join(" and "), block.role),
+                )
+                .expected(format!("a {}", block.role))
+            }
+            (ComponentRef::Bundled(name), _) if !self.catalog.bundled.contains(name) => {
+                let bundled: Vec<&str> = self.catalog.bundled.iter().map(String::as_str).collect();
+                self.at(block.span, format!("unknown connector `{name}`"))
+                    .expected(format!("one of {}, or the path of a `.wasm` file", bundled.join(", ")))
+                    .suggest(nearest(name, bundled))
+            }
+            (component, Some(Err(why))) => self
+                .at(block.span, format!("connector `{}` can't be loaded: {why}", shown(component)))
+                .help("is it a component of the package millrace:connect, built for wasm32-wasip2?"),
+            (component, None) => self
+                .at(block.span, format!("connector `{}` was not described", shown(component)))
+                .help("this is a mistake in the program, not in the file: please report it"),
+        };
+        self.push(problem);
+        None
+    }
+}
+
+fn shown(component: &ComponentRef) -> String {
+    match component {
+        ComponentRef::Bundled(name) => name.clone(),
+        ComponentRef::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    }
+}
+
+fn connector_block(spec: &ConnectorSpec) -> Block<'_> {
+    Block {
+        name: &spec.name,
+        role: spec.role,
+        span: spec.span,
+        component: &spec.component,
+        settings: &spec.settings,
+        files: &spec.files,
+        limits: spec.limits,
+    }
+}
+
+fn transform_block<'s>(name: &'s str, spec: &'s TransformSpec) -> Block<'s> {
+    Block {
+        name,
+        role: Role::Transform,
+        span: spec.span,
+        component: &spec.component,
+        settings: &spec.settings,
+        files: &spec.files,
+        limits: spec.limits,
+    }
+}
+
+fn topic(spec: &TopicSpec) -> TopicPlan {
+    TopicPlan {
+        name: spec.name.clone(),
+        partitions: spec.partitions.unwrap_or(-1),
+        replication_factor: spec.replication_factor.unwrap_or(-1),
+        config: spec.config.clone(),
+    }
+}

@@ -1,0 +1,197 @@
+//! One component's block: its settings against its schema, and the grants that follow from them.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::build::Planner;
+use super::catalog::Description;
+use super::schema::{self, Finding};
+use super::{Access, ComponentRef, FolderGrant, Grants, GuestPlan, Limits};
+use crate::spec::{RESERVED, Role, Settings, Span, pointer_join};
+
+/// A source, a sink or a transform, as far as they are alike.
+pub(super) struct Block<'s> {
+    pub(super) name: &'s str,
+    pub(super) role: Role,
+    pub(super) span: Span,
+    pub(super) component: &'s ComponentRef,
+    pub(super) settings: &'s Settings,
+    pub(super) files: &'s [FolderGrant],
+    pub(super) limits: Limits,
+}
+
+/// The component with checked settings and all its grants, or problems in `planner`.
+pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<GuestPlan> {
+    let described = planner.description(block)?;
+    let settings = typed_references(block.settings, &described.config_schema);
+    if !settings_fit(planner, block, &described, &settings) {
+        return None;
+    }
+    let mut files = block.files.to_vec();
+    for (path, access, place) in paths(planner, block, &described, &settings) {
+        if access == Access::Write && block.role == Role::Sink {
+            planner.writes(block.name, path.host.clone(), place);
+        }
+        grant(&mut files, path.folder(access));
+    }
+    Some(GuestPlan {
+        component: block.component.clone(),
+        settings,
+        grants: Grants { files },
+        limits: block.limits,
+    })
+}
+
+/// References give text; where the schema asks for a number or a boolean, that is what the text becomes.
+fn typed_references(settings: &Settings, schema: &Value) -> Map<String, Value> {
+    let mut map = settings.as_json().clone();
+    for (name, value) in &mut map {
+        let pointer = pointer_join("", name);
+        if !settings.is_referenced(&pointer) {
+            continue;
+        }
+        let wanted = schema.pointer(&format!("/properties{pointer}/type")).and_then(Value::as_str);
+        if matches!(wanted, Some("integer" | "number" | "boolean"))
+            && let Some(typed) = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+            && (typed.is_number() || typed.is_boolean())
+        {
+            *value = typed;
+        }
+    }
+    map
+}
+
+fn settings_fit(
+    planner: &mut Planner<'_>,
+    block: &Block<'_>,
+    described: &Description,
+    settings: &Map<String, Value>,
+) -> bool {
+    let connector = &described.name;
+    let schema = &described.config_schema;
+    let declared = schema.get("properties").and_then(Value::as_object);
+    if let Some(reserved) =
+        declared.into_iter().flatten().map(|(k, _)| k).find(|k| RESERVED.contains(&k.as_str()))
+    {
+        let message =
+            format!("connector `{connector}` declares a setting `{reserved}`, which is the pipeline's own");
+        let problem = planner.at(block.span, message).help("its author has to rename it");
+        planner.push(problem);
+        return false;
+    }
+    let findings = match schema {
+        Value::Null => Vec::new(),
+        schema => match schema::check(schema, &Value::Object(settings.clone())) {
+            Ok(findings) => findings,
+            Err(why) => {
+                let message = format!("the settings schema of connector `{connector}` can't be used: {why}");
+                let problem = planner.at(block.span, message).help("its author has to mend it");
+                planner.push(problem);
+                return false;
+            }
+        },
+    };
+    let fit = findings.is_empty();
+    for found in findings {
+        let problem = report(planner, block, connector, found);
+        planner.push(problem);
+    }
+    fit
+}
+
+fn report(
+    planner: &Planner<'_>,
+    block: &Block<'_>,
+    connector: &str,
+    found: Finding,
+) -> crate::spec::Diagnostic {
+    let place = block.settings.place(&found.pointer);
+    let span = match place {
+        Some(place) if found.at_key => place.key,
+        Some(place) => place.value,
+        None => block.span,
+    };
+    let message = match found.pointer.strip_prefix('/') {
+        Some(path) if !found.at_key => {
+            let path = path.replace('/', ".").replace("~1", "/").replace("~0", "~");
+            format!("`{path}` of {connector} {}", found.message)
+        }
+        _ => format!("{connector}: {}", found.message),
+    };
+    let mut problem = planner.at(span, message).suggest(found.suggestion);
+    problem.expected = found.expected;
+    problem.help(format!("`millrace connector inspect {}` shows its settings", block.component))
+}
+
+/// A path that a setting names.
+struct NamedPath {
+    /// As written, a glob cut before its first wildcard.
+    guest: PathBuf,
+    /// The same on this machine.
+    host: PathBuf,
+    /// The path is the folder itself.
+    is_folder: bool,
+}
+
+impl NamedPath {
+    fn folder(&self, access: Access) -> FolderGrant {
+        let up = |path: &Path| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let (guest, host) = match self.is_folder {
+            true => (self.guest.clone(), self.host.clone()),
+            false => (up(&self.guest), up(&self.host)),
+        };
+        FolderGrant { host, guest: guest.to_string_lossy().into_owned(), access }
+    }
+}
+
+/// The paths in settings that the schema marks with `x-path`. The user wrote them, so they are granted.
+fn paths(
+    planner: &Planner<'_>,
+    block: &Block<'_>,
+    described: &Description,
+    settings: &Map<String, Value>,
+) -> Vec<(NamedPath, Access, Span)> {
+    let mut found = Vec::new();
+    for (name, schema) in schema::noted(&described.config_schema, "x-path") {
+        let access = match schema.get("x-path").and_then(Value::as_str) {
+            Some("write") => Access::Write,
+            _ => Access::Read,
+        };
+        let kind = schema.get("x-path-kind").and_then(Value::as_str).unwrap_or("file");
+        let place = block.settings.place(&pointer_join("", name)).map_or(block.span, |place| place.value);
+        let texts = match settings.get(name) {
+            Some(Value::String(one)) => vec![one.as_str()],
+            Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        for text in texts {
+            let guest = if kind == "glob" { before_wildcard(text) } else { PathBuf::from(text) };
+            let host = planner.absolute(&guest);
+            found.push((NamedPath { guest, host, is_folder: kind != "file" }, access, place));
+        }
+    }
+    found
+}
+
+/// The folder of a glob that holds all it can match.
+fn before_wildcard(glob: &str) -> PathBuf {
+    let is_plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+    let parts: Vec<Component<'_>> = Path::new(glob).components().collect();
+    let plain = parts.iter().take_while(|part| is_plain(part)).count();
+    // Without a wildcard the last part is a file: its folder is what is listed.
+    let folder: PathBuf = parts.iter().take(plain.min(parts.len().saturating_sub(1))).collect();
+    if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }
+}
+
+/// Adds a grant unless one for the same folder covers it; writing covers reading.
+fn grant(files: &mut Vec<FolderGrant>, new: FolderGrant) {
+    match files.iter_mut().find(|old| old.host == new.host && old.guest == new.guest) {
+        Some(old) if new.access == Access::Write => old.access = Access::Write,
+        Some(_) => {}
+        None => files.push(new),
+    }
+}

@@ -1,0 +1,105 @@
+//! Pipelines in YAML: from text to a checked [`Deployment`], or to everything that is wrong with it at once.
+//!
+//! | room | what is there |
+//! |---|---|
+//! | `source_file` | a file's text and places in it |
+//! | `diagnostic` | one problem, shown with its line and a caret |
+//! | `tree` | YAML to a tree with places; limits on depth and aliases |
+//! | `read` | reading a tree with known shapes |
+//! | `reference` | `${env:NAME}`, `${file:path:key}` |
+//! | `units`, `names` | durations and sizes; rules for names, the nearest known name |
+//! | `file`, `pipeline`, `connector` | the levels of the format, top down |
+//! | `settings` | a connector's own settings: JSON with places |
+//! | `across` | what only shows when several files are seen together |
+//! | `deployment` | the result |
+//!
+//! The format itself is described in `docs/PIPELINES.md`. What needs the connectors' own word is checked by [`crate::plan`].
+
+mod across;
+mod connector;
+mod deployment;
+mod diagnostic;
+mod file;
+mod names;
+mod pipeline;
+mod read;
+mod reference;
+mod settings;
+mod source_file;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod units;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use connector::{RESERVED, is_component_path};
+pub use deployment::{
+    BrokerSpec, ClusterSpec, ConnectorSpec, Deployment, KafkaSpec, Pipeline, Property, Role, TopicSpec,
+    TransformSpec,
+};
+pub use diagnostic::Diagnostic;
+pub use names::nearest;
+pub use reference::{Environment, ProcessEnvironment};
+pub use settings::{Place, Settings};
+pub use source_file::{SourceFile, Span};
+
+pub(crate) use read::clean;
+pub(crate) use settings::pointer_join;
+pub(crate) use units::{is_duration, is_size};
+
+use diagnostic::Problems;
+use read::Reader;
+
+/// Larger files are refused.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads and checks several files that are to run together.
+///
+/// # Errors
+/// Everything that is wrong, file by file, in the order of the lines.
+pub fn load(files: &[PathBuf], env: &dyn Environment) -> Result<Vec<Deployment>, Vec<Diagnostic>> {
+    let mut deployments = Vec::new();
+    let mut problems = Vec::new();
+    for path in files {
+        match read_file(path).and_then(|file| parse(&file, env)) {
+            Ok(deployment) => deployments.push(deployment),
+            Err(mut found) => problems.append(&mut found),
+        }
+    }
+    problems.append(&mut across::check(&deployments));
+    if problems.is_empty() { Ok(deployments) } else { Err(problems) }
+}
+
+/// Checks one file's text. Nothing is read but what its references and component paths name, through `env`.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the lines.
+pub fn parse(file: &Arc<SourceFile>, env: &dyn Environment) -> Result<Deployment, Vec<Diagnostic>> {
+    let mut reader = Reader { file: Arc::clone(file), env, problems: Problems::new(file) };
+    let deployment =
+        tree::parse(file.text(), &mut reader.problems).and_then(|root| file::read(&mut reader, &root));
+    match deployment {
+        Some(deployment) if reader.problems.is_empty() => Ok(deployment),
+        _ => Err(reader.problems.into_sorted()),
+    }
+}
+
+fn read_file(path: &PathBuf) -> Result<Arc<SourceFile>, Vec<Diagnostic>> {
+    let about = |message: String, help: &str| {
+        let file = SourceFile::new(path, "");
+        vec![Diagnostic::new(&file, Span::default(), message).help(help)]
+    };
+    let unreadable = |error: std::io::Error| {
+        about(format!("file {} can't be read: {error}", path.display()), "check the path and its permissions")
+    };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
+        return Err(about(format!("file {} is larger than 1 MiB", path.display()), "split it into several"));
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SourceFile::new(path, text)),
+        Err(_) => Err(about(format!("file {} is not UTF-8 text", path.display()), "save it as UTF-8")),
+    }
+}

@@ -1,0 +1,61 @@
+//! Reading a connector's positions back from `connect-offsets`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_client::partitioner::partition_for_key;
+use millrace_client::{
+    Admin, Consumer, ConsumerConfig, Error, Isolation, OffsetSpec, Polled, Position, TopicPartition,
+};
+
+use super::Shared;
+use crate::offsets::Positions;
+
+/// How long one wait for the broker may take.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long reading may take in all: another task's open transaction holds it up until that ends, or until the broker's
+/// transaction timeout (60 s) ends it.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The newest committed positions of a connector, up to the end of the log now.
+///
+/// The end is that of all data, not of committed data: a transaction of another connector that is open now may stand before
+/// positions of this one that are committed, and reading would stop too early.
+pub(super) async fn read(shared: &Shared, connector: &str) -> Result<Positions, Error> {
+    let partition = partition_for_key(connector.as_bytes(), shared.offsets_partitions);
+    let tp = TopicPartition::new(shared.offsets_topic.clone(), partition);
+    let end = end_offset(shared, &tp).await?;
+    let mut positions = Positions::default();
+    if end == 0 {
+        return Ok(positions);
+    }
+    let config = ConsumerConfig { isolation: Isolation::ReadCommitted, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::start(&shared.client, config).await?;
+    consumer.assign(BTreeMap::from([(tp.clone(), Position::Earliest)]))?;
+    let reading = async {
+        while consumer.position(&tp).is_none_or(|position| position < end) {
+            let Polled::Records(fetched) = consumer.poll(POLL_WAIT).await? else { continue };
+            for fetched in &fetched {
+                fetched.for_each(|record| {
+                    positions.apply(connector, record.key.unwrap_or_default(), record.value)
+                })?;
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(READ_TIMEOUT, reading).await {
+        Ok(read) => read?,
+        Err(_) => {
+            let what = format!("reading {tp} up to offset {end}");
+            return Err(Error::Timeout { what, after_ms: READ_TIMEOUT.as_millis() });
+        }
+    }
+    consumer.close().await?;
+    Ok(positions)
+}
+
+async fn end_offset(shared: &Shared, tp: &TopicPartition) -> Result<i64, Error> {
+    let wanted = BTreeMap::from([(tp.clone(), OffsetSpec::Latest)]);
+    let ends = Admin::new(&shared.client).list_offsets(&wanted, Isolation::ReadUncommitted).await?;
+    Ok(ends.get(tp).and_then(|end| end.offset).unwrap_or(0))
+}

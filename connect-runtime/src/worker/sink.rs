@@ -1,0 +1,89 @@
+//! A sink connector: its tasks, each with its share of the topic's partitions, started again when they fail.
+//!
+//! ```text
+//! fence the predecessor ─> open ─> assigned ─> read (committed only) ─> transforms ─> put ─┐
+//!                                              ▲                                           │ now and then
+//!                                              └── positions <── dead letters, flush, commit ◄┘
+//! ```
+//!
+//! Invariants:
+//! - A position is committed only after the sink's flush said that everything before it is durable.
+//! - Where the target holds the position, that one counts, and not the group's; the group `connect-<name>` is told all the same,
+//!   so that every Kafka tool shows the lag.
+//! - Positions are committed in a transaction of the task's own transactional id: a task that was replaced can't move them.
+
+mod offsets;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::task::SinkTask;
+use crate::capability::control::Stopping;
+use crate::component::Component;
+use crate::failure::TaskError;
+use crate::plan::SinkPlan;
+use crate::worker::progress::Counters;
+use crate::worker::supervise::Supervisor;
+use crate::worker::{Shared, topics};
+
+/// One sink connector.
+#[derive(Clone)]
+pub(crate) struct SinkConnector {
+    pub shared: Arc<Shared>,
+    pub plan: Arc<SinkPlan>,
+    pub topic: Arc<str>,
+    pub counters: Counters,
+    pub stopping: Stopping,
+    /// Whether the pipeline's source will write no more.
+    pub source_ended: watch::Receiver<bool>,
+}
+
+impl SinkConnector {
+    /// Runs every task to its end. Errors are told by the counters.
+    pub(crate) async fn run(self) {
+        if let Err(error) = self.tasks().await {
+            tracing::error!(%error, "sink failed");
+            self.counters.failed(error.to_string());
+        }
+    }
+
+    async fn tasks(&self) -> Result<(), TaskError> {
+        let loaded = self.shared.host.load(&self.plan.guest.component).await;
+        let component = loaded.map_err(|error| self.invalid(0, error.to_string()))?;
+        let partitions = topics::partition_count(&self.shared.client, &self.topic).await;
+        let partitions = partitions.map_err(|source| self.cluster(0, "looking for the topic", source))?;
+        let tasks = self.plan.tasks.clamp(1, u32::try_from(partitions).unwrap_or(1).max(1));
+        self.counters.tasks(tasks);
+        let mut running = JoinSet::new();
+        for task in 0..tasks {
+            let partitions = (0..partitions).filter(|p: &i32| p.unsigned_abs() % tasks == task).collect();
+            running.spawn(self.clone().supervise(Arc::clone(&component), task, tasks, partitions));
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                self.counters.failed(format!("connector {}: a task ended: {error}", self.plan.name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn supervise(self, component: Arc<Component>, task: u32, tasks: u32, partitions: Vec<i32>) {
+        let progressed = AtomicBool::new(false);
+        let Self { shared, plan, counters, stopping, .. } = &self;
+        let start = || SinkTask::run(&self, &component, (task, tasks), &partitions, &progressed);
+        let errors = &plan.errors;
+        Supervisor { shared, errors, counters, task, stopping, progressed: &progressed }.run(start).await;
+    }
+
+    fn cluster(&self, task: u32, doing: &'static str, source: millrace_client::Error) -> TaskError {
+        TaskError::Cluster { connector: self.plan.name.clone(), task, doing, source }
+    }
+
+    fn invalid(&self, task: u32, message: String) -> TaskError {
+        TaskError::Invalid { connector: self.plan.name.clone(), task, message }
+    }
+}

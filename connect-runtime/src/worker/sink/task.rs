@@ -1,0 +1,464 @@
+//! One start of a sink task: from its positions to its end, or to the first error that a repetition can't mend.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millrace_client::{
+    Admin, Consumer, ConsumerConfig, FetchedPartition, GroupMetadata, Isolation, OffsetReset, OffsetSpec,
+    Polled, Position, Producer, ProducerConfig, TopicPartition,
+};
+use tokio::time::Instant;
+
+use super::SinkConnector;
+use super::offsets::{self, Commit, Places};
+use crate::capability::metrics::GuestMetrics;
+use crate::component::batch::{Batch, BatchBuilder, RecordView};
+use crate::component::{Component, RecordError, SinkInstance, TopicPartition as GuestPartition};
+use crate::failure::TaskError;
+use crate::failure::dead_letter::{DeadLetter, Stage};
+use crate::failure::retry::Retry;
+use crate::plan::Tolerance;
+use crate::worker::chain::{Chain, Chained, TaskEnvironment};
+use crate::worker::progress::Counts;
+use crate::worker::supervise::End;
+
+/// Bytes of records after which a batch goes to the sink.
+const PUT_BYTES: usize = 4 << 20;
+/// How long one wait for records may take; while a bounded pipeline drains, the end should be noticed at once.
+const POLL_WAIT: Duration = Duration::from_millis(200);
+const DRAIN_WAIT: Duration = Duration::from_millis(5);
+/// Pause before a sink that took nothing is asked again.
+const BACK_PRESSURE_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that a task's consumer may hold.
+const BUFFER_BYTES: usize = 16 << 20;
+
+/// A running sink task.
+pub(super) struct SinkTask<'a> {
+    connector: &'a SinkConnector,
+    task: u32,
+    component: Arc<str>,
+    sink: SinkInstance,
+    chain: Chain,
+    consumer: Consumer,
+    producer: Producer,
+    retry: Retry,
+    places: Places,
+    partitions: Vec<TopicPartition>,
+    /// Where a bounded pipeline ends; none: not known yet.
+    ends: Option<BTreeMap<i32, i64>>,
+    next_flush: Instant,
+    /// Whether dead letters stand in an open transaction.
+    has_dead_letters: bool,
+    /// What becomes true with the next flush.
+    pending: Counts,
+    progressed: &'a AtomicBool,
+}
+
+impl<'a> SinkTask<'a> {
+    /// Runs task `task.0` of `task.1`.
+    pub(super) async fn run(
+        connector: &'a SinkConnector,
+        component: &Component,
+        task: (u32, u32),
+        partitions: &[i32],
+        progressed: &'a AtomicBool,
+    ) -> Result<End, TaskError> {
+        let mut running = Self::start(connector, component, task, partitions, progressed).await?;
+        let end = running.work().await?;
+        running.flush().await?;
+        running.sink.close().await?;
+        running.chain.close().await?;
+        let _ = running.consumer.close().await;
+        Ok(end)
+    }
+
+    async fn start(
+        connector: &'a SinkConnector,
+        component: &Component,
+        (task, tasks): (u32, u32),
+        partitions: &[i32],
+        progressed: &'a AtomicBool,
+    ) -> Result<Self, TaskError> {
+        let SinkConnector { shared, plan, .. } = connector;
+        let cluster = |doing| move |source| connector.cluster(task, doing, source);
+        let config = ProducerConfig {
+            transactional_id: Some(shared.transactional_id(&plan.name, task)),
+            ..ProducerConfig::default()
+        };
+        let (producer, generation) =
+            shared.fenced_producer(config).await.map_err(cluster("starting its transactional producer"))?;
+        let metrics = GuestMetrics::default();
+        let environment = TaskEnvironment {
+            host: &shared.host,
+            connector: &plan.name,
+            task,
+            tasks,
+            generation,
+            stopping: &connector.stopping,
+            metrics: &metrics,
+        };
+        let chain = Chain::open(&plan.transforms, &environment).await?;
+        let mut sink = component.sink(environment.of(&plan.guest)).await?;
+        let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
+        let context = environment.context(settings, crate::convert::formats(component.describe()));
+        while let Err(failure) = sink.open(&context).await {
+            retry.pause(failure).await?;
+        }
+        let partitions: Vec<_> =
+            partitions.iter().map(|p| TopicPartition::new(Arc::clone(&connector.topic), *p)).collect();
+        let config = ConsumerConfig {
+            group_id: Some(group(&plan.name)),
+            auto_offset_reset: OffsetReset::Earliest,
+            isolation: Isolation::ReadCommitted,
+            auto_commit_interval: None,
+            buffer_bytes: BUFFER_BYTES,
+            ..ConsumerConfig::default()
+        };
+        let consumer =
+            Consumer::start(&shared.client, config).await.map_err(cluster("starting its consumer"))?;
+        let mut running = Self {
+            connector,
+            task,
+            component: component.reference().to_string().into(),
+            sink,
+            chain,
+            consumer,
+            producer,
+            retry,
+            places: Places::default(),
+            partitions,
+            ends: None,
+            next_flush: Instant::now() + plan.flush_interval,
+            has_dead_letters: false,
+            pending: Counts::default(),
+            progressed,
+        };
+        running.assign().await?;
+        Ok(running)
+    }
+
+    /// Finds out where to begin: at the position that the target holds, else at the group's, else at the first record; see
+    /// `offsets` for when the group's counts though the target holds one.
+    async fn assign(&mut self) -> Result<(), TaskError> {
+        let guest =
+            |tp: &TopicPartition| GuestPartition { topic: tp.topic.to_string(), partition: tp.partition };
+        let partitions: Vec<_> = self.partitions.iter().map(guest).collect();
+        let held = loop {
+            match self.sink.assigned(&partitions).await {
+                Ok(held) => break held,
+                Err(failure) => self.retry.pause(failure).await?,
+            }
+        };
+        let held: BTreeMap<i32, i64> = held.into_iter().map(|held| (held.partition, held.offset)).collect();
+        let committed = self.consumer.committed(&self.partitions).await;
+        let committed = committed.map_err(|source| self.cluster("reading the group's offsets", source))?;
+        let mut from = BTreeMap::new();
+        for tp in &self.partitions {
+            let (held, committed) = (held.get(&tp.partition).copied(), committed.get(tp));
+            let start = offsets::start(held, committed);
+            self.places.start(tp.partition, start.unwrap_or(0), held, committed.map(|c| c.offset));
+            from.insert(tp.clone(), start.map_or(Position::Earliest, Position::Offset));
+        }
+        self.consumer.assign(from).map_err(|source| self.cluster("starting to read", source))
+    }
+
+    async fn work(&mut self) -> Result<End, TaskError> {
+        let mut source_ended = self.connector.source_ended.clone();
+        let mut stopping = self.connector.stopping.clone();
+        let bounded = self.connector.shared.config.exit_when_done;
+        loop {
+            if stopping.is_raised() {
+                return Ok(End::Stopped);
+            }
+            if bounded && self.ends.is_none() && *source_ended.borrow() {
+                self.ends = Some(self.end_offsets().await?);
+            }
+            if self.is_drained() {
+                return Ok(End::Done);
+            }
+            let wait = if self.ends.is_some() { DRAIN_WAIT } else { POLL_WAIT };
+            let wait = wait.min(self.next_flush.saturating_duration_since(Instant::now()));
+            let polled = tokio::select! {
+                biased;
+                () = stopping.raised() => continue,
+                () = ended(&mut source_ended), if bounded && self.ends.is_none() => continue,
+                polled = self.consumer.poll(wait) => polled,
+            };
+            match polled.map_err(|source| self.cluster("reading records", source))? {
+                Polled::Records(fetched) => self.take(fetched).await?,
+                // Without a subscription there is no news of a group.
+                Polled::Nothing | Polled::Assigned(_) | Polled::Revoking(_) | Polled::Lost(_) => {
+                    self.note_positions()
+                }
+            }
+            if Instant::now() >= self.next_flush {
+                self.flush().await?;
+            }
+        }
+    }
+
+    /// Turns what was read into batches for the sink.
+    async fn take(&mut self, fetched: Vec<FetchedPartition>) -> Result<(), TaskError> {
+        let mut builder = BatchBuilder::default();
+        let mut nexts = BTreeMap::new();
+        for fetched in &fetched {
+            let partition = fetched.partition;
+            let visit = |record: millrace_wire::record::RecordRef<'_>| {
+                builder.push_fetched(&fetched.topic, partition, &record);
+            };
+            fetched.for_each(visit).map_err(|source| self.cluster("decoding records", source))?;
+            nexts.insert(partition, fetched.next_offset);
+            if builder.size_bytes() >= PUT_BYTES {
+                self.give(std::mem::take(&mut builder).build(), std::mem::take(&mut nexts)).await?;
+            }
+        }
+        self.give(builder.build(), nexts).await?;
+        self.note_lag();
+        Ok(())
+    }
+
+    /// Sends a batch through the transforms to the sink. Afterwards everything before `nexts` is with it.
+    async fn give(&mut self, input: Batch, nexts: BTreeMap<i32, i64>) -> Result<(), TaskError> {
+        if self.chain.is_empty() {
+            self.put(&input, &input, None).await?;
+        } else if !input.is_empty() {
+            let mut chained = self.chain.apply(&input, &mut self.retry).await?;
+            self.pending.dropped += chained.dropped(input.len()) as u64;
+            let rejected = std::mem::take(&mut chained.rejected);
+            self.reject(&input, Stage::Transformation, rejected).await?;
+            // Places are the host's word, whatever a transform made of them.
+            let Chained { mut batch, origin, .. } = chained;
+            batch.set_places_of(&input, origin.as_deref());
+            self.put(&batch, &input, origin.as_deref()).await?;
+        }
+        for (partition, next) in nexts {
+            self.places.passed(partition, next);
+        }
+        Ok(())
+    }
+
+    /// Offers a batch until all of it is taken.
+    async fn put(&mut self, batch: &Batch, input: &Batch, origin: Option<&[u32]>) -> Result<(), TaskError> {
+        let origin_of = |index: usize| origin.map_or(index, |origin| origin[index] as usize);
+        let mut start = 0;
+        let mut rest: Option<Batch> = None;
+        while start < batch.len() {
+            let outcome = match self.sink.put(rest.as_ref().unwrap_or(batch)).await {
+                Ok(outcome) => outcome,
+                Err(failure) => {
+                    self.retry.pause(failure).await?;
+                    continue;
+                }
+            };
+            self.retry.succeeded();
+            let refused = outcome.rejected.len() as u64;
+            let mut rejected: Vec<_> =
+                outcome.rejected.into_iter().map(|error| (Arc::clone(&self.component), error)).collect();
+            for (_, error) in &mut rejected {
+                error.index = origin_of(start + error.index as usize) as u32;
+            }
+            rejected.dedup_by_key(|(_, error)| error.index);
+            self.reject(input, Stage::TaskPut, rejected).await?;
+            let end = start + outcome.accepted as usize;
+            let (mut bytes, mut last) = (0, None);
+            for (index, record) in batch.iter().enumerate().take(end).skip(start) {
+                bytes += record.size_bytes() as u64;
+                // The last piece of a record that became several is what counts.
+                if (index + 1 == batch.len() || origin_of(index + 1) != origin_of(index))
+                    && let (Some(partition), Some(offset)) = (record.partition, record.offset)
+                {
+                    last = self.took(last, partition, offset);
+                }
+            }
+            self.took_last(last);
+            self.pending.add(Counts {
+                records: u64::from(outcome.accepted) - refused,
+                bytes,
+                ..Counts::default()
+            });
+            start = end;
+            if outcome.accepted == 0 {
+                // It may be full until it has flushed.
+                self.flush().await?;
+                self.connector.stopping.clone().sleep(BACK_PRESSURE_PAUSE).await;
+            }
+            rest = (start > 0 && start < batch.len()).then(|| batch.slice(start..batch.len()));
+        }
+        Ok(())
+    }
+
+    /// Notes a taken record; looks up the place only when the partition changes.
+    fn took(&mut self, last: Option<(i32, i64)>, partition: i32, offset: i64) -> Option<(i32, i64)> {
+        if last.is_some_and(|(before, _)| before != partition) {
+            self.took_last(last);
+        }
+        Some((partition, offset))
+    }
+
+    fn took_last(&mut self, last: Option<(i32, i64)>) {
+        if let Some((partition, offset)) = last {
+            self.places.took(partition, offset);
+        }
+    }
+
+    /// Does with bad records of `input`, rising, what the pipeline says.
+    async fn reject(
+        &mut self,
+        input: &Batch,
+        stage: Stage,
+        rejected: Vec<(Arc<str>, RecordError)>,
+    ) -> Result<(), TaskError> {
+        let numbers: Vec<u32> = rejected.iter().map(|(_, error)| error.index).collect();
+        for (place, record) in input.pick(&numbers) {
+            let (component, error) = &rejected[place];
+            self.reject_one(&record, stage, component, error).await?;
+        }
+        Ok(())
+    }
+
+    async fn reject_one(
+        &mut self,
+        record: &RecordView<'_>,
+        stage: Stage,
+        component: &str,
+        error: &RecordError,
+    ) -> Result<(), TaskError> {
+        let (partition, offset) = (record.partition.unwrap_or(-1), record.offset.unwrap_or(-1));
+        let topic = &self.connector.topic;
+        let errors = &self.connector.plan.errors;
+        if errors.tolerance == Tolerance::None {
+            return Err(TaskError::Record {
+                connector: self.connector.plan.name.clone(),
+                task: self.task,
+                place: format!(
+                    "topic {topic} partition {partition} offset {offset} ({component}, {})",
+                    stage.name()
+                ),
+                code: error.code.clone(),
+                message: error.message.clone(),
+            });
+        }
+        let Some(dead_letter_topic) = &errors.dead_letter_topic else {
+            self.pending.skipped += 1;
+            return Ok(());
+        };
+        let letter = DeadLetter {
+            connector: &self.connector.plan.name,
+            task: self.task,
+            stage,
+            component,
+            code: &error.code,
+            message: &error.message,
+            origin: Some((topic, partition, offset)),
+        };
+        let letter = letter.record(&dead_letter_topic.as_str().into(), record);
+        self.send_dead_letter(letter)
+            .await
+            .map_err(|source| self.cluster("writing a dead letter", source))?;
+        self.pending.dead_lettered += 1;
+        Ok(())
+    }
+
+    async fn send_dead_letter(
+        &mut self,
+        letter: millrace_client::ProduceRecord,
+    ) -> Result<(), millrace_client::Error> {
+        if !self.has_dead_letters {
+            self.producer.begin_transaction()?;
+            self.has_dead_letters = true;
+        }
+        // The commit waits for it, and fails if it does.
+        let _delivery = self.producer.send(letter).await?;
+        Ok(())
+    }
+
+    /// Makes durable what the sink took, and then says so to the group.
+    ///
+    /// Dead letters go first: a kill in between brings them twice, never not at all.
+    async fn flush(&mut self) -> Result<(), TaskError> {
+        if std::mem::take(&mut self.has_dead_letters) {
+            let written = self.producer.commit_transaction().await;
+            written.map_err(|source| self.cluster("writing dead letters", source))?;
+        }
+        let durable = loop {
+            match self.sink.flush().await {
+                Ok(durable) => break durable,
+                Err(failure) => self.retry.pause(failure).await?,
+            }
+        };
+        self.retry.succeeded();
+        let news = self.places.committable(&self.connector.topic, &durable);
+        if !news.is_empty() {
+            self.commit(&news).await.map_err(|source| self.cluster("committing its offsets", source))?;
+            self.places.committed(&news);
+            self.progressed.store(true, Ordering::Relaxed);
+        }
+        self.connector.counters.add(std::mem::take(&mut self.pending));
+        self.note_lag();
+        self.next_flush = Instant::now() + self.connector.plan.flush_interval;
+        Ok(())
+    }
+
+    async fn commit(&mut self, offsets: &BTreeMap<i32, Commit>) -> Result<(), millrace_client::Error> {
+        let offset = |(partition, commit): (&i32, &Commit)| {
+            (TopicPartition::new(Arc::clone(&self.connector.topic), *partition), commit.noted())
+        };
+        let group = GroupMetadata::outside(&group(&self.connector.plan.name));
+        self.producer.begin_transaction()?;
+        self.producer.send_offsets_to_transaction(offsets.iter().map(offset).collect(), &group).await?;
+        self.producer.commit_transaction().await
+    }
+
+    /// The ends of all partitions now. All data counts, also of transactions that are about to end: a source's last one may
+    /// be committed and its markers still on their way.
+    async fn end_offsets(&mut self) -> Result<BTreeMap<i32, i64>, TaskError> {
+        let wanted = self.partitions.iter().map(|tp| (tp.clone(), OffsetSpec::Latest)).collect();
+        let admin = Admin::new(&self.connector.shared.client);
+        let ends = admin.list_offsets(&wanted, Isolation::ReadUncommitted).await;
+        let ends = ends.map_err(|source| self.cluster("looking for the end of the topic", source))?;
+        Ok(ends.into_iter().map(|(tp, end)| (tp.partition, end.offset.unwrap_or(0))).collect())
+    }
+
+    fn is_drained(&self) -> bool {
+        let Some(ends) = &self.ends else { return false };
+        self.partitions.iter().all(|tp| {
+            let end = ends.get(&tp.partition).copied().unwrap_or(0);
+            end == 0 || self.consumer.position(tp).is_some_and(|position| position >= end)
+        })
+    }
+
+    /// Notes positions that moved without records: control records, aborted transactions.
+    fn note_positions(&mut self) {
+        for tp in &self.partitions {
+            if let Some(position) = self.consumer.position(tp) {
+                self.places.passed(tp.partition, position);
+            }
+        }
+    }
+
+    /// What is in the topic and not durable in the target.
+    fn note_lag(&self) {
+        let lag = self.partitions.iter().map(|tp| {
+            let durable = self.places.durable(tp.partition).unwrap_or(0);
+            self.consumer.high_watermark(tp).map_or(0, |end| (end - durable).max(0))
+        });
+        self.connector.counters.set_lag(self.task, lag.sum());
+    }
+
+    fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
+        self.connector.cluster(self.task, doing, source)
+    }
+}
+
+/// The consumer group of a sink, as in Kafka Connect.
+fn group(connector: &str) -> String {
+    format!("connect-{connector}")
+}
+
+async fn ended(source_ended: &mut tokio::sync::watch::Receiver<bool>) {
+    // An error means that the source's connector is gone, which is an end, too.
+    let _ = source_ended.wait_for(|ended| *ended).await;
+}

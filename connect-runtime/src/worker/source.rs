@@ -1,0 +1,232 @@
+//! A source connector: its tasks, each with a producer of its own, started again when they fail.
+//!
+//! ```text
+//! fence the predecessors ─> read positions ─> open ─> poll ─> transforms ─> batches ─┐ reader
+//!                                              ▲                                     │ chunks
+//!                                    commit(positions) <── records + positions, EndTxn ◄┘ writer
+//! ```
+//!
+//! Invariants:
+//! - Positions are read only after every task of the connector has fenced its predecessor, up to the end of the log as it was
+//!   then: nobody who could still move them is left.
+//! - A task's transactional id is `<group>-<connector>-<task>`, as in Kafka Connect; the fence that guests get is made of the
+//!   producer id and epoch that the coordinator gave for it, and so rises with every start anywhere.
+
+mod reader;
+mod router;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use millrace_client::{Producer, ProducerConfig};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::reader::Reader;
+use self::writer::{CHUNKS_MAX, Writer};
+use crate::capability::control::Stopping;
+use crate::capability::metrics::GuestMetrics;
+use crate::component::{Component, Environment, Label};
+use crate::failure::TaskError;
+use crate::failure::retry::Retry;
+use crate::plan::SourcePlan;
+use crate::worker::chain::{Chain, TaskEnvironment};
+use crate::worker::progress::Counters;
+use crate::worker::supervise::{End, Supervisor};
+use crate::worker::{AbortOnDrop, Shared, positions};
+
+/// Bytes that a task's producer may hold: the chunks of one transaction that the broker has not answered yet.
+const BUFFER_BYTES: usize = 16 << 20;
+/// Largest request, and so the largest record, of a task's producer: what Kafka's brokers take by default.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// One source connector.
+pub(crate) struct SourceConnector {
+    pub shared: Arc<Shared>,
+    pub plan: Arc<SourcePlan>,
+    pub topic: Arc<str>,
+    pub counters: Counters,
+    pub stopping: Stopping,
+}
+
+impl SourceConnector {
+    /// Runs every task to its end. Errors are told by the counters.
+    pub(crate) async fn run(self) {
+        if let Err(error) = self.tasks().await {
+            tracing::error!(%error, "source failed");
+            self.counters.failed(error.to_string());
+        }
+    }
+
+    async fn tasks(&self) -> Result<(), TaskError> {
+        let host = &self.shared.host;
+        let guest = &self.plan.guest;
+        let component =
+            host.load(&guest.component).await.map_err(|error| self.invalid(0, error.to_string()))?;
+        let configs = self.plan_tasks(&component).await?;
+        let tasks = configs.len() as u32;
+        self.counters.tasks(tasks);
+        let mut producers = Vec::new();
+        for task in 0..tasks {
+            producers.push(self.producer(task).await?);
+        }
+        let mut running = JoinSet::new();
+        for (task, (config, producer)) in (0..tasks).zip(configs.into_iter().zip(producers)) {
+            let task = SourceTask {
+                connector: Self {
+                    shared: Arc::clone(&self.shared),
+                    plan: Arc::clone(&self.plan),
+                    topic: Arc::clone(&self.topic),
+                    counters: self.counters.clone(),
+                    stopping: self.stopping.clone(),
+                },
+                component: Arc::clone(&component),
+                task,
+                tasks,
+                config,
+                prepared: Mutex::new(Some(producer)),
+                progressed: Arc::new(AtomicBool::new(false)),
+            };
+            running.spawn(task.supervise());
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                self.counters.failed(format!("connector {}: a task ended: {error}", self.plan.name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn plan_tasks(&self, component: &Component) -> Result<Vec<String>, TaskError> {
+        let guest = &self.plan.guest;
+        let config = serde_json::Value::Object(guest.settings.clone()).to_string();
+        let environment = Environment {
+            label: Label { connector: self.plan.name.as_str().into(), task: 0 },
+            grants: guest.grants.clone(),
+            limits: guest.limits,
+            stopping: self.stopping.clone(),
+            metrics: GuestMetrics::default(),
+        };
+        let mut retry = Retry::new(&self.plan.errors, self.stopping.clone(), self.shared.random());
+        let mut instance = component.source(environment).await?;
+        loop {
+            match instance.plan(&config, self.plan.tasks.max(1)).await {
+                Ok(configs) => return Ok(configs),
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
+    }
+
+    /// A producer that has fenced the one before it, and its fence.
+    async fn producer(&self, task: u32) -> Result<(Producer, u64), TaskError> {
+        let config = ProducerConfig {
+            transactional_id: Some(self.shared.transactional_id(&self.plan.name, task)),
+            buffer_memory: BUFFER_BYTES,
+            max_request_size: REQUEST_BYTES_MAX,
+            compression: self.shared.config.compression,
+            ..ProducerConfig::default()
+        };
+        self.shared
+            .fenced_producer(config)
+            .await
+            .map_err(|source| self.cluster(task, "starting its transactional producer", source))
+    }
+
+    fn cluster(&self, task: u32, doing: &'static str, source: millrace_client::Error) -> TaskError {
+        TaskError::Cluster { connector: self.plan.name.clone(), task, doing, source }
+    }
+
+    fn invalid(&self, task: u32, message: String) -> TaskError {
+        TaskError::Invalid { connector: self.plan.name.clone(), task, message }
+    }
+}
+
+struct SourceTask {
+    connector: SourceConnector,
+    component: Arc<Component>,
+    task: u32,
+    tasks: u32,
+    config: String,
+    /// The producer of the first start, made before any task reads positions.
+    prepared: Mutex<Option<(Producer, u64)>>,
+    /// Whether something was committed since the last start.
+    progressed: Arc<AtomicBool>,
+}
+
+impl SourceTask {
+    async fn supervise(self) {
+        let SourceConnector { shared, plan, counters, stopping, .. } = &self.connector;
+        let (errors, progressed, task) = (&plan.errors, &*self.progressed, self.task);
+        Supervisor { shared, errors, counters, task, stopping, progressed }.run(|| self.run()).await;
+    }
+
+    async fn run(&self) -> Result<End, TaskError> {
+        let connector = &self.connector;
+        let (shared, plan) = (&connector.shared, &connector.plan);
+        let prepared = self.prepared.lock().take();
+        let (producer, generation) = match prepared {
+            Some(prepared) => prepared,
+            None => connector.producer(self.task).await?,
+        };
+        let resume = positions::read(shared, &plan.name)
+            .await
+            .map_err(|source| connector.cluster(self.task, "reading its positions", source))?;
+        let metrics = GuestMetrics::default();
+        let environment = TaskEnvironment {
+            host: &shared.host,
+            connector: &plan.name,
+            task: self.task,
+            tasks: self.tasks,
+            generation,
+            stopping: &connector.stopping,
+            metrics: &metrics,
+        };
+        let chain = Chain::open(&plan.transforms, &environment).await?;
+        let mut source = self.component.source(environment.of(&plan.guest)).await?;
+        let formats = crate::convert::formats(self.component.describe());
+        let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let context = environment.context(self.config.clone(), formats);
+        while let Err(failure) = source.open(&context, &resume.checkpoints()).await {
+            retry.pause(failure).await?;
+        }
+        let durable = writer::Durable::default();
+        let writer = Writer {
+            producer: producer.clone(),
+            connector: plan.name.clone(),
+            offsets_topic: Arc::clone(&shared.offsets_topic),
+            offsets_partitions: shared.offsets_partitions,
+            durable: Arc::clone(&durable),
+            counters: connector.counters.clone(),
+        };
+        let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
+        let mut writer = AbortOnDrop(tokio::spawn(writer.run(waiting, Arc::clone(&self.progressed))));
+        let mut reader = Reader {
+            connector: plan.name.clone(),
+            task: self.task,
+            component: self.component.reference().to_string().into(),
+            topic: Arc::clone(&connector.topic),
+            errors: plan.errors.clone(),
+            source,
+            chain,
+            producer,
+            retry,
+            stopping: connector.stopping.clone(),
+            durable,
+        };
+        let read = reader.fill(&chunks).await;
+        // The writer commits what it was given, also when reading failed: whole polls, each with its positions.
+        drop(chunks);
+        let written = (&mut writer.0).await;
+        let end = read?;
+        match written {
+            Ok(written) => {
+                written.map_err(|source| connector.cluster(self.task, "writing records", source))?
+            }
+            Err(error) => return Err(connector.invalid(self.task, format!("its writer ended: {error}"))),
+        }
+        reader.finish().await?;
+        Ok(end)
+    }
+}

@@ -1,0 +1,222 @@
+//! The reading half of a source task: poll, transforms, dead letters, batches.
+//!
+//! Runs beside the writer, up to a few chunks ahead of it. A chunk always holds whole polls, so that its checkpoints speak of
+//! nothing that is not in it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use millrace_client::Producer;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::router::Router;
+use super::writer::{Chunk, Durable};
+use crate::capability::control::Stopping;
+use crate::component::batch::{Batch, RecordView};
+use crate::component::{Flow, PollOutcome, RecordError, SourceInstance};
+use crate::failure::TaskError;
+use crate::failure::dead_letter::{DeadLetter, Stage};
+use crate::failure::retry::Retry;
+use crate::plan::{ErrorPlan, Tolerance};
+use crate::worker::chain::Chain;
+use crate::worker::progress::Counts;
+use crate::worker::supervise::End;
+
+/// Advice to the guest: records and bytes of one poll.
+const POLL_RECORDS: u32 = 8_192;
+const POLL_BYTES: u32 = 1 << 20;
+/// How long a guest may wait for data in a poll.
+const POLL_WAIT: Duration = Duration::from_millis(200);
+/// Bytes after which a chunk goes to the writer.
+const CHUNK_BYTES: usize = 2 << 20;
+/// Age at which it does, so that a slow source's records don't wait for many others.
+const CHUNK_AGE: Duration = Duration::from_millis(50);
+/// Shortest and longest pause after a poll that said there is nothing now.
+const IDLE_MIN: Duration = Duration::from_millis(10);
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Reads until the end, or until told to stop.
+pub(crate) struct Reader {
+    pub connector: String,
+    pub task: u32,
+    pub component: Arc<str>,
+    pub topic: Arc<str>,
+    pub errors: ErrorPlan,
+    pub source: SourceInstance,
+    pub chain: Chain,
+    pub producer: Producer,
+    pub retry: Retry,
+    pub stopping: Stopping,
+    pub durable: Durable,
+}
+
+impl Reader {
+    /// Fills chunks until the end. Ends early when the writer is gone, which then says why.
+    pub(crate) async fn fill(&mut self, chunks: &mpsc::Sender<Chunk>) -> Result<End, TaskError> {
+        let mut router = Router::default();
+        let mut chunk = Chunk::default();
+        let mut since = Instant::now();
+        loop {
+            self.tell_durable().await?;
+            let PollOutcome { batch, rejected, checkpoints, flow, next_poll } = match self.poll().await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // What earlier polls brought is whole: a guest that fails now and then still gets on.
+                    let _ = chunks.send(Chunk { batches: router.take(), commit: true, ..chunk }).await;
+                    return Err(error);
+                }
+            };
+            self.take(batch, rejected, &mut router, &mut chunk).await?;
+            chunk.checkpoints.extend(checkpoints);
+            let stopped = self.stopping.is_raised();
+            chunk.commit = stopped || flow != Flow::More;
+            if chunk.commit || router.size_bytes() >= CHUNK_BYTES || since.elapsed() >= CHUNK_AGE {
+                since = Instant::now();
+                chunk.batches = router.take();
+                if chunks.send(std::mem::take(&mut chunk)).await.is_err() {
+                    return Ok(End::Stopped);
+                }
+            }
+            match flow {
+                Flow::End => return Ok(End::Done),
+                _ if stopped => return Ok(End::Stopped),
+                Flow::More => {}
+                Flow::Idle => {
+                    self.stopping.sleep(next_poll.clamp(IDLE_MIN, IDLE_MAX)).await;
+                }
+            }
+        }
+    }
+
+    /// When everything is durable: tells the guest of the last positions and ends it.
+    pub(crate) async fn finish(mut self) -> Result<(), TaskError> {
+        self.tell_durable().await?;
+        self.source.close().await?;
+        self.chain.close().await
+    }
+
+    async fn poll(&mut self) -> Result<PollOutcome, TaskError> {
+        loop {
+            match self.source.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT).await {
+                Ok(outcome) => {
+                    self.retry.succeeded();
+                    return Ok(outcome);
+                }
+                Err(failure) => self.retry.pause(failure).await?,
+            }
+        }
+    }
+
+    /// Tells the guest which positions became durable since the last time.
+    async fn tell_durable(&mut self) -> Result<(), TaskError> {
+        let done = std::mem::take(&mut *self.durable.lock()).checkpoints();
+        while !done.is_empty() {
+            match self.source.commit(&done).await {
+                Ok(()) => break,
+                Err(failure) => self.retry.pause(failure).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a poll brought to the chunk.
+    async fn take(
+        &mut self,
+        batch: Batch,
+        rejected: Vec<RecordError>,
+        router: &mut Router,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        let good = if rejected.is_empty() {
+            batch
+        } else {
+            let numbers: Vec<u32> = rejected.iter().map(|error| error.index).collect();
+            for (place, record) in batch.pick(&numbers) {
+                self.reject(&record, Stage::TaskPoll, &self.component, &rejected[place], chunk)?;
+            }
+            let mut numbers = numbers.into_iter().peekable();
+            batch.filtered(|index| numbers.next_if(|number| *number as usize == index).is_none())
+        };
+        if good.is_empty() || self.chain.is_empty() {
+            return self.route(&good, router, chunk).await;
+        }
+        let chained = self.chain.apply(&good, &mut self.retry).await?;
+        let numbers: Vec<u32> = chained.rejected.iter().map(|(_, error)| error.index).collect();
+        for (place, record) in good.pick(&numbers) {
+            let (component, error) = &chained.rejected[place];
+            self.reject(&record, Stage::Transformation, component, error, chunk)?;
+        }
+        chunk.counts.dropped += chained.dropped(good.len()) as u64;
+        self.route(&chained.batch, router, chunk).await
+    }
+
+    async fn route(
+        &mut self,
+        batch: &Batch,
+        router: &mut Router,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        for topic in batch.topics().chain([&*self.topic]) {
+            if !router.knows(topic) {
+                let count = self.producer.partition_count(topic).await;
+                router.learn(topic, count.map_err(|source| self.cluster("looking for the topic", source))?);
+            }
+        }
+        for record in batch.iter() {
+            let topic = record.topic.unwrap_or(&self.topic);
+            router.push(topic, &record, now_ms).map_err(|error| TaskError::Invalid {
+                connector: self.connector.clone(),
+                task: self.task,
+                message: error.to_string(),
+            })?;
+        }
+        chunk.counts.add(Counts {
+            records: batch.len() as u64,
+            bytes: batch.size_bytes() as u64,
+            ..Counts::default()
+        });
+        Ok(())
+    }
+
+    /// Does with a bad record what the pipeline says.
+    fn reject(
+        &self,
+        record: &RecordView<'_>,
+        stage: Stage,
+        component: &str,
+        error: &RecordError,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        if self.errors.tolerance == Tolerance::None {
+            return Err(TaskError::Record {
+                connector: self.connector.clone(),
+                task: self.task,
+                place: format!("{component} refused record {} of a batch ({})", error.index, stage.name()),
+                code: error.code.clone(),
+                message: error.message.clone(),
+            });
+        }
+        let Some(topic) = &self.errors.dead_letter_topic else {
+            chunk.counts.skipped += 1;
+            return Ok(());
+        };
+        let letter = DeadLetter {
+            connector: &self.connector,
+            task: self.task,
+            stage,
+            component,
+            code: &error.code,
+            message: &error.message,
+            origin: None,
+        };
+        chunk.dead_letters.push(letter.record(&topic.as_str().into(), record));
+        chunk.counts.dead_lettered += 1;
+        Ok(())
+    }
+
+    fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
+        TaskError::Cluster { connector: self.connector.clone(), task: self.task, doing, source }
+    }
+}

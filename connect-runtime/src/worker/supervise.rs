@@ -1,0 +1,65 @@
+//! Runs a task, and runs it again after errors that another start may mend.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::capability::control::Stopping;
+use crate::failure::retry::Restarts;
+use crate::failure::{Class, TaskError};
+use crate::plan::ErrorPlan;
+use crate::worker::Shared;
+use crate::worker::progress::{Counters, State};
+
+/// How a task ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It reached its end.
+    Done,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// What is needed to watch over a task.
+pub(crate) struct Supervisor<'a> {
+    pub shared: &'a Shared,
+    pub errors: &'a ErrorPlan,
+    pub counters: &'a Counters,
+    pub task: u32,
+    pub stopping: &'a Stopping,
+    /// Raised by the task whenever something became durable: its failures are then counted anew.
+    pub progressed: &'a AtomicBool,
+}
+
+impl Supervisor<'_> {
+    /// Comes back when the task is done, was stopped, or is given up.
+    pub(crate) async fn run<F>(self, mut start: impl FnMut() -> F)
+    where
+        F: Future<Output = Result<End, TaskError>>,
+    {
+        let Self { counters, task, stopping, .. } = self;
+        let mut restarts = Restarts::new(self.errors, self.shared.random());
+        loop {
+            counters.set_state(task, State::Running);
+            let error = match start().await {
+                Ok(End::Done) => return counters.set_state(task, State::Done),
+                Ok(End::Stopped) => return counters.set_state(task, State::Stopped),
+                Err(error) => error,
+            };
+            if stopping.is_raised() && error.class() == Class::Restart {
+                tracing::warn!(%error, "task ended with an error while it was being stopped");
+                return counters.set_state(task, State::Stopped);
+            }
+            counters.set_error(error.to_string());
+            let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed));
+            let (Class::Restart, Some(pause)) = (error.class(), pause) else {
+                tracing::error!(%error, "task failed");
+                return counters.set_state(task, State::Failed);
+            };
+            tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "task starts again from its last durable position");
+            counters.set_state(task, State::Restarting);
+            counters.restarted();
+            if stopping.clone().sleep(pause).await {
+                return counters.set_state(task, State::Stopped);
+            }
+        }
+    }
+}

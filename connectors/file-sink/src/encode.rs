@@ -1,0 +1,83 @@
+//! Values as lines.
+//!
+//! - JSON lines: the value as it stands, checked to be one document; line breaks between its parts become spaces. Null is `null`.
+//! - lines: the value as it stands; one with a line break in it is rejected. Null is an empty line.
+//! - csv: see [`csv`]
+
+pub mod csv;
+
+use memchr::memchr2;
+use millrace_connector_fields::{Fields, document};
+use millrace_sdk::{Error, Rejection};
+
+use self::csv::Csv;
+use crate::settings::{Format, Settings};
+
+/// Writes records in one format.
+#[derive(Debug)]
+pub enum Encoder {
+    /// JSON lines.
+    Jsonl {
+        /// Looks for nothing: a walk through the document to see that it is one.
+        check: Fields,
+    },
+    /// Values as they are.
+    Lines,
+    /// Fields of JSON objects.
+    Csv(Box<Csv>),
+}
+
+impl Encoder {
+    /// As the settings say; `columns` if they are known from before.
+    pub fn new(settings: &Settings, columns: Option<Vec<String>>) -> Result<Self, Error> {
+        Ok(match settings.format() {
+            Format::Jsonl => Self::Jsonl { check: Fields::new(&[]) },
+            Format::Lines => Self::Lines,
+            Format::Csv => Self::Csv(Box::new(Csv::new(settings, columns)?)),
+        })
+    }
+
+    /// Appends one record. `first`: it begins a file. After a rejection nothing was added.
+    pub fn encode(&mut self, value: Option<&[u8]>, first: bool, out: &mut Vec<u8>) -> Result<(), Rejection> {
+        match self {
+            Self::Jsonl { check } => {
+                let value = value.unwrap_or(b"null");
+                document(value)
+                    .and_then(|text| check.find(text, &mut Vec::new()))
+                    .map_err(|error| Rejection::new("json.syntax", error.to_string()))?;
+                push_on_one_line(out, value);
+            }
+            Self::Lines => {
+                let value = value.unwrap_or_default();
+                if memchr2(b'\n', b'\r', value).is_some() {
+                    let message = "a value with a line break cannot be one line; set format to jsonl";
+                    return Err(Rejection::new("line.break", message));
+                }
+                out.extend_from_slice(value);
+                out.push(b'\n');
+            }
+            Self::Csv(csv) => csv.encode(value, first, out)?,
+        }
+        Ok(())
+    }
+
+    /// The columns, once they are known.
+    pub fn columns(&self) -> Option<&[String]> {
+        match self {
+            Self::Csv(csv) => csv.columns(),
+            _ => None,
+        }
+    }
+}
+
+/// A JSON document without line breaks. In valid JSON they stand between tokens only, where a space does as well.
+fn push_on_one_line(out: &mut Vec<u8>, document: &[u8]) {
+    let mut rest = document.trim_ascii();
+    while let Some(at) = memchr2(b'\n', b'\r', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b' ');
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'\n');
+}

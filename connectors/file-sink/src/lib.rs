@@ -1,0 +1,180 @@
+//! The bundled connector file-sink: JSON lines, csv or plain lines, exactly once.
+//!
+//! What a reader of the folder sees: finished files only. A file is finished by rotation (`rotate`), or when the run ends; until
+//! then it grows under a hidden name. Without rotation there is one file: a later run that has more records adds them to a copy
+//! and puts that in its place, and one that has none leaves it alone. So a visible file never has half a line, and never a
+//! record that might come again.
+//!
+//! What a kill leaves behind: at most uncommitted bytes at the end of the hidden file, which the next start cuts off. The
+//! positions of the records lie with the file ([`state`]), so it does not matter what the consumer group knows.
+//!
+//! Fence: the state holds the highest generation. A task checks it before it writes, and stops when it was replaced. What that
+//! cannot exclude is a process that is frozen between the check and the write for as long as its successor takes to start:
+//! WASI has no file locks.
+//!
+//! Rooms: [`names`], [`state`], [`store`] (the steps that survive a kill), [`encode`].
+
+pub mod encode;
+mod fault;
+pub mod names;
+pub mod settings;
+pub mod state;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+
+use millrace_sdk::{
+    Description, Durable, Error, Problem, Records, Rejected, Sink, Taken, Task, TopicOffset, TopicPartition,
+};
+
+use crate::encode::Encoder;
+use crate::names::Names;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// One task of the sink.
+#[derive(Debug)]
+pub struct FileSink {
+    settings: Settings,
+    store: Store,
+    encoder: Encoder,
+    assigned: BTreeSet<(String, i32)>,
+    /// Whether the next record begins an empty file.
+    first: bool,
+}
+
+impl Sink for FileSink {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(
+            "file-sink",
+            env!("CARGO_PKG_VERSION"),
+            "Writes JSON lines, csv or plain lines to files",
+        )
+        .settings(include_str!("settings.schema.json"))
+        .key_formats(&["bytes"])
+        .value_formats(&["json", "utf8", "bytes"])
+        .extra("delivery", "exactly-once")
+    }
+
+    fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
+        Ok(settings.problems())
+    }
+
+    fn open(task: &Task, settings: Settings) -> Result<Self, Error> {
+        if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
+            return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
+        }
+        let rotates = settings.rotate.is_set();
+        let store = Store::open(Names::new(&settings.path, rotates, task.count), task, rotates)?;
+        let encoder = Encoder::new(&settings, store.columns().map(<[String]>::to_vec))?;
+        let first = store.is_empty();
+        Ok(Self { settings, store, encoder, assigned: BTreeSet::new(), first })
+    }
+
+    fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicOffset>, Error> {
+        let all = self.store.all_offsets()?;
+        let mut held = Vec::new();
+        for TopicPartition { topic, partition } in partitions {
+            self.assigned.insert((topic.clone(), *partition));
+            if let Some(&offset) = all.get(topic).and_then(|offsets| offsets.get(partition)) {
+                self.store.advance(topic, *partition, offset);
+                held.push(TopicOffset { topic: topic.clone(), partition: *partition, offset });
+            }
+        }
+        Ok(held)
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        // What was taken is in the file for good, so its position has to be, too, before the next owner asks for it.
+        self.store.settle()?;
+        self.store.commit()?;
+        for TopicPartition { topic, partition } in partitions {
+            self.assigned.remove(&(topic.clone(), *partition));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, records: &Records<'_>, rejected: &mut Rejected) -> Result<Taken, Error> {
+        self.rotate_if_due()?;
+        self.store.relieve()?;
+        // Topic, partition and next offset of the records at hand; they come in runs of one partition.
+        let mut run = ("", -1, 0);
+        let mut taken = Taken::All;
+        for record in records {
+            if (record.topic, record.partition) != (run.0, run.1) {
+                self.store.advance(run.0, run.1, run.2);
+                run =
+                    (record.topic, record.partition, self.store.next_offset(record.topic, record.partition));
+            }
+            if record.offset < run.2 {
+                continue;
+            }
+            if !self.store.has_part() || self.is_due() {
+                // Files are changed between batches only, where a failure can be repeated; the rest comes again.
+                if record.index > 0 {
+                    taken = Taken::First(record.index);
+                    break;
+                }
+                self.first = self.store.begin()?;
+            }
+            match self.encoder.encode(record.value, self.first, &mut self.store.buffer) {
+                Ok(()) => {
+                    self.first = false;
+                    self.store.count_record();
+                }
+                Err(why) => rejected.push(&record, why),
+            }
+            run.2 = record.offset + 1;
+        }
+        self.store.advance(run.0, run.1, run.2);
+        self.store.set_columns(self.encoder.columns());
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> Result<Durable, Error> {
+        self.rotate_if_due()?;
+        let mut safe = self.store.commit()?;
+        safe.retain(|at| self.assigned.contains(&(at.topic.clone(), at.partition)));
+        Ok(Durable::UpTo(safe))
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.store.settle()?;
+        self.store.publish()
+    }
+}
+
+impl FileSink {
+    fn is_due(&self) -> bool {
+        self.store.is_due(&self.settings.rotate)
+    }
+
+    fn rotate_if_due(&mut self) -> Result<(), Error> {
+        self.store.settle()?;
+        if self.is_due() { self.store.publish() } else { Ok(()) }
+    }
+}
+
+/// An error of the system about a file. One that may go away by itself is retriable.
+fn fail(what: &str, path: &str, error: io::Error) -> Error {
+    use io::ErrorKind;
+    let message = format!("cannot {what} {path}: {error}");
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Error::fatal("file.missing", format!("{message}; is its folder there, and granted?"))
+        }
+        ErrorKind::PermissionDenied => {
+            Error::fatal("file.denied", format!("{message}; check its mode and the grant"))
+        }
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
+        ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
+        _ => Error::retriable("file", message),
+    }
+}
+
+millrace_sdk::export_sink!(FileSink);

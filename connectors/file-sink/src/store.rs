@@ -1,0 +1,336 @@
+//! The files of one task, and how they change without a moment in which a kill does harm.
+//!
+//! Records go into a hidden file, the part. A commit syncs it and then replaces the state, which names its length: what lies
+//! behind that is cut off at the next start. A finished part is named in the state as such, then renamed to its visible name,
+//! then taken out of the state: whoever starts after a kill in between does the steps that are missing. So visible files hold
+//! whole records, each once, and nothing that is not committed.
+//!
+//! Invariant: the part on disk has at least `written` bytes, of which the state names those that are committed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use millrace_sdk::{Error, Task, TopicOffset};
+
+use crate::fail;
+use crate::fault::{step, sync};
+use crate::names::Names;
+use crate::settings::Rotate;
+use crate::state::{Offsets, Part, State, fenced, sync_folder};
+
+/// Bytes kept in memory before they are written to the part.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The files of one task.
+#[derive(Debug)]
+pub struct Store {
+    names: Names,
+    task: u32,
+    rotates: bool,
+    /// As it is on disk.
+    committed: State,
+    /// As it will be after the next commit.
+    state: State,
+    part: Option<File>,
+    written: u64,
+    /// What was added and is not in the part yet.
+    pub(crate) buffer: Vec<u8>,
+}
+
+impl Store {
+    /// Takes over from the task before, and finishes what it left undone.
+    pub fn open(names: Names, task: &Task, rotates: bool) -> Result<Self, Error> {
+        let mut own = None;
+        for number in names.tasks_with_state()? {
+            if number == task.number {
+                own = Some(Self::claim(&names, task, number, rotates)?);
+            } else if number >= task.count && task.number == 0 {
+                // Left by a run with more tasks.
+                Self::claim(&names, task, number, rotates)?.publish()?;
+            }
+        }
+        match own {
+            Some(own) => Ok(own),
+            None => Self::claim(&names, task, task.number, rotates),
+        }
+    }
+
+    fn claim(names: &Names, task: &Task, number: u32, rotates: bool) -> Result<Self, Error> {
+        let path = names.state(number);
+        let mut state = State::load(&path)?.unwrap_or_else(|| State::new(&task.connector));
+        if state.connector != task.connector {
+            let message =
+                format!("{path} belongs to {}; give {} another path", state.connector, task.connector);
+            return Err(Error::fatal("state.foreign", message));
+        }
+        let mut store = Self {
+            names: names.clone(),
+            task: number,
+            rotates,
+            committed: state.clone(),
+            state: State::new(""),
+            part: None,
+            written: 0,
+            buffer: Vec::new(),
+        };
+        if state.generation > task.generation {
+            return Err(fenced(&path, task.generation, state.generation));
+        }
+        state.generation = task.generation;
+        store.state = state;
+        store.save()?;
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// Brings the files to what the state says.
+    fn recover(&mut self) -> Result<(), Error> {
+        let path = self.names.part(self.task);
+        let Some(part) = self.state.part.clone() else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail("remove", &path, error)),
+                _ => Ok(()),
+            };
+        };
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            // The rename was the last thing that was done.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && part.finished => {
+                return self.forget_part();
+            }
+            Err(error) => return Err(fail("open", &path, error)),
+        };
+        let len = file.metadata().map_err(|error| fail("read", &path, error))?.len();
+        if len < part.bytes {
+            let message = format!(
+                "{path} has {len} bytes, {} were committed; restore it, or remove it and its state",
+                part.bytes
+            );
+            return Err(Error::fatal("part.damaged", message));
+        }
+        step("truncate part")?;
+        file.set_len(part.bytes).map_err(|error| fail("truncate", &path, error))?;
+        self.written = part.bytes;
+        self.part = Some(file);
+        if part.finished { self.give_name() } else { Ok(()) }
+    }
+
+    /// Next offset that the files of this task do not hold yet.
+    pub fn next_offset(&self, topic: &str, partition: i32) -> i64 {
+        self.state.offsets.get(topic).and_then(|offsets| offsets.get(&partition)).copied().unwrap_or(0)
+    }
+
+    /// What every task has committed, the highest offset of each partition.
+    pub fn all_offsets(&self) -> Result<Offsets, Error> {
+        let mut all = self.state.offsets.clone();
+        for task in self.names.tasks_with_state()? {
+            let Some(state) = State::load(&self.names.state(task))? else { continue };
+            for (topic, partitions) in state.offsets {
+                let known = all.entry(topic).or_default();
+                for (partition, offset) in partitions {
+                    let known = known.entry(partition).or_insert(offset);
+                    *known = offset.max(*known);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether there is a file that grows.
+    pub fn has_part(&self) -> bool {
+        self.state.part.is_some()
+    }
+
+    /// Whether the file that grows is finished, as `rotate` says.
+    pub fn is_due(&self, rotate: &Rotate) -> bool {
+        let Some(part) = self.state.part.as_ref().filter(|part| part.records > 0) else { return false };
+        let age = || Duration::from_millis(now_ms().saturating_sub(part.since_ms));
+        rotate.is_due(part.records, self.written + self.buffer.len() as u64, age)
+    }
+
+    /// Whether the file that grows has nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.written == 0 && self.buffer.is_empty()
+    }
+
+    /// The columns of csv, if they are known.
+    pub fn columns(&self) -> Option<&[String]> {
+        self.state.columns.as_deref()
+    }
+
+    /// Keeps the columns of csv for the files to come.
+    pub fn set_columns(&mut self, columns: Option<&[String]>) {
+        if self.state.columns.as_deref() != columns {
+            self.state.columns = columns.map(<[String]>::to_vec);
+        }
+    }
+
+    /// Begins a file. Without rotation it carries on the one that is there. Gives back whether it is empty.
+    pub fn begin(&mut self) -> Result<bool, Error> {
+        self.check_fence()?;
+        let path = self.names.part(self.task);
+        let mut name = self.names.visible(self.task, self.state.number);
+        while self.rotates && exists(&name)? {
+            self.state.number += 1;
+            name = self.names.visible(self.task, self.state.number);
+        }
+        step("create part")?;
+        let mut file = File::create(&path).map_err(|error| fail("create", &path, error))?;
+        self.written = match File::open(&name) {
+            Ok(old) => copy_lines(old, &mut file).map_err(|error| fail("copy", &name, error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(fail("open", &name, error)),
+        };
+        self.part = Some(file);
+        self.buffer.clear();
+        self.state.part = Some(Part { name, bytes: 0, records: 0, since_ms: now_ms(), finished: false });
+        Ok(self.written == 0)
+    }
+
+    /// Counts a record that was added to the buffer.
+    pub fn count_record(&mut self) {
+        if let Some(part) = &mut self.state.part {
+            part.records += 1;
+        }
+    }
+
+    /// The next offset to read of a partition; committed with what is in the buffer.
+    pub fn advance(&mut self, topic: &str, partition: i32, offset: i64) {
+        if partition < 0 || self.next_offset(topic, partition) >= offset {
+            return;
+        }
+        self.state.offsets.entry(topic.to_owned()).or_default().insert(partition, offset);
+    }
+
+    /// Writes the buffer to the part when it has grown enough. Nothing is lost when that fails: it is tried again.
+    pub fn relieve(&mut self) -> Result<(), Error> {
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(());
+        }
+        self.check_fence()?;
+        self.write_out()
+    }
+
+    fn write_out(&mut self) -> Result<(), Error> {
+        let Some(file) = self.part.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
+        #[cfg(test)]
+        crate::fault::torn(file, self.written, &self.buffer)?;
+        // A try before may have written some of it.
+        let written = file.seek(SeekFrom::Start(self.written)).and_then(|_| file.write_all(&self.buffer));
+        written.map_err(|error| fail("write", &self.names.part(self.task), error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes durable what was added, and its positions with it.
+    pub fn commit(&mut self) -> Result<Vec<TopicOffset>, Error> {
+        if self.state != self.committed || !self.buffer.is_empty() {
+            self.check_fence()?;
+            self.write_out()?;
+            if let (Some(file), Some(part)) = (&self.part, &mut self.state.part) {
+                step("sync part")?;
+                sync(file).map_err(|error| fail("sync", &self.names.part(self.task), error))?;
+                part.bytes = self.written;
+            }
+            self.save()?;
+        }
+        let offsets = self.committed.offsets.iter();
+        let flat = offsets.flat_map(|(topic, partitions)| {
+            let of = |(&partition, &offset)| TopicOffset { topic: topic.clone(), partition, offset };
+            partitions.iter().map(of)
+        });
+        Ok(flat.collect())
+    }
+
+    /// Finishes the file that grows, if there is one: it gets its visible name.
+    pub fn publish(&mut self) -> Result<(), Error> {
+        let Some(part) = &self.state.part else { return Ok(()) };
+        if part.records == 0 {
+            // Every record so far was rejected: there is nothing to show, only positions to keep.
+            self.part = None;
+            self.buffer.clear();
+            self.state.part = None;
+            return self.commit().map(|_| ());
+        }
+        // First all of it becomes durable; only then is it marked as finished, so that a failure leaves it growing.
+        self.commit()?;
+        if let Some(part) = &mut self.state.part {
+            part.finished = true;
+        }
+        self.save()?;
+        self.give_name()
+    }
+
+    /// Goes on with a publication that failed half-way.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        if self.state.part.as_ref().is_some_and(|part| part.finished) { self.give_name() } else { Ok(()) }
+    }
+
+    fn give_name(&mut self) -> Result<(), Error> {
+        let Some(part) = &self.state.part else { return Ok(()) };
+        let path = self.names.part(self.task);
+        self.part = None;
+        step("rename part")?;
+        match fs::rename(&path, &part.name) {
+            // Done in a try before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && exists(&part.name)? => {}
+            Err(error) => return Err(fail("rename", &path, error)),
+            Ok(()) => {}
+        }
+        step("sync folder")?;
+        sync_folder(self.names.folder())?;
+        millrace_sdk::info!("file finished"; "file" => &part.name, "records" => part.records, "bytes" => part.bytes);
+        self.forget_part()
+    }
+
+    fn forget_part(&mut self) -> Result<(), Error> {
+        let mut next = self.state.clone();
+        next.part = None;
+        next.number += u64::from(self.rotates);
+        let before = std::mem::replace(&mut self.state, next);
+        let saved = self.save();
+        if saved.is_err() {
+            self.state = before;
+        } else {
+            self.written = 0;
+        }
+        saved
+    }
+
+    fn check_fence(&self) -> Result<(), Error> {
+        self.state.check_fence(&self.names.state(self.task))
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
+        self.state.save(&self.names.state(self.task), self.names.folder())?;
+        self.committed = self.state.clone();
+        Ok(())
+    }
+}
+
+/// Copies a file, and ends its last line if it has no end. Gives back the length of the copy.
+fn copy_lines(mut from: File, to: &mut File) -> io::Result<u64> {
+    let len = io::copy(&mut from, to)?;
+    if len == 0 {
+        return Ok(0);
+    }
+    from.seek(SeekFrom::Start(len - 1))?;
+    let mut last = [0];
+    from.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(len);
+    }
+    to.write_all(b"\n")?;
+    Ok(len + 1)
+}
+
+fn exists(path: &str) -> Result<bool, Error> {
+    fs::exists(path).map_err(|error| fail("look for", path, error))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,107 @@
+//! Where the source stands in a file, and how it finds that file again.
+//!
+//! Names move when logs rotate, and the sandbox shows no inode numbers. So a position knows its file by content: a hash of the
+//! first bytes and one of the last bytes before the offset. A file that has both is the one that was read, wherever it lies
+//! now; one that has not is another file, even under the old name.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use serde::{Deserialize, Serialize};
+
+use crate::reader::Reader;
+
+/// Most bytes of the beginning that are hashed.
+pub const HEAD_BYTES: usize = 1024;
+/// Most bytes before the offset that are hashed.
+pub const TAIL_BYTES: usize = 256;
+
+/// A place in a file; a checkpoint holds it as JSON.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Position {
+    /// The name under which the file was read last.
+    pub file: String,
+    /// Bytes consumed.
+    pub offset: u64,
+    /// Lines consumed, for messages.
+    pub line: u64,
+    /// Whether the offset lies within a line that is too long and is being passed over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipping: bool,
+    head: Mark,
+    tail: Mark,
+}
+
+/// Hash of some bytes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+struct Mark {
+    len: u32,
+    hash: u64,
+}
+
+impl Mark {
+    fn of(bytes: &[u8]) -> Self {
+        Self { len: bytes.len() as u32, hash: fnv1a(bytes) }
+    }
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo). Not against an attacker: who writes the file decides what is read anyway.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl Position {
+    /// The beginning of a file.
+    pub fn start(file: &str) -> Self {
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
+    /// Where the reader stands.
+    pub fn of(file: &str, reader: &Reader, line: u64, skipping: bool) -> Self {
+        let (head, tail) = (Mark::of(reader.head()), Mark::of(reader.tail()));
+        Self { file: file.to_owned(), offset: reader.offset(), line, skipping, head, tail }
+    }
+
+    /// The same place, now that the file has this name.
+    pub fn in_file(&self, file: &str) -> Self {
+        Self { file: file.to_owned(), ..self.clone() }
+    }
+
+    /// From a checkpoint; none if this version cannot read it.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// Into a checkpoint.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a struct of texts and numbers is always JSON")
+    }
+
+    /// Whether the file of this name is the one the position speaks of. One that is not there is not.
+    pub fn matches(&self, path: &str) -> io::Result<bool> {
+        match File::open(path) {
+            Ok(mut file) => self.matches_file(&mut file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn matches_file(&self, file: &mut File) -> io::Result<bool> {
+        let meta = file.metadata()?;
+        if !meta.is_file() || meta.len() < self.offset {
+            return Ok(false);
+        }
+        Ok(self.head == mark(file, 0, self.head.len)?
+            && self.tail == mark(file, self.offset.saturating_sub(u64::from(self.tail.len)), self.tail.len)?)
+    }
+}
+
+fn mark(file: &mut File, from: u64, len: u32) -> io::Result<Mark> {
+    // What a checkpoint says is not trusted with memory.
+    let mut bytes = Vec::with_capacity((len as usize).min(HEAD_BYTES));
+    file.seek(SeekFrom::Start(from))?;
+    file.take(u64::from(len)).read_to_end(&mut bytes)?;
+    Ok(Mark::of(&bytes))
+}

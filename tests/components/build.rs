@@ -1,0 +1,16 @@
+//! Compiles the components of the folders beside this file for the sandbox.
+
+use millrace_component_build::{Component, build};
+
+const COMPONENTS: [Component; 3] = [
+    Component { name: "hostile-sink", package: "millrace-test-hostile-sink" },
+    Component { name: "hostile-source", package: "millrace-test-hostile-source" },
+    Component { name: "hostile-transform", package: "millrace-test-hostile-transform" },
+];
+
+fn main() {
+    if let Err(error) = build(&COMPONENTS, &["tests/components", "sdk", "wit"]) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,106 @@
+//! A sink that misbehaves in `put`, as its setting `do` says:
+//!
+//! - `nothing`: behaves
+//! - `trap`: panics with the message "on purpose"
+//! - `loop`: never comes back
+//! - `memory`: takes memory until there is none
+//! - `read`: reads the file `path`, and fails the task with what it found: "read 12 bytes" or the system's error
+//! - `write`: creates the file `path`, likewise
+//! - `retriable`: fails each call with a retriable error; `fatal`: with a fatal one
+//! - `reject`: rejects every record whose value holds the text of `match`
+//! - `result`: answers with an error message of 200 MiB
+//!
+//! Records are counted, not kept.
+
+#![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
+
+use std::fs;
+
+use millrace_sdk::{Description, Durable, Error, Records, Rejected, Rejection, Sink, Taken, Task};
+use serde::Deserialize;
+
+struct Hostile {
+    settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(rename = "do")]
+    action: String,
+    #[serde(default)]
+    path: String,
+    #[serde(default, rename = "match")]
+    matching: String,
+}
+
+const SCHEMA: &str = r#"{
+  "type": "object", "additionalProperties": false, "required": ["do"],
+  "properties": {
+    "do": { "description": "What to do wrong.", "type": "string" },
+    "path": { "description": "For read and write.", "type": "string" },
+    "match": { "description": "For reject.", "type": "string" }
+  }
+}"#;
+
+impl Sink for Hostile {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new("hostile-sink", "0.1.0", "Misbehaves on request").settings(SCHEMA)
+    }
+
+    fn open(_task: &Task, settings: Settings) -> Result<Self, Error> {
+        Ok(Self { settings })
+    }
+
+    fn put(&mut self, records: &Records<'_>, rejected: &mut Rejected) -> Result<Taken, Error> {
+        match self.settings.action.as_str() {
+            "nothing" => Ok(Taken::All),
+            "trap" => panic!("on purpose"),
+            "loop" => endless(),
+            "memory" => bomb(),
+            "read" => Err(report("read", fs::read(&self.settings.path).map(|bytes| bytes.len()))),
+            "write" => Err(report("wrote", fs::write(&self.settings.path, "x").map(|()| 1))),
+            "retriable" => Err(Error::retriable("test.retriable", "the target is out of reach")),
+            "fatal" => Err(Error::fatal("test.fatal", "the target does not want it")),
+            "result" => Err(Error::fatal("test.result", "x".repeat(200 << 20))),
+            "reject" => {
+                for record in records {
+                    let value = record.value.unwrap_or_default();
+                    if String::from_utf8_lossy(value).contains(&self.settings.matching) {
+                        rejected.push(&record, Rejection::new("test.rejected", "not this one"));
+                    }
+                }
+                Ok(Taken::All)
+            }
+            other => Err(Error::fatal("settings", format!("/do: {other} is nothing that I can do"))),
+        }
+    }
+
+    fn flush(&mut self) -> Result<Durable, Error> {
+        Ok(Durable::Everything)
+    }
+}
+
+fn report(did: &str, result: std::io::Result<usize>) -> Error {
+    match result {
+        Ok(bytes) => Error::fatal("test.done", format!("{did} {bytes} bytes")),
+        Err(error) => Error::fatal("test.refused", error.to_string()),
+    }
+}
+
+fn endless() -> ! {
+    let mut n = 0u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+}
+
+fn bomb() -> ! {
+    let mut held = Vec::new();
+    loop {
+        held.push(std::hint::black_box(vec![1u8; 1 << 20]));
+    }
+}
+
+millrace_sdk::export_sink!(Hostile);

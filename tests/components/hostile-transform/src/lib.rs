@@ -1,0 +1,77 @@
+//! A transform that misbehaves, as its setting `do` says:
+//!
+//! - `nothing`: keeps each record
+//! - `trap`: panics with the message "on purpose"
+//! - `loop`: never comes back
+//! - `drop`: drops every record; `double`: gives each one twice
+//! - `reject`: rejects every record whose value holds the text of `match`
+
+#![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
+
+use millrace_sdk::{Description, Error, Output, RecordRef, Rejection, Task, Transform};
+use serde::Deserialize;
+
+struct Hostile {
+    settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(rename = "do")]
+    action: String,
+    #[serde(default, rename = "match")]
+    matching: String,
+}
+
+const SCHEMA: &str = r#"{
+  "type": "object", "additionalProperties": false, "required": ["do"],
+  "properties": {
+    "do": { "description": "What to do wrong.", "type": "string" },
+    "match": { "description": "For reject.", "type": "string" }
+  }
+}"#;
+
+impl Transform for Hostile {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new("hostile-transform", "0.1.0", "Misbehaves on request").settings(SCHEMA)
+    }
+
+    fn open(_task: &Task, settings: Settings) -> Result<Self, Error> {
+        Ok(Self { settings })
+    }
+
+    fn apply(&mut self, record: &RecordRef<'_>, out: &mut Output<'_>) -> Result<(), Rejection> {
+        match self.settings.action.as_str() {
+            "nothing" => out.keep(record),
+            "trap" => panic!("on purpose"),
+            "loop" => endless(),
+            "drop" => {}
+            "double" => {
+                out.keep(record);
+                out.keep(record);
+            }
+            "reject" => {
+                let value = String::from_utf8_lossy(record.value.unwrap_or_default());
+                if value.contains(&self.settings.matching) {
+                    return Err(Rejection::new("test.rejected", "not this one"));
+                }
+                out.keep(record);
+            }
+            other => {
+                return Err(Rejection::new("settings", format!("/do: {other} is nothing that I can do")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn endless() -> ! {
+    let mut n = 0u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+}
+
+millrace_sdk::export_transform!(Hostile);

@@ -1,0 +1,40 @@
+//! Components that misbehave on request, as `.wasm` bytes.
+//!
+//! Each takes a setting `do` that says how; see the head of its source. Tests write the bytes to a file and name it in a
+//! pipeline, as a user would.
+
+/// One component.
+#[derive(Clone, Copy, Debug)]
+pub struct TestComponent {
+    /// Its name.
+    pub name: &'static str,
+    /// The component, as a `.wasm` file holds it.
+    pub wasm: &'static [u8],
+}
+
+/// Takes records and then traps, loops, eats memory, or reaches for files.
+pub fn hostile_sink() -> &'static [u8] {
+    wasm("hostile-sink")
+}
+
+/// Gives records, good ones and such that break the contract.
+pub fn hostile_source() -> &'static [u8] {
+    wasm("hostile-source")
+}
+
+/// Changes records in ways that it must not.
+pub fn hostile_transform() -> &'static [u8] {
+    wasm("hostile-transform")
+}
+
+static ALL: &[TestComponent] = include!(concat!(env!("OUT_DIR"), "/components.rs"));
+
+/// What the build script's list calls for each component.
+const fn component(name: &'static str, wasm: &'static [u8]) -> TestComponent {
+    TestComponent { name, wasm }
+}
+
+fn wasm(name: &str) -> &'static [u8] {
+    let found = ALL.iter().find(|component| component.name == name);
+    found.expect("the build script made every component of its list").wasm
+}

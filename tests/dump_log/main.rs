@@ -1,0 +1,161 @@
+//! Apache Kafka's own `kafka-dump-log` reads what our log writes: segments, both indexes, producer snapshots and
+//! transaction indexes, while the log is in use, after a clean shutdown and after a recovery.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millrace_log::disk::RealDisk;
+use millrace_log::{AppendOrigin, AppendRequest, Log, LogConfig, LogManager, ManagerOptions, TopicPartition};
+use millrace_tests::tools;
+use millrace_wire::batch::RawBatch;
+use millrace_wire::compression::Compression;
+use millrace_wire::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use millrace_wire::record::{BatchBuilder, BatchOptions, ControlKind, ProducerStamp};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn options() -> ManagerOptions {
+    let config = LogConfig { segment_bytes: 40_000, index_interval_bytes: 1_000, ..LogConfig::default() };
+    ManagerOptions::new(1, config, NOW_MS)
+}
+
+fn open(data: &Path) -> LogManager {
+    LogManager::open(Arc::new(RealDisk), data, options()).unwrap().0
+}
+
+/// Writes some of everything; returns how many records there are, markers included.
+fn fill(log: &Log) -> usize {
+    let mut sequences = [0; 3];
+    for n in 0..300usize {
+        let producer = n % 4;
+        // Producers 1 and 2 write transactions of eight batches each; 3 has a producer id only, 0 not even that.
+        let stamp = (producer > 0).then(|| ProducerStamp {
+            id: ProducerId(1000 + producer as i64),
+            epoch: ProducerEpoch(5),
+            base_sequence: sequences[producer - 1],
+        });
+        let mut builder = BatchBuilder::new(BatchOptions {
+            compression: Compression::ALL[n % Compression::ALL.len()],
+            producer: stamp,
+            transactional: producer == 1 || producer == 2,
+            ..Default::default()
+        });
+        for nth in 0..1 + n % 13 {
+            let value = format!("value {nth} of batch {n} {}", "x".repeat(n % 7 * 50));
+            let headers = [(&b"header"[..], Some(&b"1"[..])), (b"null", None)];
+            builder
+                .push(NOW_MS + n as i64 * 100 - nth as i64, Some(b"key"), Some(value.as_bytes()), headers)
+                .unwrap();
+        }
+        if producer > 0 {
+            sequences[producer - 1] += builder.len() as i32;
+        }
+        let batches = [RawBatch::parse(&builder.build(Offset(0)).unwrap()).unwrap()];
+        let leader_epoch = LeaderEpoch(n as i32 / 100);
+        let request = AppendRequest { batches: &batches, leader_epoch, origin: AppendOrigin::Client };
+        log.append(request, NOW_MS).unwrap();
+        if n % 32 >= 30 && (producer == 1 || producer == 2) {
+            let kind = if n % 64 < 32 { ControlKind::Abort } else { ControlKind::Commit };
+            let id = (ProducerId(1000 + producer as i64), ProducerEpoch(5));
+            log.append_marker(kind, id, 7, leader_epoch, NOW_MS).unwrap();
+        }
+    }
+    log.end_offset().0 as usize
+}
+
+/// The files of a folder by their suffix.
+fn files(dir: &Path) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let suffix = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        found.entry(suffix).or_default().push(path);
+    }
+    found.values_mut().for_each(|paths| paths.sort());
+    found
+}
+
+fn dump(files: &[&Path], arguments: &[&str]) -> String {
+    let names: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let mut command = tools::kafka("dump-log");
+    let output = command.args(arguments).arg("--files").arg(names.join(",")).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{err}\n{out}");
+    // It says of every segment that does not begin at 0, Apache Kafka's own too, that "-1 is followed by" its first offset.
+    let gaps = err.lines().filter(|line| line.contains(" is followed by ") && !line.starts_with("  -1 is "));
+    assert_eq!(gaps.count(), 0, "{err}");
+    for complaint in ["mismatch", "invalid", "corrupt", "ignoring", "not found", "out of order", "exception"]
+    {
+        assert!(!err.to_lowercase().contains(complaint), "{complaint}: {err}");
+    }
+    assert!(!out.contains("invalid bytes") && !out.contains("isvalid: false"), "{out}");
+    out.into_owned()
+}
+
+/// Everything in a partition's folder is read without a complaint and has what was written.
+fn check(dir: &Path, records: usize) {
+    let files = files(dir);
+    let all = |suffix: &str| files.get(suffix).into_iter().flatten().map(PathBuf::as_path);
+    let filled = |suffix| all(suffix).filter(|path| fs::metadata(path).unwrap().len() > 0);
+    let segments: Vec<_> = all("log").collect();
+    assert!(segments.len() > 2, "{files:?}");
+
+    let out = dump(&segments, &["--deep-iteration"]);
+    assert_eq!(out.lines().filter(|line| line.starts_with('|')).count(), records, "{out}");
+
+    let indexes: Vec<_> = filled("index").chain(filled("timeindex")).collect();
+    assert!(indexes.len() >= 4, "{files:?}");
+    let out = dump(&indexes, &["--index-sanity-check"]);
+    assert_eq!(out.matches("passed sanity check").count(), indexes.len(), "{out}");
+
+    let aborted: Vec<_> = filled("txnindex").collect();
+    let snapshots: Vec<_> = filled("snapshot").collect();
+    let others: Vec<_> = indexes.iter().chain(&aborted).chain(&snapshots).copied().collect();
+    let out = dump(&others, &[]);
+    assert!(out.lines().filter(|line| line.starts_with("offset: ")).count() > 10, "{out}");
+    assert!(out.lines().filter(|line| line.starts_with("timestamp: ")).count() > 10, "{out}");
+    let aborts = out.lines().filter(|line| line.starts_with("version: 0 producerId: 100")).count();
+    assert!(aborts > 2, "{out}");
+    for id in 1001..=1003 {
+        assert!(out.contains(&format!("producerId: {id} producerEpoch: 5")), "{out}");
+    }
+    dump(&indexes, &["--verify-index-only"]);
+}
+
+#[test]
+fn a_log_in_use_closed_and_recovered_is_read_by_apache_kafka() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = TopicPartition::new("orders", 0);
+    let dir = data.path().join("orders-0");
+    let manager = open(data.path());
+    let log = manager.create(&partition, Default::default(), options().config, NOW_MS).unwrap();
+    let records = fill(&log);
+    manager.checkpoint().unwrap();
+    check(&dir, records);
+
+    manager.close().unwrap();
+    drop((manager, log));
+    check(&dir, records);
+
+    // A kill, a torn tail, and no checkpoint that would allow to skip a segment.
+    let last = files(&dir)["log"].last().unwrap().clone();
+    let mut file = fs::OpenOptions::new().append(true).open(&last).unwrap();
+    let whole = fs::read(&files(&dir)["log"][0]).unwrap();
+    file.write_all(&whole[..100]).unwrap();
+    for name in [".kafka_cleanshutdown", "recovery-point-offset-checkpoint"] {
+        fs::remove_file(data.path().join(name)).unwrap();
+    }
+    for suffix in ["index", "timeindex", "txnindex"] {
+        files(&dir)[suffix].iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+    let manager = open(data.path());
+    let log = manager.get(&partition).unwrap();
+    assert_eq!(log.end_offset(), Offset(records as i64));
+    manager.close().unwrap();
+    check(&dir, records);
+}

@@ -1,0 +1,281 @@
+//! Judges a [`History`] in the manner of Jepsen's workload for Kafka: every anomaly is named, with the records it is about.
+//!
+//! | anomaly | what it says |
+//! |---|---|
+//! | lost write | acknowledged (and its transaction committed), and not there in the end |
+//! | lost read | a consumer was given a record that is not there in the end: it was shown before it was durable |
+//! | moved write | acknowledged at one offset, found at another |
+//! | duplicate | there twice |
+//! | reordered | a producer's records of one partition stand in another order than they were sent |
+//! | inconsistent offsets | one offset held different records at different times |
+//! | aborted read (G1a) | a read_committed reader was given a record of an aborted transaction |
+//! | fractured transaction | some of a transaction's records are committed, others not |
+//! | poll skip | a reader was taken past a record that is there |
+//! | non-monotonic poll | a reader was taken back |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::history::{History, Id, Outcome, Sent, Session, Verdict};
+
+/// Most anomalies of one kind that are listed; more are only a symptom of the same fault.
+const LISTED_MAX: usize = 5;
+
+/// One thing that must not have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anomaly {
+    /// The name in the table above.
+    pub kind: &'static str,
+    /// Which records, where.
+    pub detail: String,
+}
+
+impl fmt::Display for Anomaly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.detail)
+    }
+}
+
+/// Everything that is wrong with `history`; empty when nothing is.
+pub fn check(history: &History) -> Vec<Anomaly> {
+    let mut found = Findings::default();
+    let places = places(history, &mut found);
+    writes(history, &places, &mut found);
+    order(history, &mut found);
+    offsets(history, &mut found);
+    transactions(history, &mut found);
+    for (index, session) in history.sessions.iter().enumerate() {
+        polls(history, index, session, &mut found);
+    }
+    found.list
+}
+
+#[derive(Default)]
+struct Findings {
+    list: Vec<Anomaly>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, detail: String) {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= LISTED_MAX {
+            self.list.push(Anomaly { kind, detail });
+        }
+    }
+}
+
+/// Where each record stands in the end; finds duplicates on the way.
+fn places(history: &History, found: &mut Findings) -> BTreeMap<Id, (i32, i64)> {
+    let mut places = BTreeMap::new();
+    for (&partition, records) in &history.last.all {
+        for &(offset, id) in records {
+            if let Some((p, o)) = places.insert(id, (partition, offset)) {
+                found.add("duplicate", format!("{id:?} at {p}/{o} and {partition}/{offset}"));
+            }
+        }
+    }
+    places
+}
+
+fn writes(history: &History, places: &BTreeMap<Id, (i32, i64)>, found: &mut Findings) {
+    let committed: BTreeSet<Id> = history.last.committed.values().flatten().map(|&(_, id)| id).collect();
+    for sent in &history.sent {
+        let Outcome::Acknowledged(offset) = sent.outcome else { continue };
+        match places.get(&sent.id) {
+            None => found.add("lost write", format!("{sent:?}")),
+            Some(&place) if place != (sent.partition, offset) => {
+                found.add("moved write", format!("{sent:?} found at {place:?}"));
+            }
+            Some(_) => {}
+        }
+        if verdict(history, sent) == Verdict::Committed && !committed.contains(&sent.id) {
+            found.add("lost write", format!("{sent:?} is there, but not for read_committed"));
+        }
+    }
+    for session in &history.sessions {
+        for seen in &session.seen {
+            if places.get(&seen.id) != Some(&(seen.partition, seen.offset)) {
+                found.add("lost read", format!("{seen:?}, in the end at {:?}", places.get(&seen.id)));
+            }
+        }
+    }
+}
+
+/// A send outside of any transaction counts as committed.
+fn verdict(history: &History, sent: &Sent) -> Verdict {
+    sent.transaction.map_or(Verdict::Committed, |index| history.transactions[index])
+}
+
+fn order(history: &History, found: &mut Findings) {
+    for (&partition, records) in &history.last.all {
+        let mut last: BTreeMap<u32, u32> = BTreeMap::new();
+        for &(offset, id) in records {
+            match last.insert(id.producer, id.number) {
+                Some(before) if before >= id.number => {
+                    found.add(
+                        "reordered",
+                        format!("{id:?} at {partition}/{offset} stands after number {before}"),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn offsets(history: &History, found: &mut Findings) {
+    let mut held: BTreeMap<(i32, i64), Id> = BTreeMap::new();
+    let in_the_end =
+        history.last.all.iter().flat_map(|(&p, records)| records.iter().map(move |&(o, id)| (p, o, id)));
+    let read = history.sessions.iter().flat_map(|s| s.seen.iter().map(|r| (r.partition, r.offset, r.id)));
+    for (partition, offset, id) in in_the_end.chain(read) {
+        match held.insert((partition, offset), id) {
+            Some(before) if before != id => {
+                found.add("inconsistent offsets", format!("{partition}/{offset} held {before:?} and {id:?}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn transactions(history: &History, found: &mut Findings) {
+    let committed: BTreeSet<Id> = history.last.committed.values().flatten().map(|&(_, id)| id).collect();
+    let mut halves: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for sent in &history.sent {
+        let Some(index) = sent.transaction else { continue };
+        // Of an unacknowledged record nothing is known even within a committed transaction: the client may have
+        // given it up before it asked for the commit.
+        if sent.outcome == Outcome::Unknown {
+            continue;
+        }
+        let half = halves.entry(index).or_default();
+        if committed.contains(&sent.id) {
+            half.0 += 1;
+            if history.transactions[index] == Verdict::Aborted {
+                found.add("aborted read (G1a)", format!("{sent:?} is committed in the end"));
+            }
+        } else {
+            half.1 += 1;
+        }
+    }
+    for (index, (there, missing)) in halves {
+        if there > 0 && missing > 0 {
+            let verdict = history.transactions[index];
+            found.add(
+                "fractured transaction",
+                format!("{verdict:?} number {index}: {there} records are committed, {missing} are not"),
+            );
+        }
+    }
+    let aborted: BTreeSet<Id> =
+        history.sent.iter().filter(|s| verdict(history, s) == Verdict::Aborted).map(|s| s.id).collect();
+    for session in history.sessions.iter().filter(|s| s.committed_only) {
+        for seen in session.seen.iter().filter(|seen| aborted.contains(&seen.id)) {
+            found.add("aborted read (G1a)", format!("{seen:?}"));
+        }
+    }
+}
+
+fn polls(history: &History, index: usize, session: &Session, found: &mut Findings) {
+    let log = if session.committed_only { &history.last.committed } else { &history.last.all };
+    let mut last: BTreeMap<i32, i64> = BTreeMap::new();
+    for seen in &session.seen {
+        let from = last.insert(seen.partition, seen.offset);
+        if from.is_some_and(|from| seen.offset <= from) {
+            found.add("non-monotonic poll", format!("session {index}: {seen:?} after offset {from:?}"));
+            continue;
+        }
+        // Each session begins at offset 0.
+        let from = from.map_or(0, |from| from + 1);
+        let skipped = log
+            .get(&seen.partition)
+            .into_iter()
+            .flatten()
+            .find(|(offset, _)| (from..seen.offset).contains(offset));
+        if let Some((offset, id)) = skipped {
+            found.add(
+                "poll skip",
+                format!("session {index}: {id:?} at {}/{offset} before {seen:?}", seen.partition),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Final, Seen};
+
+    fn id(number: u32) -> Id {
+        Id { producer: 1, number }
+    }
+
+    fn sent(number: u32, offset: i64, transaction: Option<usize>) -> Sent {
+        Sent { id: id(number), partition: 0, transaction, outcome: Outcome::Acknowledged(offset) }
+    }
+
+    /// Three plain records, then a committed and an aborted transaction of one record each, all read back.
+    fn sound() -> History {
+        let all = vec![(0, id(0)), (1, id(1)), (2, id(2)), (3, id(3)), (5, id(4))];
+        let committed = all[..4].to_vec();
+        let read = |records: &[(i64, Id)]| {
+            records.iter().map(|&(offset, id)| Seen { partition: 0, offset, id }).collect()
+        };
+        History {
+            sent: vec![
+                sent(0, 0, None),
+                sent(1, 1, None),
+                sent(2, 2, None),
+                sent(3, 3, Some(0)),
+                sent(4, 5, Some(1)),
+            ],
+            transactions: vec![Verdict::Committed, Verdict::Aborted],
+            sessions: vec![
+                Session { committed_only: false, seen: read(&all) },
+                Session { committed_only: true, seen: read(&committed) },
+            ],
+            last: Final { all: [(0, all)].into(), committed: [(0, committed)].into() },
+            broken: Vec::new(),
+        }
+    }
+
+    /// The kinds found after `damage` was done to a sound history.
+    fn kinds(damage: impl FnOnce(&mut History)) -> BTreeSet<&'static str> {
+        let mut history = sound();
+        damage(&mut history);
+        check(&history).into_iter().map(|a| a.kind).collect()
+    }
+
+    fn final_all(history: &mut History) -> &mut Vec<(i64, Id)> {
+        history.last.all.get_mut(&0).expect("partition 0 is there")
+    }
+
+    #[test]
+    fn a_sound_history_has_no_anomaly() {
+        assert_eq!(check(&sound()), []);
+    }
+
+    #[test]
+    fn each_damage_is_found_under_its_name() {
+        assert!(kinds(|h| _ = final_all(h).remove(1)).is_superset(&["lost write", "lost read"].into()));
+        assert!(kinds(|h| final_all(h).push((9, id(1)))).contains("duplicate"));
+        assert!(kinds(|h| h.sent[1].outcome = Outcome::Acknowledged(7)).contains("moved write"));
+        assert!(kinds(|h| final_all(h).swap(0, 1)).contains("reordered"));
+        assert!(kinds(|h| h.sessions[0].seen[2].id = id(77)).contains("inconsistent offsets"));
+        assert!(kinds(|h| _ = h.sessions[0].seen.remove(1)).contains("poll skip"));
+        assert!(kinds(|h| h.sessions[0].seen.swap(1, 2)).contains("non-monotonic poll"));
+        assert!(kinds(|h| h.transactions[0] = Verdict::Aborted).contains("aborted read (G1a)"));
+        assert!(kinds(|h| h.sent[0].transaction = Some(1)).contains("fractured transaction"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_anomaly() {
+        let found = kinds(|h| {
+            h.sent[1].outcome = Outcome::Unknown;
+            h.transactions = vec![Verdict::Unknown, Verdict::Unknown];
+        });
+        assert_eq!(found, BTreeSet::new());
+    }
+}

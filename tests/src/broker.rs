@@ -1,0 +1,102 @@
+//! A broker as a process of its own, as a user would start it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::binary;
+use crate::process::{Process, command, wait_until};
+
+/// Longest time from start to the first accepted connection on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest time of a clean stop.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// `millrace broker` on a free port of the loopback address, with its own data directory.
+#[derive(Debug)]
+pub struct Broker {
+    process: Option<Process>,
+    data_dir: PathBuf,
+    address: SocketAddr,
+    settings: Vec<String>,
+}
+
+impl Broker {
+    /// Starts a broker that keeps its data and its log (`broker.log`) below `folder`.
+    pub fn start(folder: &Path, settings: &[&str]) -> Broker {
+        Broker::on(&folder.join("data"), settings)
+    }
+
+    /// Starts a broker on a data directory, with its log beside that.
+    pub fn on(data_dir: &Path, settings: &[&str]) -> Broker {
+        let mut broker = Broker {
+            process: None,
+            data_dir: data_dir.to_path_buf(),
+            address: free_address(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+        };
+        broker.restart();
+        broker
+    }
+
+    /// Starts the broker again on the same data and address; it must have ended.
+    pub fn restart(&mut self) {
+        let mut start = command(binary());
+        start
+            .arg("broker")
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(["--listen", &self.address.to_string()]);
+        for setting in &self.settings {
+            start.args(["--set", setting]);
+        }
+        let log = self.data_dir.with_file_name("broker.log");
+        let mut process = Process::spawn(&mut start, log);
+        wait_until("the broker's port", START_LIMIT, || {
+            let ended = process.ended();
+            assert!(ended.is_none(), "the broker ended: {ended:?}\n{}", process.output());
+            TcpStream::connect(self.address).is_ok()
+        });
+        self.process = Some(process);
+    }
+
+    /// Properties for the next start.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// SIGTERM, and waits for the clean end.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate();
+            process.succeed(STOP_LIMIT);
+        }
+    }
+
+    /// `HOST:PORT`.
+    pub fn bootstrap(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Where the partitions lie.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What the broker has printed so far, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data_dir.with_file_name("broker.log")).unwrap_or_default()
+    }
+}
+
+/// A loopback address that nobody listens on now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address has a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}

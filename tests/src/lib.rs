@@ -1,0 +1,13 @@
+//! What the suites across members share: the built binary, brokers as processes, installed clients, randomness from a seed.
+//!
+//! A suite is a folder of this crate with its own `[[test]]` entry. Suites see the product from outside: they start
+//! the binary and talk to it, and use the crates of the workspace only as a client would.
+
+pub mod binary;
+pub mod broker;
+pub mod process;
+pub mod random;
+pub mod tools;
+
+pub use binary::binary;
+pub use broker::Broker;

@@ -1,0 +1,37 @@
+//! `cargo xtask bench`: Millrace beside Apache Kafka or Kafka Connect, by the scripts in `bench/`.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::peers;
+use crate::process;
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    what: What,
+    /// Fewer rounds and bytes: a look, not a figure to publish
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// Produce, fetch, latency, start-up and idle memory, beside Apache Kafka
+    Broker,
+    /// File to topic and topic to file, beside Kafka Connect's FileStream connectors
+    Connect,
+}
+
+/// Runs the comparison with its output on the terminal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut script = peers::script("run.sh")?;
+    script.arg(match options.what {
+        What::Broker => "broker",
+        What::Connect => "connect",
+    });
+    if options.quick {
+        script.arg("--quick");
+    }
+    process::run(&mut script)
+}

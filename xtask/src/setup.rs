@@ -1,0 +1,130 @@
+//! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, cargo-deny.
+//!
+//! Each part is installed once into the cache folder by its language's ordinary package client, with pinned
+//! versions; a marker that holds the pins says that it is complete. What can't be installed is named with the way to get it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+use crate::peers;
+use crate::process::{self, Log, require};
+
+/// The version of cargo-deny that reads `deny.toml`.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Folder and file names that the client tests look for; the other half is in `tests/src/tools.rs`.
+const PYTHON: &str = "python";
+const NODE: &str = "node";
+
+/// Installs everything the tests use.
+pub(crate) fn all(log: &Log) -> Result<()> {
+    rust(log)?;
+    python(log)?;
+    node(log)?;
+    go(log)?;
+    peers::install_kafka(log)
+}
+
+/// The components and targets that `rust-toolchain.toml` names.
+pub(crate) fn rust(log: &Log) -> Result<()> {
+    require("cc", "install a C compiler, e.g. apt-get install build-essential")?;
+    if require("rustup", "").is_err() {
+        // A toolchain without rustup: it must already hold the target, which the build then shows.
+        return Ok(());
+    }
+    let toolchain = fs::read_to_string(cache::repository().join("rust-toolchain.toml"))?;
+    let named = |key: &str| -> Vec<String> {
+        let Some(line) = toolchain.lines().find(|line| line.trim_start().starts_with(key)) else {
+            return Vec::new();
+        };
+        line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    for channel in named("channel") {
+        if log.run(Command::new("rustup").args(["run", &channel, "rustc", "--version"])).is_err() {
+            log.run(Command::new("rustup").args(["toolchain", "install", "--profile", "minimal", &channel]))?;
+        }
+    }
+    let here = cache::repository();
+    for component in named("components") {
+        log.run(Command::new("rustup").args(["component", "add", &component]).current_dir(&here))?;
+    }
+    for target in named("targets") {
+        log.run(Command::new("rustup").args(["target", "add", &target]).current_dir(&here))?;
+    }
+    Ok(())
+}
+
+/// A virtual environment with confluent-kafka, that is librdkafka.
+fn python(log: &Log) -> Result<()> {
+    let pins = cache::repository().join("tests/clients/python/requirements.txt");
+    once(PYTHON, &pins, |folder| {
+        let python =
+            require("python3", "install Python 3.9 or newer with venv, e.g. apt-get install python3-venv")?;
+        log.run(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
+        let pip = folder.join("bin/pip");
+        log.run(
+            Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&pins),
+        )
+        .context("confluent-kafka cannot be installed from the Python package index")
+    })
+}
+
+/// KafkaJS and the codecs it leaves to others.
+fn node(log: &Log) -> Result<()> {
+    let source = cache::repository().join("tests/clients/javascript");
+    once(NODE, &source.join("package-lock.json"), |folder| {
+        require("node", "install Node.js 18 or newer, e.g. apt-get install nodejs npm")?;
+        let npm = require("npm", "install npm, e.g. apt-get install npm")?;
+        fs::create_dir_all(folder)?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(source.join(file), folder.join(file))?;
+        }
+        log.run(Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))
+            .context("kafkajs cannot be installed from the npm registry")
+    })
+}
+
+/// The franz-go program; go itself keeps modules and builds.
+fn go(log: &Log) -> Result<()> {
+    let source = cache::repository().join("tests/clients/go");
+    let go = require("go", "install Go 1.26 or newer")?;
+    let program = cache::folder("bin")?.join("franz-go-client");
+    log.run(Command::new(go).args(["build", "-trimpath", "-o"]).arg(program).arg(".").current_dir(source))
+        .context("the franz-go client cannot be built")
+}
+
+/// cargo-deny, compiled once.
+pub(crate) fn cargo_deny(log: &Log) -> Result<PathBuf> {
+    let folder = cache::folder("tools")?;
+    let program = folder.join("bin/cargo-deny");
+    let current = Command::new(&program).arg("--version").output();
+    let expected = format!("cargo-deny {CARGO_DENY_VERSION}");
+    if current.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == expected) {
+        return Ok(program);
+    }
+    let mut install =
+        process::cargo(["install", "--locked", "--force", "cargo-deny", "--version", CARGO_DENY_VERSION]);
+    // A build folder of its own: its features differ from the workspace's.
+    install.arg("--root").arg(&folder).env("CARGO_TARGET_DIR", cache::folder("build-tools")?);
+    log.run(&mut install)?;
+    Ok(program)
+}
+
+/// Runs `install` on an empty folder of the cache unless it was done before with these very pins.
+fn once(name: &str, pins: &Path, install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = cache::root()?.join(name);
+    let marker = folder.join(".installed");
+    let wanted = fs::read(pins).with_context(|| format!("{}", pins.display()))?;
+    if fs::read(&marker).is_ok_and(|held| held == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+    }
+    install(&folder)?;
+    fs::write(&marker, wanted).with_context(|| format!("{}", marker.display()))
+}
