@@ -53,6 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let known = TARGETS.map(|target| target.name).join(", ");
         bail!("there is no fuzz target {}; known ones: {known}", options.target);
     };
+    wrapper::install()?;
     let log = Log::create(target.step)?;
     let outcome = fuzz(*target, options.seconds, &log);
     println!("{}", log.tail());
@@ -79,12 +80,7 @@ pub(crate) fn fuzz(target: Target, seconds: u64, log: &Log) -> Result<()> {
 }
 
 fn build(target: Target, log: &Log) -> Result<PathBuf> {
-    // Cargo may replace this very program while it builds: the wrapper is a copy.
-    let wrapper = cache::folder("fuzz")?.join("rustc-wrapper");
-    let own = std::env::current_exe().context("the path of this program")?;
-    if std::fs::read(&own)? != std::fs::read(&wrapper).unwrap_or_default() {
-        std::fs::copy(&own, &wrapper)?;
-    }
+    let wrapper = wrapper::path()?;
     let binary = format!("fuzz_{}", target.name);
     let mut build = process::cargo(["build", "--locked", "--workspace", "--bin", &binary]);
     build.env("RUSTC_WORKSPACE_WRAPPER", &wrapper).env(wrapper::VARIABLE, "1");

@@ -44,6 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.only.is_empty() {
         all.retain(|step| options.only.contains(&step.name));
     }
+    fuzz::wrapper::install()?;
     steps::run(&all)
 }
 

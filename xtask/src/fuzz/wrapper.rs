@@ -5,9 +5,13 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+
+use crate::cache;
 
 /// Set by the fuzz verb for the cargo that it starts.
 pub(crate) const VARIABLE: &str = "MILLRACE_FUZZ_WRAPPER";
@@ -28,6 +32,28 @@ const COVERAGE: [&str; 8] = [
 pub(crate) fn is_asked_for() -> bool {
     env::var_os(VARIABLE).is_some()
         && env::args_os().nth(1).is_some_and(|program| program.to_string_lossy().contains("rustc"))
+}
+
+/// Where the wrapper is: a copy of this program, because cargo may replace the program itself while it builds.
+pub(crate) fn path() -> Result<PathBuf> {
+    Ok(cache::folder("fuzz")?.join("rustc-wrapper"))
+}
+
+/// Puts the copy in its place. To be called before the first build of a verb: once cargo has replaced this program,
+/// its file cannot be found any more.
+pub(crate) fn install() -> Result<()> {
+    let own = env::current_exe().context("the path of this program")?;
+    let program = fs::read(&own).with_context(|| format!("{}: cannot be read", own.display()))?;
+    let wrapper = path()?;
+    // An equal copy keeps its time of change: a new one would have cargo build all fuzzed crates again.
+    if program != fs::read(&wrapper).unwrap_or_default() {
+        // Beside it, then renamed: the one that is there may be running for another clone.
+        let new = wrapper.with_extension("new");
+        fs::copy(&own, &new)
+            .and_then(|_| fs::rename(&new, &wrapper))
+            .with_context(|| format!("{}: cannot be written", wrapper.display()))?;
+    }
+    Ok(())
 }
 
 /// Runs the compiler, with the coverage pass where it belongs.
