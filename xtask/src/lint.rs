@@ -36,6 +36,8 @@ pub(crate) fn steps() -> Vec<Step> {
 /// must not depend on one; `cargo deny check advisories` is for a person.
 fn licences(log: &Log) -> Result<()> {
     let program = setup::cargo_deny(log)?;
+    // It looks at the crates of every platform; a build has fetched only those of this one.
+    log.run(&mut process::cargo(["fetch", "--locked"]))?;
     let mut deny = Command::new(program);
     deny.current_dir(cache::repository());
     log.run(deny.args(["--workspace", "--locked", "--offline", "check", "licenses", "bans", "sources"]))
