@@ -54,6 +54,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use millrace_wire::frame::Frame;
 use millrace_wire::guard;
+use tracing::{Instrument, debug_span};
 
 use crate::net::budget::Share;
 use crate::shared::Shared;
@@ -107,7 +108,13 @@ pub(crate) enum Reply {
     Close,
 }
 
-/// A started request.
+/// A request that was started.
+pub(crate) struct Started {
+    pub(crate) api: ApiKey,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a started request goes on.
 pub(crate) enum Outcome {
     /// Finished already.
     Done(Reply),
@@ -192,7 +199,7 @@ pub(crate) fn is_produce(frame: &[u8]) -> bool {
 ///
 /// # Errors
 /// The request can't be answered; its connection is to be closed.
-pub(crate) fn start(shared: &Arc<Shared>, peer: &Peer, frame: Bytes) -> Result<Outcome, Error> {
+pub(crate) fn start(shared: &Arc<Shared>, peer: &Peer, frame: Bytes) -> Result<Started, Error> {
     let (header, body) = guard::request_header(&frame)?;
     let (key, version) = (header.api_key, header.api_version);
     let Some(api) = ApiKey::try_from(key).ok().and_then(|key| APIS.iter().find(|api| api.key == key)) else {
@@ -208,12 +215,18 @@ pub(crate) fn start(shared: &Arc<Shared>, peer: &Peer, frame: Bytes) -> Result<O
     };
     if version < api.min || version > api.max {
         if api.key == ApiKey::ApiVersions {
-            return Ok(Outcome::Done(api_versions::unsupported(&context)));
+            return Ok(Started { api: api.key, outcome: Outcome::Done(api_versions::unsupported(&context)) });
         }
         return Err(Error::UnsupportedVersion { api: api.key, version, min: api.min, max: api.max });
     }
     guard::request(key, version, &body)?;
-    (api.handler)(context, body)
+    let span = debug_span!("request", api = ?api.key, version, correlation_id = header.correlation_id);
+    let outcome = span.in_scope(|| (api.handler)(context, body))?;
+    let outcome = match outcome {
+        Outcome::Later(future) if !span.is_disabled() => Outcome::Later(Box::pin(future.instrument(span))),
+        outcome => outcome,
+    };
+    Ok(Started { api: api.key, outcome })
 }
 
 /// The code of a result; clients that do not know PRODUCER_FENCED yet are told INVALID_PRODUCER_EPOCH.

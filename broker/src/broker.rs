@@ -17,13 +17,16 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::api::APIS;
 use crate::config::{Address, Config, TopicConfig};
 use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller};
 use crate::env::Env;
 use crate::error::Error;
 use crate::housekeeping;
+use crate::metrics::Metrics;
 use crate::net::listener::{self, Connections};
+use crate::observe::{self, Watched};
 use crate::replica::{Replicas, manager};
 use crate::shared::Shared;
 
@@ -41,6 +44,7 @@ pub struct BrokerHandle {
     shared: Arc<Shared>,
     connections: Arc<Connections>,
     local_addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -52,15 +56,31 @@ impl Broker {
     /// The data directory, the metadata or the address can't be used.
     pub async fn start(config: Config, env: Env) -> Result<BrokerHandle, Error> {
         let simulated = env.disk.is_simulated();
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let watched = Watched::default();
+        let metrics_addr = match config.explicit("metrics.listener").filter(|_| !simulated) {
+            Some(address) => {
+                let failed =
+                    |error| Error::Listen { address: address.to_owned(), option: "--metrics", error };
+                let listener = observe::bind(address).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                tasks.spawn(observe::serve(listener, watched.clone(), stopped.clone()));
+                Some(bound)
+            }
+            None => None,
+        };
         let (opening, its_env) = (config.clone(), env.clone());
         let (replicas, controller, clean) =
             crate::blocking::run(simulated, move || open_storage(&opening, &its_env)).await?;
 
         let listener = listen(&config, simulated)?;
         let local_addr = match &listener {
-            Some(listener) => listener
-                .local_addr()
-                .map_err(|error| Error::Listen { address: config.listen().to_string(), error })?,
+            Some(listener) => listener.local_addr().map_err(|error| Error::Listen {
+                address: config.listen().to_string(),
+                option: "--listen",
+                error,
+            })?,
             None => SocketAddr::from(([127, 0, 0, 1], config.listen().port)),
         };
         let advertised = config.advertised().unwrap_or_else(|| reachable(&config.listen(), local_addr));
@@ -78,17 +98,25 @@ impl Broker {
         let cluster_id = replicas.logs().meta().cluster_id.clone();
         let shared = Arc::new(Shared::new(config, env, cluster_id, advertised, replicas, controller));
         shared.coordinators.start(&shared).await;
+        // Nobody else sets it.
+        let _ = watched.set(shared.clone());
 
-        let (stop, stopped) = watch::channel(false);
         let connections = Arc::new(Connections::new(shared.clone(), stopped.clone()));
-        let mut tasks = JoinSet::new();
         if let Some(listener) = listener {
             tasks.spawn(connections.clone().accept(listener));
         }
         tasks.spawn(housekeeping::run(shared.clone(), stopped));
+        tasks.spawn(ready_when_loaded(shared.clone()));
         info!(listen = %local_addr, advertised = %shared.advertised, cluster = shared.cluster_id, "broker started");
-        Ok(BrokerHandle { shared, connections, local_addr, stop, tasks })
+        Ok(BrokerHandle { shared, connections, local_addr, metrics_addr, stop, tasks })
     }
+}
+
+/// Says that the broker is ready once the coordinators have read their topics.
+async fn ready_when_loaded(shared: Arc<Shared>) {
+    shared.coordinators.loaded().await;
+    shared.set_ready(true);
+    info!("broker ready");
 }
 
 /// Everything that lies in the data directory; and whether the last stop was clean.
@@ -111,7 +139,8 @@ fn open_storage(config: &Config, env: &Env) -> Result<(Arc<Replicas>, Arc<Contro
             logs.create(&name, METADATA_TOPIC_ID, metadata_log_config(config, defaults), env.clock.now_ms())?
         }
     };
-    let replicas = Arc::new(Replicas::new(logs, config.clone(), env.clock, simulated));
+    let metrics = Arc::new(Metrics::new(APIS.iter().map(|api| api.key)));
+    let replicas = Arc::new(Replicas::new(logs, config.clone(), env.clock, simulated, metrics));
     let controller = Controller::open(metadata, config.node_id(), replicas.clone(), env.clock, simulated)?;
     // Before the replicas follow: a topic created anew must not find the files of the one deleted before it.
     replicas.remove_strays(&controller.image(), CLUSTER_METADATA);
@@ -131,7 +160,11 @@ fn listen(config: &Config, simulated: bool) -> Result<Option<tokio::net::TcpList
     }
     let address = config.listen();
     let listener = listener::bind(&address, config);
-    listener.map(Some).map_err(|error| Error::Listen { address: address.to_string(), error })
+    listener.map(Some).map_err(|error| Error::Listen {
+        address: address.to_string(),
+        option: "--listen",
+        error,
+    })
 }
 
 /// What to tell clients if nobody said: the address listened on, or this machine's name if that is every interface.
@@ -154,6 +187,11 @@ impl BrokerHandle {
     /// The address listened on, with the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The address where metrics and health are answered, if it was asked for.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// The address that clients are told.
@@ -182,6 +220,7 @@ impl BrokerHandle {
     /// # Errors
     /// Something couldn't be synced; the next start recovers what is on disk.
     pub async fn shutdown(mut self) -> Result<(), Error> {
+        self.shared.set_ready(false);
         // Fails only if nobody listens, and then nobody has to be told.
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}

@@ -176,6 +176,14 @@ impl Config {
         self.set("listeners", &format!("PLAINTEXT://{address}"))
     }
 
+    /// Sets the address where metrics and health are answered, as `host:port` (`metrics.listener`).
+    ///
+    /// # Errors
+    /// Not a host and a port.
+    pub fn set_metrics(&mut self, address: &str) -> Result<(), Error> {
+        self.set("metrics.listener", address)
+    }
+
     /// The value that was given for `name`, if one was.
     pub fn explicit(&self, name: &str) -> Option<&str> {
         self.explicit.get(name).map(String::as_str)

@@ -69,6 +69,12 @@ impl Coordinators {
         self.transactions.start(shared);
     }
 
+    /// Returns once every coordinator that was started has read its partition.
+    pub(crate) async fn loaded(&self) {
+        self.groups.loaded().await;
+        self.transactions.loaded().await;
+    }
+
     /// Called when the broker stops, after the last connection has ended: what was accepted is written.
     pub(crate) async fn stop(&self) {
         self.transactions.stop().await;

@@ -18,11 +18,13 @@ pub enum Error {
     Metadata(String),
     /// The address can't be listened on.
     #[error(
-        "cannot listen on {address}: {error}; choose another address with --listen, or stop what uses it"
+        "cannot listen on {address}: {error}; choose another address with {option}, or stop what uses it"
     )]
     Listen {
         /// What was configured.
         address: String,
+        /// The option that says where to listen.
+        option: &'static str,
         /// Why not.
         #[source]
         error: io::Error,

@@ -14,6 +14,7 @@
 //! - `group`, `transaction`: the two coordinators as state machines; `coordinators` runs them; `internal_topic`: what they
 //!   write to
 //! - `housekeeping`: retention, flushing, checkpoints
+//! - `metrics`: what is counted, under which names; `observe`: who asks for it over HTTP, and whether the broker is well
 //!
 //! Invariants:
 //! - nothing is acknowledged (`acks=all`) or shown to a consumer before it is durable, unless the topic relaxes that;
@@ -34,7 +35,9 @@ mod error;
 mod group;
 mod housekeeping;
 mod internal_topic;
+mod metrics;
 mod net;
+mod observe;
 mod purgatory;
 mod replica;
 mod shared;

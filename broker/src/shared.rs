@@ -1,6 +1,7 @@
 //! What every request handler sees: configuration, metadata, partitions, coordinators, limits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -9,9 +10,11 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::config::{Address, Config};
+use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller, Image, Reply};
 use crate::coordinators::Coordinators;
 use crate::env::Env;
+use crate::metrics::Metrics;
 use crate::net::budget::{Budget, RESPONSE_BYTES_MAX};
 use crate::replica::Replicas;
 
@@ -61,6 +64,9 @@ pub(crate) struct Shared {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) controller: Arc<Controller>,
     pub(crate) coordinators: Coordinators,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Everything is loaded, and the broker does not stop yet.
+    ready: AtomicBool,
     /// Producer ids got from the controller and not given out yet.
     producer_ids: AsyncMutex<std::ops::Range<i64>>,
     /// Topics being created because somebody asked for their metadata, so that one burst of requests asks once.
@@ -85,6 +91,8 @@ impl Shared {
             request_budget: Budget::new(budget),
             response_budget: Budget::new(RESPONSE_BYTES_MAX),
             limits,
+            metrics: replicas.metrics().clone(),
+            ready: AtomicBool::new(false),
             config,
             env,
             cluster_id,
@@ -99,6 +107,31 @@ impl Shared {
     /// All metadata, as of now.
     pub(crate) fn image(&self) -> Arc<Image> {
         self.controller.image()
+    }
+
+    /// Whether clients should be sent here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// From now on clients should be sent here, or not any more.
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// The logs that cannot be used until the disk is repaired and the broker restarted.
+    pub(crate) fn offline_logs(&self) -> Vec<String> {
+        let mut offline: Vec<String> =
+            self.replicas.logs().failed().into_iter().map(|(partition, _)| partition.to_string()).collect();
+        for partition in self.replicas.all() {
+            if partition.is_offline() {
+                offline.push(format!("{}-{}", partition.topic, partition.index));
+            }
+        }
+        if self.controller.has_failed() {
+            offline.push(CLUSTER_METADATA.to_owned());
+        }
+        offline
     }
 
     /// The wall clock, in milliseconds since 1970.

@@ -26,6 +26,9 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
         broker.local_addr(),
         data_dir.display()
     ));
+    if let Some(address) = broker.metrics_addr() {
+        remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
+    }
     stop.asked().await;
     broker.shutdown().await.map_err(Failure::runtime)
 }
@@ -45,6 +48,9 @@ fn config(args: &BrokerArgs) -> Result<Config, Failure> {
         config.set_listen(listen).map_err(Failure::validation)?;
     } else if config.explicit("listeners").is_none() {
         config.set_listen(DEFAULT_LISTEN).map_err(Failure::validation)?;
+    }
+    if let Some(metrics) = &args.metrics {
+        config.set_metrics(metrics).map_err(Failure::validation)?;
     }
     for pair in &args.set {
         let Some((name, value)) = pair.split_once('=') else {

@@ -31,7 +31,9 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let spec = match checked.cluster() {
-        ClusterSpec::Kafka(kafka) if args.data_dir.is_none() && args.listen.is_none() => {
+        ClusterSpec::Kafka(kafka)
+            if args.data_dir.is_none() && args.listen.is_none() && args.metrics.is_none() =>
+        {
             let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
             let plan = checked.plan.clone();
             pipelines(host, client, plan, worker_config(args.exit_when_done), &mut stop).await?;
@@ -39,7 +41,7 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
         }
         ClusterSpec::Kafka(_) => {
             return Err(Failure::validation(
-                "--data-dir and --listen are for the broker in this process, but the file has `kafka:`; leave them out",
+                "--data-dir, --listen and --metrics are for the broker in this process, but the file has `kafka:`; leave them out",
             ));
         }
         ClusterSpec::Embedded(spec) => spec.clone(),
@@ -101,6 +103,9 @@ fn config(args: &RunArgs, spec: &BrokerSpec) -> Result<Config, Failure> {
             config.set_listen(free_address()).map_err(Failure::validation)?;
         }
         None => {}
+    }
+    if let Some(metrics) = &args.metrics {
+        config.set_metrics(metrics).map_err(Failure::validation)?;
     }
     Ok(config)
 }

@@ -126,12 +126,25 @@ pub enum Embedded {
 ///
 /// Such bytes are passed over, as Apache Kafka does: librdkafka's Metadata request for all topics has three of them.
 pub fn request(api_key: i16, version: i16, body: &[u8]) -> Result<usize, Error> {
-    REQUESTS.walk(api_key, version, body, MAX_REQUEST_ELEMENTS)
+    REQUESTS.walk(api_key, version, body, MAX_REQUEST_ELEMENTS, None)
 }
 
 /// Checks a response body (what follows the header).
 pub fn response(api_key: i16, version: i16, body: &[u8]) -> Result<(), Error> {
     RESPONSES.check(api_key, version, body, MAX_RESPONSE_ELEMENTS)
+}
+
+/// Tells `on_error_code` every error code that stands in a response body, 0 for none included.
+///
+/// # Errors
+/// As for [`response`]; codes up to the fault have been told.
+pub fn error_codes(
+    api_key: i16,
+    version: i16,
+    body: &[u8],
+    on_error_code: &mut dyn FnMut(i16),
+) -> Result<(), Error> {
+    RESPONSES.walk(api_key, version, body, MAX_RESPONSE_ELEMENTS, Some(on_error_code)).map(|_| ())
 }
 
 /// What the protocol calls a request, for messages; "unknown" if it is not in the table.
@@ -146,7 +159,7 @@ pub fn embedded(kind: Embedded, version: i16, body: &[u8]) -> Result<usize, Erro
         Embedded::Subscription => 0,
         Embedded::Assignment => 1,
     };
-    EMBEDDED.walk(key, version, body, MAX_REQUEST_ELEMENTS)
+    EMBEDDED.walk(key, version, body, MAX_REQUEST_ELEMENTS, None)
 }
 
 static REQUESTS: LazyLock<Messages> =
@@ -159,7 +172,7 @@ static EMBEDDED: LazyLock<Messages> =
 impl Messages {
     /// Nothing may follow the message.
     fn check(&self, key: i16, version: i16, body: &[u8], max_elements: usize) -> Result<(), Error> {
-        match self.walk(key, version, body, max_elements)? {
+        match self.walk(key, version, body, max_elements, None)? {
             0 => Ok(()),
             extra => {
                 let message = self.get(key).map_or("message", |message| message.name);
@@ -168,12 +181,19 @@ impl Messages {
         }
     }
 
-    fn walk(&self, key: i16, version: i16, body: &[u8], max_elements: usize) -> Result<usize, Error> {
+    fn walk(
+        &self,
+        key: i16,
+        version: i16,
+        body: &[u8],
+        max_elements: usize,
+        on_error_code: Option<&mut dyn FnMut(i16)>,
+    ) -> Result<usize, Error> {
         let message = self.get(key).ok_or(Error::UnknownApi(key))?;
         if !message.versions.contains(&version) {
             let (min, max) = (*message.versions.start(), *message.versions.end());
             return Err(Error::UnsupportedVersion { message: message.name, version, min, max });
         }
-        walk::walk(message, version, body, max_elements)
+        walk::walk(message, version, body, max_elements, on_error_code)
     }
 }

@@ -115,6 +115,7 @@ async fn serve(context: RequestContext, limits: Limits, mut topics: Vec<Topic>) 
         match &waiting {
             // Registered before this read: what came since has woken us or is read.
             Some((waiter, _)) => {
+                let _waits = context.broker.metrics.fetches_waiting.enter();
                 if timeout_at(limits.deadline, waiter.woken()).await.is_err() {
                     break;
                 }

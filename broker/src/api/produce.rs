@@ -147,6 +147,7 @@ fn append(
     if acks == Acks::All && in_sync < wanted {
         return Err(replica::Error::NotEnoughReplicas { in_sync, wanted }.into());
     }
+    context.broker.metrics.appended_bytes.add(batch.bytes.len());
     let batch = recompress(batch, &config.compression)?;
     Ok(partition.append(Write { batch, origin: AppendOrigin::Client }))
 }
@@ -227,6 +228,7 @@ async fn answer(
             };
             if let (Ok(done), Some(partition), Some(Acks::All)) = (&appended, &partition, acks) {
                 let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let _waits = context.broker.metrics.produces_waiting.enter();
                 match committed(partition, done.next_offset, left).await {
                     Ok(()) => {}
                     Err(refused) => appended = Err(refused),

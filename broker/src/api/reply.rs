@@ -4,7 +4,8 @@ use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use millrace_wire::frame::Frame;
-use tracing::error;
+use millrace_wire::guard;
+use tracing::{debug, error};
 
 use super::{Reply, RequestContext};
 
@@ -41,7 +42,9 @@ pub(super) fn encode_as<R: Encodable>(context: &RequestContext, response: &R, ve
     let encoded = response.compute_size(version).and_then(|bytes| {
         let mut out = BytesMut::with_capacity(HEADER_BYTES + bytes);
         put_header(context, bytes, &mut out);
+        let body_at = out.len();
         response.encode(&mut out, version)?;
+        count_errors(context, version, &out[body_at..]);
         Ok(out.freeze())
     });
     match encoded {
@@ -51,6 +54,15 @@ pub(super) fn encode_as<R: Encodable>(context: &RequestContext, response: &R, ve
             error!(api = ?context.api_key, version, error = %reason, "a response cannot be encoded");
             Reply::Close
         }
+    }
+}
+
+/// Counts the error codes that stand in a response's body.
+fn count_errors(context: &RequestContext, version: i16, body: &[u8]) {
+    let mut count = |code| context.broker.metrics.error(context.api_key, code);
+    if let Err(error) = guard::error_codes(context.api_key as i16, version, body, &mut count) {
+        // The table of fields lacks something: what was counted is not complete, the response is as good as ever.
+        debug!(%error, "a response's error codes cannot be counted");
     }
 }
 

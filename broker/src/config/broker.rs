@@ -97,6 +97,7 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("message.max.bytes", Kind::Int, "1048588", Check::AtLeast(0), "max.message.bytes of topics that don't set it"),
     unset("metadata.log.dir", Kind::Text, Check::Any, NO_EFFECT),
     row("metadata.log.segment.bytes", Kind::Int, "1073741824", Check::AtLeast(8_388_608), "size at which the metadata log begins a new segment"),
+    unset("metrics.listener", Kind::Text, Check::Any, "host:port where /metrics, /healthz and /readyz are answered over HTTP, without authentication; unset: nowhere"),
     row("min.insync.replicas", Kind::Int, "1", Check::AtLeast(1), "in-sync replicas without which acks=all is refused"),
     row("node.id", Kind::Int, "1", Check::AtLeast(0), "this node's number"),
     row("num.io.threads", Kind::Int, "8", Check::AtLeast(1), NO_EFFECT),

@@ -35,16 +35,24 @@ fn parse(text: &str) -> Option<(&str, Address)> {
 /// Refuses a listener setting that can't be parsed; other settings pass.
 pub(super) fn check(name: &str, value: &str) -> Result<(), Error> {
     let listeners = name == "listeners" || (name == "advertised.listeners" && !value.trim().is_empty());
+    if name == "metrics.listener" {
+        let address = value.trim().rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        return if address || value.trim().is_empty() {
+            Ok(())
+        } else {
+            Err(invalid(name, value, "host:port"))
+        };
+    }
     let good =
         !listeners || (items(value).next().is_some() && items(value).all(|item| parse(item).is_some()));
     if good {
         return Ok(());
     }
-    Err(Error::InvalidValue {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        expected: "PLAINTEXT://host:port".to_owned(),
-    })
+    Err(invalid(name, value, "PLAINTEXT://host:port"))
+}
+
+fn invalid(name: &str, value: &str, expected: &str) -> Error {
+    Error::InvalidValue { name: name.to_owned(), value: value.to_owned(), expected: expected.to_owned() }
 }
 
 /// The first address that is not a controller's; the table's check made sure that it parses.

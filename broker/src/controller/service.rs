@@ -4,6 +4,7 @@
 //! none. If the log can't be written, nothing more is decided until a restart has read back what is really there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -52,8 +53,10 @@ pub(crate) struct Controller {
     clock: Clock,
     simulated: bool,
     published: RwLock<Arc<Image>>,
-    /// Held while a batch of commands runs; false once the log has failed.
-    running: tokio::sync::Mutex<bool>,
+    /// Held while a batch of commands runs.
+    running: tokio::sync::Mutex<()>,
+    /// The log can no longer be written: nothing more is decided.
+    failed: AtomicBool,
     replicas: Arc<Replicas>,
 }
 
@@ -75,12 +78,18 @@ impl Controller {
         log.sync()?;
         info!(epoch = epoch.0, topics = image.topics.len(), "controller ready");
         let published = RwLock::new(Arc::new(image));
-        Ok(Self { log, epoch, clock, simulated, published, running: tokio::sync::Mutex::new(true), replicas })
+        let (running, failed) = (tokio::sync::Mutex::new(()), AtomicBool::new(false));
+        Ok(Self { log, epoch, clock, simulated, published, running, failed, replicas })
     }
 
     /// All metadata, as of now.
     pub(crate) fn image(&self) -> Arc<Image> {
         self.published.read().clone()
+    }
+
+    /// Whether the metadata log can no longer be written.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// The offset that the next record gets: unique over all restarts, which makes it a broker's epoch (KIP-500).
@@ -118,8 +127,8 @@ impl Controller {
         commands: Vec<Command>,
         validate_only: bool,
     ) -> Vec<Result<Reply, Refusal>> {
-        let mut running = self.running.lock().await;
-        if !*running {
+        let _running = self.running.lock().await;
+        if self.has_failed() {
             return commands.iter().map(|_| storage_failed()).collect();
         }
         let mut image = (*self.image()).clone();
@@ -140,7 +149,7 @@ impl Controller {
         match done {
             Ok(()) => replies,
             Err(error) => {
-                *running = false;
+                self.failed.store(true, Ordering::Release);
                 error!(%error, "metadata can no longer be changed; free or repair the disk and restart the broker");
                 replies.into_iter().map(|reply| reply.and_then(|_| storage_failed())).collect()
             }

@@ -84,6 +84,14 @@ impl<M: Machine> Shards<M> {
         self.running.lock().handles.values().cloned().collect()
     }
 
+    /// Returns once those that run have read their partition: none answers before that.
+    pub(crate) async fn loaded(&self) {
+        for handle in self.all() {
+            // One that stops meanwhile has nothing more to load.
+            let _ = handle.look(|_| ()).await;
+        }
+    }
+
     /// Lets the shards write what they have accepted and ends them.
     pub(crate) async fn stop(&self) {
         let mut tasks = {

@@ -37,6 +37,16 @@ impl Budget {
         Self { units: Arc::new(Semaphore::new(units_max)), units_max, overdraft: Arc::new(Semaphore::new(1)) }
     }
 
+    /// The whole room.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.units_max * UNIT_BYTES
+    }
+
+    /// How much of it is taken.
+    pub(crate) fn bytes_used(&self) -> usize {
+        self.units_max.saturating_sub(self.units.available_permits()) * UNIT_BYTES
+    }
+
     /// Lets `share` grow to `bytes`, waiting for room. No share grows beyond the whole budget. Cancel-safe.
     pub(crate) async fn grow(&self, share: &mut Share, bytes: usize) {
         let missing = self.missing(share, bytes);

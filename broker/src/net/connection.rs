@@ -16,6 +16,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 use millrace_wire::frame::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -25,7 +26,8 @@ use tracing::{debug, warn};
 use super::budget::Share;
 use super::frame;
 use super::reader::{self, FrameReader, Request};
-use crate::api::{self, BoxFuture, Outcome, Reply};
+use crate::api::{self, BoxFuture, Outcome, Reply, Started};
+use crate::metrics::Metrics;
 use crate::shared::Shared;
 
 /// Requests of one connection that have been started and not answered.
@@ -52,10 +54,19 @@ enum Error {
     ReadStalled,
 }
 
-/// What became of a started request.
-enum Slot {
-    Done(Reply, Share),
-    Waiting(BoxFuture<Reply>, Share),
+/// A started request.
+struct Slot {
+    api: ApiKey,
+    started: Instant,
+    state: State,
+    /// The room that the request takes.
+    _share: Share,
+}
+
+/// What became of it so far.
+enum State {
+    Done(Reply),
+    Waiting(BoxFuture<Reply>),
 }
 
 /// Answers on their way out, and the room they take until they are written.
@@ -82,7 +93,12 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    match run(&mut stream, &peer, &shared, &mut stop).await {
+    let _open = shared.metrics.connections_open.enter();
+    let ended = run(&mut stream, &peer, &shared, &mut stop).await;
+    if let Err(Error::Request(_) | Error::Read(reader::Error::Length { .. })) = &ended {
+        shared.metrics.requests_refused.add(1);
+    }
+    match ended {
         Ok(()) => debug!(client = %peer.host, "connection ended"),
         Err(Error::Write(error)) => debug!(client = %peer.host, %error, "connection lost"),
         Err(Error::Read(reader::Error::Io(error))) => debug!(client = %peer.host, %error, "connection lost"),
@@ -110,8 +126,9 @@ where
 
     loop {
         if let Some(request) = next.take_if(|request| in_flight.may_start(&request.bytes)) {
-            let outcome = api::start(shared, peer, request.bytes.clone())?;
-            in_flight.push(outcome, request);
+            shared.metrics.received_bytes.add(request.bytes.len());
+            let started = Instant::now();
+            in_flight.push(api::start(shared, peer, request.bytes.clone())?, started, request);
             if reader.has_frame() && in_flight.slots.len() < IN_FLIGHT_MAX {
                 // Without waiting: there may be no room for it until those in flight are done.
                 let mut reading = std::pin::pin!(reader.next(stream));
@@ -121,7 +138,7 @@ where
                 continue;
             }
         }
-        if !in_flight.take_done(&mut outgoing) {
+        if !in_flight.take_done(&mut outgoing, &shared.metrics) {
             return Ok(());
         }
         if !outgoing.parts.is_empty() {
@@ -180,27 +197,30 @@ impl InFlight {
         self.slots.is_empty() || (self.ordered == 0 && api::is_produce(request))
     }
 
-    fn push(&mut self, outcome: Outcome, request: Request) {
-        if !api::is_produce(&request.bytes) {
+    fn push(&mut self, Started { api, outcome }: Started, started: Instant, request: Request) {
+        if api != ApiKey::Produce {
             self.ordered += 1;
         }
-        self.slots.push_back(match outcome {
-            Outcome::Done(reply) => Slot::Done(reply, request.share),
-            Outcome::Later(future) => Slot::Waiting(future, request.share),
-        });
+        let state = match outcome {
+            Outcome::Done(reply) => State::Done(reply),
+            Outcome::Later(future) => State::Waiting(future),
+        };
+        self.slots.push_back(Slot { api, started, state, _share: request.share });
     }
 
     /// Moves finished answers at the front to `outgoing`; false if the connection is to be closed.
-    fn take_done(&mut self, outgoing: &mut Outgoing) -> bool {
-        while let Some(Slot::Done(..)) = self.slots.front() {
-            let Some(Slot::Done(reply, _request)) = self.slots.pop_front() else { break };
-            match reply {
-                Reply::Frame(Frame { mut parts }, share) => {
+    fn take_done(&mut self, outgoing: &mut Outgoing, metrics: &Metrics) -> bool {
+        while let Some(slot) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Done(_))) {
+            metrics.answered(slot.api, slot.started.elapsed());
+            match slot.state {
+                State::Waiting(_) => {}
+                State::Done(Reply::Frame(Frame { mut parts }, share)) => {
+                    metrics.sent_bytes.add(parts.iter().map(Bytes::len).sum());
                     outgoing.parts.append(&mut parts);
                     outgoing.shares.extend(share);
                 }
-                Reply::Nothing => {}
-                Reply::Close => return false,
+                State::Done(Reply::Nothing) => {}
+                State::Done(Reply::Close) => return false,
             }
         }
         if self.slots.is_empty() {
@@ -214,10 +234,9 @@ impl InFlight {
         poll_fn(|cx| {
             let mut any = false;
             for slot in &mut self.slots {
-                if let Slot::Waiting(future, share) = slot {
+                if let State::Waiting(future) = &mut slot.state {
                     let Poll::Ready(reply) = future.as_mut().poll(cx) else { break };
-                    let share = std::mem::take(share);
-                    *slot = Slot::Done(reply, share);
+                    slot.state = State::Done(reply);
                 }
                 any = true;
             }

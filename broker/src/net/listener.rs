@@ -1,7 +1,8 @@
 //! Accepting clients: on TCP, and from within the process over an in-memory pipe with the same frames.
 //!
-//! Limits: `max.connections` for all, `max.connections.per.ip` for one address. Past a limit the new connection is
-//! closed at once, with one log line per [`REFUSAL_LOG_INTERVAL`].
+//! Limits: past `max.connections` nobody is accepted until another has left (clients wait in the system's queue); past
+//! `max.connections.per.ip` a new connection from that address is closed at once. Both as in Kafka, with one log line per
+//! [`LOG_INTERVAL`].
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug_span, warn};
@@ -22,8 +23,8 @@ use crate::api::Peer;
 use crate::config::{Address, Config};
 use crate::shared::Shared;
 
-/// How often a refused connection is worth a log line.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a reached limit is worth a log line.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (no file descriptors left, for one), so that it doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that either end of an in-memory connection may be ahead of the other.
@@ -67,25 +68,46 @@ pub(crate) struct Connections {
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
     open: Mutex<Open>,
+    /// A connection over TCP has ended.
+    freed: Notify,
 }
 
 #[derive(Default)]
 struct Open {
     tasks: JoinSet<()>,
+    /// Over TCP.
+    total: usize,
     by_ip: HashMap<IpAddr, usize>,
-    refusal_logged: Option<Instant>,
+    logged: Option<Instant>,
+}
+
+impl Open {
+    /// Whether a reached limit is to be logged now.
+    fn may_log(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.logged.is_none_or(|at| now.duration_since(at) >= LOG_INTERVAL);
+        if due {
+            self.logged = Some(now);
+        }
+        due
+    }
 }
 
 impl Connections {
     /// No connections yet; all end when `stop` turns true.
     pub(crate) fn new(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
-        Self { shared, stop, open: Mutex::default() }
+        Self { shared, stop, open: Mutex::default(), freed: Notify::new() }
     }
 
     /// Accepts until told to stop.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut stop = self.stop.clone();
         loop {
+            tokio::select! {
+                biased;
+                _ = stop.changed() => return,
+                () = self.room() => {}
+            }
             tokio::select! {
                 biased;
                 _ = stop.changed() => return,
@@ -100,6 +122,27 @@ impl Connections {
         }
     }
 
+    /// Returns when one more connection may be open.
+    async fn room(&self) {
+        let mut counted = false;
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut open = self.open.lock();
+                if open.total < self.shared.limits.connections_max {
+                    return;
+                }
+                if open.may_log() {
+                    warn!("no further connection is accepted until one ends: max.connections are open");
+                }
+            }
+            if !std::mem::replace(&mut counted, true) {
+                self.shared.metrics.connections_delayed_all.add(1);
+            }
+            freed.await;
+        }
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
         // Answers are written whole: waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
@@ -109,27 +152,20 @@ impl Connections {
         if let Err(error) = socket2::SockRef::from(&stream).set_keepalive(true) {
             warn!(%error, "cannot set SO_KEEPALIVE");
         }
-        let limits = &self.shared.limits;
+        self.shared.metrics.connections_accepted.add(1);
         {
             let mut open = self.open.lock();
             while open.tasks.try_join_next().is_some() {}
-            let from_here = open.by_ip.get(&ip).copied().unwrap_or(0);
-            let reason = if open.tasks.len() >= limits.connections_max {
-                "max.connections"
-            } else if from_here >= limits.connections_per_ip_max {
-                "max.connections.per.ip"
-            } else {
-                *open.by_ip.entry(ip).or_default() += 1;
-                ""
-            };
-            if !reason.is_empty() {
-                let now = Instant::now();
-                if open.refusal_logged.is_none_or(|at| now.duration_since(at) >= REFUSAL_LOG_INTERVAL) {
-                    open.refusal_logged = Some(now);
-                    warn!(client = %ip, limit = reason, "connection refused: too many are open");
+            let from_here = open.by_ip.entry(ip).or_default();
+            if *from_here >= self.shared.limits.connections_per_ip_max {
+                self.shared.metrics.connections_refused_ip.add(1);
+                if open.may_log() {
+                    warn!(client = %ip, "connection refused: max.connections.per.ip are open");
                 }
                 return;
             }
+            *from_here += 1;
+            open.total += 1;
         }
         self.spawn(stream, Peer { host: format!("/{ip}").into() }, Some(ip));
     }
@@ -167,7 +203,7 @@ impl Connections {
     }
 }
 
-/// A connection's place in the count of its address, also when its task is aborted.
+/// A connection's place in the counts, also when its task is aborted.
 struct IpSlot {
     connections: Arc<Connections>,
     ip: IpAddr,
@@ -176,11 +212,14 @@ struct IpSlot {
 impl Drop for IpSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
+        open.total -= 1;
         if let Some(count) = open.by_ip.get_mut(&self.ip) {
             *count -= 1;
             if *count == 0 {
                 open.by_ip.remove(&self.ip);
             }
         }
+        drop(open);
+        self.connections.freed.notify_one();
     }
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_wire::ids::Offset;
 use tracing::error;
@@ -101,7 +101,9 @@ impl Partition {
 
     /// One sync for all who wait; whether another one is wanted already.
     fn sync_once(self: &Arc<Self>) -> bool {
+        let started = Instant::now();
         let result = self.log.sync();
+        self.metrics.sync.record(started.elapsed());
         let again = {
             let mut sync = self.sync.lock();
             if let Err(error) = &result {

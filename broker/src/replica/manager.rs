@@ -17,6 +17,7 @@ use super::{Error, Partition};
 use crate::config::{Config, TopicConfig};
 use crate::controller::{Image, TopicImage};
 use crate::env::Clock;
+use crate::metrics::Metrics;
 
 /// See the module's head.
 pub(crate) struct Replicas {
@@ -25,6 +26,7 @@ pub(crate) struct Replicas {
     clock: Clock,
     node_id: i32,
     simulated: bool,
+    metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
 }
 
@@ -45,14 +47,25 @@ struct Topic {
 
 impl Replicas {
     /// No partitions yet: [`Replicas::follow`] brings them.
-    pub(crate) fn new(logs: LogManager, config: Config, clock: Clock, simulated: bool) -> Self {
+    pub(crate) fn new(
+        logs: LogManager,
+        config: Config,
+        clock: Clock,
+        simulated: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let node_id = config.node_id();
-        Self { logs, config, clock, node_id, simulated, topics: RwLock::default() }
+        Self { logs, config, clock, node_id, simulated, metrics, topics: RwLock::default() }
     }
 
     /// Whether the disk is simulated, so that nothing may leave this thread.
     pub(crate) fn simulated(&self) -> bool {
         self.simulated
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The data directory's id.
@@ -194,6 +207,7 @@ impl Replicas {
                     config.clone(),
                     self.clock,
                     self.simulated,
+                    self.metrics.clone(),
                 )))),
                 Err(error) => {
                     error!(

@@ -21,6 +21,7 @@ use super::append::Writer;
 use super::flush::Sync;
 use crate::config::TopicConfig;
 use crate::env::Clock;
+use crate::metrics::Metrics;
 use crate::purgatory::WaitList;
 
 /// See the module's head.
@@ -36,6 +37,7 @@ pub(crate) struct Partition {
     pub(crate) waiters: Arc<WaitList>,
     pub(super) clock: Clock,
     pub(super) simulated: bool,
+    pub(super) metrics: Arc<Metrics>,
     leader_epoch: AtomicI32,
     config: RwLock<Arc<TopicConfig>>,
 }
@@ -79,6 +81,7 @@ impl Partition {
         config: Arc<TopicConfig>,
         clock: Clock,
         simulated: bool,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let high_watermark = AtomicI64::new(log.end_offset().0);
         log.set_high_watermark(log.end_offset());
@@ -93,6 +96,7 @@ impl Partition {
             waiters: Arc::default(),
             clock,
             simulated,
+            metrics,
             leader_epoch: AtomicI32::new(leader_epoch.0),
             config: RwLock::new(config),
         }
@@ -162,6 +166,11 @@ impl Partition {
             Some(error) => Err(Error::Log(error.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Whether the log has failed, and stays so until the broker restarts.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.log.offline_reason().is_some() || self.sync.lock().failed.is_some()
     }
 
     /// Refuses a client that knows another leadership than the current one (KIP-320). -1: it doesn't say.

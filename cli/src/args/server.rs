@@ -23,6 +23,9 @@ pub(crate) struct RunArgs {
     /// Address for Kafka clients
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
+    /// Address where the broker answers /metrics, /healthz and /readyz over HTTP
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<String>,
     /// End when all bounded sources are read and the sinks have everything
     #[arg(long)]
     pub(crate) exit_when_done: bool,
@@ -33,9 +36,10 @@ pub(crate) struct RunArgs {
 #[command(after_help = "\
 Examples:
   millrace broker --data-dir ./data --listen 127.0.0.1:9092
+  millrace broker --data-dir ./data --metrics 127.0.0.1:9644
   millrace broker --config configs/broker.yaml --set num.partitions=3 --set log.retention.hours=24
 
-The configuration file has Kafka's property names, as YAML or properties. Later ones win: file, --data-dir and --listen, --set.")]
+The configuration file has Kafka's property names, as YAML or properties. Later ones win: file, --data-dir, --listen and --metrics, --set.")]
 pub(crate) struct BrokerArgs {
     /// Configuration file (.yaml or .properties)
     #[arg(long, value_name = "FILE")]
@@ -46,6 +50,9 @@ pub(crate) struct BrokerArgs {
     /// Address for Kafka clients [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
+    /// Address where /metrics, /healthz and /readyz are answered over HTTP [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<String>,
     /// A property by Kafka's name; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -1,6 +1,9 @@
 //! `millrace broker`: start, clean stop, lock.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::support::{Broker, code, millrace, run, signal, stderr};
 
@@ -34,6 +37,48 @@ fn settings_come_from_file_and_command_line() {
     assert_eq!(code(&created), Some(0), "{}", stderr(&created));
     let shown = run(&["topic", "describe", "t", "-b", &broker.address]);
     assert!(crate::support::stdout(&shown).contains("5 partitions"), "{shown:?}");
+}
+
+/// Status line, headers and body of one request.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the metrics listener is open");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("it takes a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    text
+}
+
+#[test]
+fn metrics_and_health_are_answered_over_http() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port")
+        .port();
+    let watch = format!("127.0.0.1:{port}");
+    let broker = Broker::start(&["--metrics", &watch]);
+    let start = Instant::now();
+    while !get(&watch, "/readyz").starts_with("HTTP/1.1 200") {
+        assert!(start.elapsed() < Duration::from_secs(30), "the broker does not become ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(code(&run(&["topic", "create", "orders", "--bootstrap", &broker.address])), Some(0));
+    assert_ne!(code(&run(&["topic", "create", "orders", "--bootstrap", &broker.address])), Some(0));
+    assert!(get(&watch, "/healthz").ends_with("healthy\n"));
+    assert!(get(&watch, "/nothing").starts_with("HTTP/1.1 404"));
+    let metrics = get(&watch, "/metrics");
+    for line in [
+        "content-type: application/openmetrics-text",
+        "millrace_broker_ready_state 1",
+        "millrace_request_duration_seconds_count{api=\"CreateTopics\"} 2",
+        "millrace_request_errors_total{api=\"CreateTopics\",code=\"36\"} 1",
+        "millrace_log_end_offset{topic=\"orders\",partition=\"0\"} 0",
+        "millrace_memory_budget_bytes{kind=\"requests\"} 268435456",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    }
 }
 
 #[test]

@@ -11,10 +11,11 @@ pub(super) fn walk(
     version: i16,
     body: &[u8],
     max_elements: usize,
+    on_error_code: Option<&mut dyn FnMut(i16)>,
 ) -> Result<usize, Error> {
     let flexible = message.is_flexible(version);
-    let mut walk =
-        Walk { rest: body, version, flexible, max_elements, elements_left: max_elements, field: "message" };
+    let (elements_left, field) = (max_elements, "message");
+    let mut walk = Walk { rest: body, version, flexible, max_elements, elements_left, field, on_error_code };
     match walk.fields(&message.fields) {
         Ok(()) => Ok(walk.rest.len()),
         Err(what) => Err(Error::Malformed {
@@ -28,7 +29,7 @@ pub(super) fn walk(
 }
 
 /// Recursion goes no deeper than the table's own nesting.
-struct Walk<'a> {
+struct Walk<'a, 'f> {
     rest: &'a [u8],
     version: i16,
     flexible: bool,
@@ -36,9 +37,11 @@ struct Walk<'a> {
     elements_left: usize,
     /// Last field that was begun, for the error.
     field: &'static str,
+    /// Is told the value of every field called `error_code`.
+    on_error_code: Option<&'f mut dyn FnMut(i16)>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn fields(&mut self, fields: &[Field]) -> Result<(), Fault> {
         for field in fields {
             if field.tag.is_none() && field.versions.contains(&self.version) {
@@ -51,6 +54,13 @@ impl Walk<'_> {
 
     fn value(&mut self, kind: &Kind, nullable: bool) -> Result<(), Fault> {
         match kind {
+            Kind::Fixed(2) if self.on_error_code.is_some() && self.field == "error_code" => {
+                let code = i16::from_be_bytes(self.take()?);
+                if let Some(on_error_code) = &mut self.on_error_code {
+                    on_error_code(code);
+                }
+                Ok(())
+            }
             Kind::Fixed(size) => self.skip(*size),
             Kind::Str | Kind::Bytes if self.flexible => {
                 let len = self.compact_len()?;

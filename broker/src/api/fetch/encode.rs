@@ -51,6 +51,12 @@ pub(super) fn refusal(context: &RequestContext, error: ResponseError) -> Reply {
 
 /// The response's frame; `share` is the room that its records take.
 pub(super) fn reply(context: &RequestContext, isolation: Isolation, fetched: Fetched, share: Share) -> Reply {
+    let metrics = &context.broker.metrics;
+    metrics.error(context.api_key, fetched.error);
+    for partition in fetched.topics.iter().flat_map(|topic| &topic.partitions) {
+        metrics.error(context.api_key, partition.error);
+        metrics.fetched_bytes.add(partition.bytes);
+    }
     let mut writer = Writer::new(context.version, isolation);
     writer.response(fetched);
     let mut parts = writer.finish();
