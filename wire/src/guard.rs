@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 pub use self::header::{RequestHeader, request_header};
 use self::schema::Messages;
 
-/// Most array elements that one request may hold, over all its arrays. The largest real ones name each partition of a
+/// Most array elements and unknown tagged fields that one request may hold, over all its arrays. The largest real ones name each partition of a
 /// large cluster once.
 pub const MAX_REQUEST_ELEMENTS: usize = 1 << 18;
 /// Most array elements that one response may hold, over all its arrays.

@@ -225,3 +225,22 @@ fn headers_of_both_versions_are_split_off() {
     let error = request_header(&Bytes::from_static(b"\0\x03\0\x01\0\0\0\x07\0\x09me")).unwrap_err();
     assert_eq!(error.to_string(), "request header is malformed: a length of 9 with 2 bytes left");
 }
+
+/// A tagged field that nobody knows costs two bytes on the wire and a map's entry in memory.
+#[test]
+fn unknown_tagged_fields_are_counted() {
+    let metadata = ApiKey::Metadata as i16;
+    let body = |count: usize| {
+        // No topics, no flags, then the fields, each with its number and no content.
+        let mut body = vec![1, 0, 0];
+        crate::varint::write_u64(&mut body, count as u64);
+        for tag in 0..count {
+            crate::varint::write_u64(&mut body, tag as u64);
+            body.push(0);
+        }
+        body
+    };
+    assert_eq!(request(metadata, 12, &body(1000)), Ok(0));
+    let error = request(metadata, 12, &body(MAX_REQUEST_ELEMENTS + 1)).unwrap_err();
+    assert!(error.to_string().contains("more than"), "{error}");
+}

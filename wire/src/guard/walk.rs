@@ -118,6 +118,9 @@ impl Walk<'_, '_> {
             let known =
                 fields.iter().find(|field| field.tag == Some(tag) && field.versions.contains(&self.version));
             let Some(field) = known else {
+                // The decoder keeps each in a map, which takes far more memory than its two bytes here.
+                self.elements_left =
+                    self.elements_left.checked_sub(1).ok_or(Fault::TooManyElements(self.max_elements))?;
                 self.skip(size)?;
                 continue;
             };
