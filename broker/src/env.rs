@@ -96,9 +96,8 @@ impl Random {
     /// option, and none is one of Kafka's reserved ids.
     pub fn uuid(&self) -> Uuid {
         loop {
-            let id = Uuid::from_u64_pair(self.next_u64(), self.next_u64());
-            let id =
-                uuid::Builder::from_bytes(id.into_bytes()).with_version(uuid::Version::Random).into_uuid();
+            let bits = Uuid::from_u64_pair(self.next_u64(), self.next_u64());
+            let id = uuid::Builder::from_random_bytes(bits.into_bytes()).into_uuid();
             // 62 is '-' in URL-safe base64; it comes from the first six bits.
             if id.as_bytes()[0] >> 2 != 62 {
                 return id;
@@ -116,6 +115,16 @@ mod tests {
         let (a, b) = (Random::new(7), Random::new(7));
         assert_eq!(a.uuid(), b.uuid());
         assert_ne!(a.uuid(), Random::new(8).uuid());
+    }
+
+    #[test]
+    fn ids_are_of_version_4_and_of_the_rfcs_variant() {
+        let random = Random::new(7);
+        for _ in 0..100 {
+            let id = random.uuid();
+            assert_eq!(id.get_version(), Some(uuid::Version::Random), "{id}");
+            assert_eq!(id.get_variant(), uuid::Variant::RFC4122, "{id}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
