@@ -75,6 +75,7 @@ struct TopicEntries {
 
 /// Appends, or queues the appends; the answer may come later.
 pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
+    let frame_bytes = body.len();
     let request: ProduceRequest = decode(&context, body)?;
     let acks = match request.acks {
         0 => Some(Acks::None),
@@ -87,7 +88,7 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
     let topics: Vec<TopicEntries> = request
         .topic_data
         .into_iter()
-        .map(|topic| append_topic(&context, topic, acks, transactional))
+        .map(|topic| append_topic(&context, topic, acks, transactional, frame_bytes))
         .collect();
     if acks != Some(Acks::All) && topics.iter().flat_map(|topic| &topic.entries).all(is_settled) {
         return Ok(Outcome::Done(answer_now(&context, acks, topics)));
@@ -104,6 +105,7 @@ fn append_topic(
     topic: TopicProduceData,
     acks: Option<Acks>,
     transactional: bool,
+    frame_bytes: usize,
 ) -> TopicEntries {
     let append = |data: PartitionProduceData| {
         let index = data.index;
@@ -114,7 +116,7 @@ fn append_topic(
         };
         match found {
             Ok(partition) => {
-                let state = append(context, &partition, data.records, acks, transactional);
+                let state = append(context, &partition, data.records, acks, (transactional, frame_bytes));
                 Entry { index, partition: Some(partition), state }
             }
             Err(error) => Entry { index, partition: None, state: Err(error.into()) },
@@ -130,7 +132,7 @@ fn append(
     partition: &Arc<Partition>,
     records: Option<Bytes>,
     acks: Option<Acks>,
-    transactional: bool,
+    (transactional, frame_bytes): (bool, usize),
 ) -> Result<Ticket, Refused> {
     let Some(acks) = acks else {
         let message = "acks must be 0, 1 or -1 (all)".to_owned();
@@ -148,8 +150,17 @@ fn append(
         return Err(replica::Error::NotEnoughReplicas { in_sync, wanted }.into());
     }
     context.broker.metrics.appended_bytes.add(batch.bytes.len());
-    let batch = recompress(batch, &config.compression)?;
+    let batch = recompress(detached(batch, frame_bytes), &config.compression)?;
     Ok(partition.append(Write { batch, origin: AppendOrigin::Client }))
+}
+
+/// The batch with bytes of its own, unless it is most of the frame it came in. Batches outlive their frame in the log's
+/// tail cache, which counts their own bytes: a small one must not keep a large frame in memory.
+fn detached(batch: RawBatch, frame_bytes: usize) -> RawBatch {
+    if batch.bytes.len() >= frame_bytes / 2 {
+        return batch;
+    }
+    RawBatch { header: batch.header, bytes: Bytes::copy_from_slice(&batch.bytes) }
 }
 
 /// The one batch that a partition's records must be.
@@ -343,5 +354,24 @@ fn add_leaders(context: &RequestContext, response: &mut ProduceResponse) {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_wire::ids::Offset;
+    use millrace_wire::record::{BatchBuilder, BatchOptions};
+
+    #[test]
+    fn a_small_batch_does_not_keep_its_frame() {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(0, None, Some(b"value"), []).unwrap();
+        let batch = RawBatch::parse(&builder.build(Offset(0)).unwrap()).unwrap();
+        let size = batch.bytes.len();
+        let same = |frame_bytes| detached(batch.clone(), frame_bytes).bytes.as_ptr() == batch.bytes.as_ptr();
+        assert!(same(size) && same(size + 40), "most of the frame: not copied");
+        assert!(!same(3 * size), "a part of the frame: copied");
+        assert_eq!(detached(batch.clone(), 3 * size), batch);
     }
 }
