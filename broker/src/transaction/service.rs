@@ -16,6 +16,7 @@ use crate::coordinators::machine::{Append, Machine, Output, Task};
 use crate::coordinators::{Producer, Token, TopicPartition, WriteId};
 use crate::group;
 use crate::internal_topic::InternalTopic;
+use crate::replica;
 use crate::shared::Shared;
 
 /// The epoch that stands in markers: that of this partition's leader, which is always the first on a single node.
@@ -90,12 +91,14 @@ async fn allocate(shared: Arc<Shared>, token: Token, init: Init) -> Event {
     }
 }
 
-/// Tells all partitions at once. Those that are gone with their topic need not be told.
+/// Tells all partitions at once. Those that are gone with their topic need not be told; one whose log is not to be had
+/// just now must be, or its readers would wait for the end of this transaction for ever.
 async fn write_markers(shared: Arc<Shared>, markers: Markers) -> Event {
     let Markers { transactional_id, producer, commit, partitions } = markers;
     let mut tasks = JoinSet::new();
     for partition in partitions {
-        if shared.has_partition(&partition.topic, partition.partition) {
+        let found = shared.replicas.partition(&partition.topic, partition.partition);
+        if !matches!(found, Err(replica::Error::UnknownPartition { .. })) {
             tasks.spawn(write_marker(shared.clone(), partition, producer, commit));
         }
     }
