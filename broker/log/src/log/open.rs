@@ -79,13 +79,13 @@ impl Log {
         let recovery = Recovery::new(disk.clone(), dir, &partition, &options, found, epochs);
         let Recovered { segments, producers, mut epochs, next_offset, report } = recovery.run()?;
 
-        let first = segments.first().map_or(options.start_offset, |segment| segment.base());
+        let first = segments.first().map_or(Offset(next_offset), |segment| segment.base());
         let start = options.start_offset.max(first).min(Offset(next_offset));
         let active = segments.last().cloned();
         let (active, created) = match active {
             Some(active) => (active, false),
             None => {
-                let segment = Segment::create(disk.clone(), dir, start, options.now_ms);
+                let segment = Segment::create(disk.clone(), dir, Offset(next_offset), options.now_ms);
                 (Arc::new(segment.map_err(io_error("create a segment in", dir))?), true)
             }
         };

@@ -149,7 +149,7 @@ impl<'o> Recovery<'o> {
                 None => self.scan_from(self.first_to_scan())?,
             }
         }
-        if self.next < self.options.recovery_point.0 && !self.segments.is_empty() {
+        if self.next < self.options.recovery_point.0 {
             self.refuse_shorter()?;
         }
         self.remove_snapshots_after(Offset(self.next))?;
@@ -180,6 +180,10 @@ impl<'o> Recovery<'o> {
         let read = io_error("read", last.path());
         let start = last.last_indexed_position().and_then(|position| Ok((position, last.file()?)));
         let (position, file) = start.map_err(read)?;
+        if position >= last.size() {
+            // An index that points past its segment says nothing about where that ends.
+            return Ok(None);
+        }
         let mut scanner = Scanner::new(file, position, last.size());
         loop {
             match scanner.next().map_err(io_error("read", last.path()))? {

@@ -57,8 +57,11 @@ impl Segment {
             Some(position) => (position, First::BeginsAtLeast(offset)),
             // The entry found is of the last batch that ends at the offset or before it.
             None => match self.indexes.read().offsets.floor(offset.0)? {
-                Some(entry) => (entry.position, First::EndsAt(Offset(entry.offset))),
-                None => (0, First::BeginsAtLeast(self.base)),
+                Some(entry) if entry.position < self.size() => {
+                    (entry.position, First::EndsAt(Offset(entry.offset)))
+                }
+                // No entry, or a damaged one: past the end a walk would find nothing and say so without an error.
+                _ => (0, First::BeginsAtLeast(self.base)),
             },
         };
         match self.walk(start, first, wanted) {

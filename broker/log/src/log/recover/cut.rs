@@ -2,12 +2,15 @@
 
 use std::io;
 use std::io::IoSlice;
+use std::path::Path;
 use std::sync::Arc;
+
+use millrace_wire::ids::Offset;
 
 use super::{Bad, CorruptionPolicy, Recovery, find_batch};
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Error, io_error};
-use crate::segment::{Segment, Suffix, file_name};
+use crate::segment::{Suffix, file_name};
 
 /// What is copied at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -19,7 +22,7 @@ impl Recovery<'_> {
         let segment = self.segments[at].clone();
         let read = |error| io_error("read", segment.path())(error);
         if self.next < self.options.recovery_point.0 {
-            self.refuse(&segment, bad.position, &bad.reason)?;
+            self.refuse(segment.path(), bad.position, &bad.reason)?;
         }
         let file = segment.file().map_err(read)?;
         let follows = find_batch(&*file, bad.position.saturating_add(1), segment.size(), self.next);
@@ -50,18 +53,24 @@ impl Recovery<'_> {
     /// The log ends before a durable offset although every batch is whole: a file was cut or is missing.
     pub(super) fn refuse_shorter(&mut self) -> Result<(), Error> {
         match self.segments.last().cloned() {
-            Some(last) => self.refuse(&last, last.size(), "the log ends here"),
-            None => Ok(()),
+            Some(last) => self.refuse(last.path(), last.size(), "the log ends here")?,
+            None => {
+                let first = self.dir.join(file_name(Offset(self.next), Suffix::Log));
+                self.refuse(&first, 0, "there is no segment at all")?;
+                // What was there was given these offsets; nothing else may be.
+                self.next = self.options.recovery_point.0;
+            }
         }
+        Ok(())
     }
 
     /// Damage to what was durable is an error, unless the settings say otherwise.
-    fn refuse(&self, segment: &Segment, position: u64, reason: &str) -> Result<(), Error> {
+    fn refuse(&self, path: &Path, position: u64, reason: &str) -> Result<(), Error> {
         if self.options.config.corruption_policy == CorruptionPolicy::Cut {
             return Ok(());
         }
         Err(Error::Corrupt {
-            path: segment.path().to_path_buf(),
+            path: path.to_path_buf(),
             position,
             offset: self.next,
             recovery_point: self.options.recovery_point.0,

@@ -95,3 +95,61 @@ proptest! {
         }
     }
 }
+
+/// Overwrites the position of the last entry of the first segment's offset index.
+fn point_past_the_end(rig: &Rig) {
+    rig.disk.corrupt(&rig.path("00000000000000000000.index"), |bytes| {
+        let last = bytes.len() - 4;
+        bytes[last..].copy_from_slice(&0x00ff_ffffu32.to_be_bytes());
+    });
+}
+
+#[test]
+fn an_index_that_points_past_its_segment_costs_nothing_but_time() {
+    let mut rig = Rig::new(LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 300, ..config() });
+    let log = rig.open();
+    for _ in 0..30 {
+        append(&log, batch(3)).unwrap();
+    }
+    let written = read_all(&log);
+    log.close_clean().unwrap();
+    rig.disk.kill();
+    point_past_the_end(&rig);
+    rig.options.clean_shutdown = true;
+    rig.options.recovery_point = Offset(90);
+    let log = rig.open();
+    assert_eq!(log.end_offset(), Offset(90));
+    assert_eq!(read_all(&log), written);
+    log.roll(NOW_MS).unwrap();
+    append(&log, batch(1)).unwrap();
+    log.close_clean().unwrap();
+    drop(log);
+
+    // In a segment that nothing needs to read at the start: found by the reader, who must not skip to the next segment.
+    rig.disk.kill();
+    point_past_the_end(&rig);
+    rig.options.recovery_point = Offset(91);
+    let log = rig.open();
+    let read = log.read(Offset(89), 1, log.end_offset(), true).unwrap();
+    assert_eq!(read.parts.concat(), written[29].bytes);
+}
+
+#[test]
+fn offsets_of_segments_that_vanished_are_not_given_again() {
+    let mut rig = Rig::new(config());
+    let log = rig.open();
+    append(&log, batch(3)).unwrap();
+    log.close_clean().unwrap();
+    rig.disk.kill();
+    for entry in rig.disk.list(Path::new("data/t-0")).unwrap() {
+        rig.disk.remove_file(&rig.path(&entry.name)).unwrap();
+    }
+    rig.options.clean_shutdown = true;
+    rig.options.recovery_point = Offset(3);
+    let error = rig.try_open().unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("there is no segment at all"), "{error}");
+    rig.options.config.corruption_policy = CorruptionPolicy::Cut;
+    let log = rig.open();
+    assert_eq!(append(&log, batch(1)).unwrap().first_offset, Offset(3));
+}
