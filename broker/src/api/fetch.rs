@@ -145,22 +145,20 @@ async fn read_all(
 ) -> (usize, bool) {
     let budget = &context.broker.response_budget;
     let mut bytes = 0;
-    let mut settled = true;
+    let (mut is_empty, mut failed) = (true, false);
     for source in topics.iter_mut().flat_map(|topic| &mut topic.sources) {
-        settled = false;
+        is_empty = false;
         let mut left = limits.bytes_max.saturating_sub(bytes);
         if !budget.try_grow(share, bytes + source.bytes_wanted(left)) {
             left = 0;
         }
         source.read(context, limits.isolation, left, bytes == 0).await;
-        if source.fetched.error != 0 || source.fetched.diverging.is_some() {
-            share.shrink(bytes);
-            return (limits.bytes_min.max(bytes), true);
-        }
+        // The others are read all the same: one partition that is never well must not starve them.
+        failed |= source.fetched.error != 0 || source.fetched.diverging.is_some();
         bytes += source.fetched.bytes;
         share.shrink(bytes);
     }
-    (bytes, settled)
+    (bytes, is_empty || failed)
 }
 
 impl FetchedPartition {

@@ -280,3 +280,19 @@ async fn a_deleted_topic_wakes_who_waits() {
     assert_eq!(partition(&response).error_code, 6);
     assert!(started.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_partition_does_not_starve_the_others() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 2).await;
+    produce(&mut client, 9, -1, "t", 1, batch(&["a"])).await;
+    let mut request = request("t", 0, 99);
+    let other = FetchPartition::default().with_partition(1).with_partition_max_bytes(1 << 20);
+    request.topics[0].partitions.push(other);
+    let response = client.call(12, request.with_max_wait_ms(1000)).await;
+    let partitions = &response.responses[0].partitions;
+    assert_eq!((partitions[0].error_code, partitions[1].error_code), (1, 0));
+    assert_eq!(partitions[1].high_watermark, 1);
+    assert_eq!(texts(partitions[1].records.clone()), ["a"]);
+}
