@@ -1,12 +1,14 @@
 //! Metadata (key 3), versions 0 to 13. KIP-4, KIP-430, KIP-516, KIP-700, KIP-951.
 //!
 //! - Which topics: null asks for all (version 0: an empty list does), an empty list for none; from version 10 on a topic
-//!   may be asked for by id (UNKNOWN_TOPIC_ID if there is none).
+//!   may be asked for by id (UNKNOWN_TOPIC_ID if there is none). A topic that is named twice is answered once, as in Kafka:
+//!   a request of some bytes per topic must not be answered with all its partitions over and over.
 //! - Auto-creation (`auto.create.topics.enable`, and the client allows it): the topic is being created and answered as
 //!   UNKNOWN_TOPIC_OR_PARTITION, which makes clients ask again; by then it is there.
 //! - An invalid name is INVALID_TOPIC_EXCEPTION, a partition without leader LEADER_NOT_AVAILABLE.
 //! - Authorized operations are never told (there is no authorizer): the protocol's "not given".
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -44,7 +46,11 @@ pub(super) async fn handle(ctx: &RequestContext, request: MetadataRequest) -> Me
         let create = (ctx.version < 4 || request.allow_auto_topic_creation)
             && broker.config.boolean("auto.create.topics.enable");
         let asked = request.topics.unwrap_or_default();
-        asked.into_iter().map(|topic| find(ctx, &image, topic, create)).collect()
+        let mut seen = BTreeSet::new();
+        let new = |topic: &MetadataRequestTopic| {
+            seen.insert((topic.topic_id, topic.name.as_ref().map(|name| name.to_string())))
+        };
+        asked.into_iter().filter(new).map(|topic| find(ctx, &image, topic, create)).collect()
     };
     let mut response = MetadataResponse::default();
     response.brokers = brokers(&image);

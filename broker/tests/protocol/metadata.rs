@@ -145,3 +145,13 @@ async fn topic_partitions_come_in_pages() {
     let expected = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)];
     assert_eq!(seen, expected.map(|(name, index)| (name.to_owned(), index)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_asked_for_many_times_is_described_once() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 3).await;
+    let named = MetadataRequestTopic::default().with_name(Some(topic("t")));
+    let request = MetadataRequest::default().with_topics(Some(vec![named; 1000]));
+    assert_eq!(client.call(12, request).await.topics.len(), 1);
+}
