@@ -133,17 +133,23 @@ fn open_storage(config: &Config, env: &Env) -> Result<(Arc<Replicas>, Arc<Contro
         info!(topic = %partition.topic, partition = partition.partition, ?recovery, "log recovered");
     }
     let name = TopicPartition::new(CLUSTER_METADATA, 0);
+    if let Some((_, error)) = logs.failed().into_iter().find(|(failed, _)| *failed == name) {
+        return Err(Error::Metadata(format!("the metadata log cannot be opened: {error}")));
+    }
+    let metadata_config = metadata_log_config(config, defaults);
     let metadata = match logs.get(&name) {
-        Some(log) => log,
-        None => {
-            logs.create(&name, METADATA_TOPIC_ID, metadata_log_config(config, defaults), env.clock.now_ms())?
+        Some(log) => {
+            // It was opened with the settings of topics, whose limits are not for it.
+            log.set_config(metadata_config);
+            log
         }
+        None => logs.create(&name, METADATA_TOPIC_ID, metadata_config, env.clock.now_ms())?,
     };
     let metrics = Arc::new(Metrics::new(APIS.iter().map(|api| api.key)));
     let replicas = Arc::new(Replicas::new(logs, config.clone(), env.clock, simulated, metrics));
     let controller = Controller::open(metadata, config.node_id(), replicas.clone(), env.clock, simulated)?;
     // Before the replicas follow: a topic created anew must not find the files of the one deleted before it.
-    replicas.remove_strays(&controller.image(), CLUSTER_METADATA);
+    replicas.clear_strays(&controller, CLUSTER_METADATA);
     Ok((replicas, Arc::new(controller), report.clean_shutdown))
 }
 

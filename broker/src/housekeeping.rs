@@ -1,4 +1,5 @@
-//! What a broker does on its own, now and then: `flush.ms`, retention, checkpoints, giving idle memory back.
+//! What a broker does on its own, now and then: `flush.ms`, retention, checkpoints, giving idle memory back, creating
+//! logs for which there was no room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,12 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             biased;
             _ = stop.changed() => return,
             _ = flush.tick() => flush_due(&shared),
-            _ = release.tick() => shared.replicas.logs().release_idle(),
+            _ = release.tick() => {
+                shared.replicas.logs().release_idle();
+                if shared.replicas.lacks_logs() {
+                    shared.controller.follow_again().await;
+                }
+            }
             _ = retention.tick() => retain(&shared).await,
             _ = checkpoint.tick() => write_checkpoints(&shared).await,
         }

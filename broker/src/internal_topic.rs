@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use millrace_log::AppendOrigin;
+use millrace_log::{AppendError, AppendOrigin};
 use millrace_wire::batch::{RawBatch, split};
 use millrace_wire::ids::{Offset, ProducerEpoch, ProducerId};
 use millrace_wire::record::{ControlKind, control_batch};
@@ -133,7 +133,9 @@ impl Shared {
                 let before = from;
                 for part in log.read(from, REPLAY_BYTES, end, true)?.parts {
                     for batch in split(part) {
-                        let Ok(batch) = batch else { break };
+                        // Whoever leaves a damaged batch out has lost what it said, and what others build on that.
+                        let batch = batch.map_err(|error| damaged(from, &error))?;
+                        batch.verify_crc().map_err(|error| damaged(from, &error))?;
                         from = batch.next_offset();
                         visit(batch);
                     }
@@ -165,6 +167,13 @@ impl Shared {
         let batch = RawBatch::parse(&marker).map_err(|_| ResponseError::CorruptMessage)?;
         append_durable(&partition, coordinator(batch)).await.map(|_| ()).map_err(|error| error.response())
     }
+}
+
+fn damaged(at: Offset, error: &millrace_wire::batch::Error) -> Error {
+    AppendError::Corrupt(format!(
+        "the batch after offset {at} is damaged: {error}; restore the partition's files"
+    ))
+    .into()
 }
 
 fn coordinator(batch: RawBatch) -> Write {

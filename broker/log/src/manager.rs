@@ -10,6 +10,7 @@
 //!   replication-offset-checkpoint      high watermarks
 //!   orders-0/                          a partition, see `crate::log`
 //!   orders-1.<hex>-delete/             a deleted one, until its files are gone
+//!   orders-2.<hex>-stray/              one that the metadata did not know, for an operator
 //! ```
 //!
 //! A log that cannot be opened does not keep the others from serving: it is listed in [`LogManager::failed`].
@@ -34,6 +35,7 @@ use crate::topic_partition::TopicPartition;
 
 mod load;
 mod meta;
+mod stray;
 #[cfg(test)]
 mod tests;
 
@@ -102,8 +104,8 @@ pub struct LogManager {
     failed: RwLock<BTreeMap<TopicPartition, Arc<Error>>>,
     /// What the checkpoint files hold; also keeps two checkpoints from running at once.
     written: Mutex<Checkpoints>,
-    /// Makes the names of deleted folders different.
-    deleted: Mutex<u64>,
+    /// Makes the names of folders that are deleted or set aside different.
+    renamed: Mutex<u64>,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -188,7 +190,7 @@ impl LogManager {
                 entry.log.retire();
             }
             let dir = self.data_dir.join(partition.dir_name());
-            let target = self.data_dir.join(self.deleted_name(partition));
+            let target = self.data_dir.join(self.other_name(partition, DELETED_SUFFIX));
             self.disk.rename(&dir, &target).map_err(io_error("rename", &dir))?;
             doomed.push(target);
         }
@@ -226,15 +228,6 @@ impl LogManager {
         self.write_checkpoints(&written, &changed)?;
         *written = changed;
         Ok(())
-    }
-
-    fn deleted_name(&self, partition: &TopicPartition) -> String {
-        let mut deleted = self.deleted.lock();
-        *deleted += 1;
-        let suffix = format!(".{:032x}{DELETED_SUFFIX}", *deleted);
-        let mut name = partition.dir_name();
-        name.truncate(NAME_BYTES_MAX - suffix.len());
-        name + &suffix
     }
 
     /// Flushes every log and writes the checkpoint files, so that the next start has less to read. To be called now

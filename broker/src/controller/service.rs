@@ -1,8 +1,10 @@
 //! Runs commands: decide, append to the metadata log, sync, apply, publish, and let the replicas follow.
 //!
 //! One command batch at a time. A batch's records are one record batch of the log, so a kill leaves all of them or
-//! none. If the log can't be written, nothing more is decided until a restart has read back what is really there.
+//! none. A write that fails is taken back by the log, and its commands are refused. If no one knows what the log holds
+//! (a sync failed, or a write could not be taken back), nothing more is decided until a restart has read it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +15,8 @@ use millrace_wire::batch::{RawBatch, split};
 use millrace_wire::ids::{LeaderEpoch, Offset};
 use millrace_wire::record::{self, BatchBuilder, BatchOptions};
 use parking_lot::RwLock;
-use tracing::{error, info};
+use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use super::Image;
 use super::record::MetadataRecord;
@@ -23,6 +26,10 @@ use crate::replica::Replicas;
 
 /// Bytes of metadata log read at a time while it is replayed.
 const REPLAY_BYTES: usize = 1 << 20;
+/// Most records that the commands of one request may come to, twice what the largest topic needs (Kafka has 10,000 as
+/// `MAX_RECORDS_PER_USER_OP`). What goes beyond is refused, so that no request fills the disk with folders or makes a
+/// batch that can't be read back.
+const REQUEST_RECORDS_MAX: usize = 20_000;
 /// What a batch of the metadata log may unpack to.
 const UNCOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
@@ -36,7 +43,7 @@ pub(crate) enum Error {
     #[error("metadata log: {0}")]
     Append(#[from] millrace_log::AppendError),
     /// What stands in it is not a batch of records.
-    #[error("metadata log: {0}")]
+    #[error("metadata log: {0}; restore its folder from a backup")]
     Batch(#[from] millrace_wire::batch::Error),
     /// See above.
     #[error("metadata log: {0}")]
@@ -44,6 +51,13 @@ pub(crate) enum Error {
     /// A record isn't one that this broker understands.
     #[error("metadata log, offset {offset}: {error}; it was written by a newer broker or is damaged")]
     Record { offset: i64, error: super::record::Error },
+}
+
+impl Error {
+    /// Whether a commit that failed so has left nothing in the log, as long as that is online.
+    fn leaves_log_as_it_was(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Batch(_) | Self::Records(_))
+    }
 }
 
 /// See the module's head.
@@ -58,6 +72,15 @@ pub(crate) struct Controller {
     /// The log can no longer be written: nothing more is decided.
     failed: AtomicBool,
     replicas: Arc<Replicas>,
+    /// Topics that had been deleted when the log was read.
+    deleted: BTreeSet<Uuid>,
+}
+
+/// What a log's records add up to.
+struct Replayed {
+    image: Image,
+    last_epoch: LeaderEpoch,
+    deleted: BTreeSet<Uuid>,
 }
 
 impl Controller {
@@ -72,14 +95,19 @@ impl Controller {
         clock: Clock,
         simulated: bool,
     ) -> Result<Self, Error> {
-        let (image, last_epoch) = replay(&log)?;
+        let Replayed { image, last_epoch, deleted } = replay(&log)?;
         let epoch = LeaderEpoch(last_epoch.0.saturating_add(1));
         append(&log, super::record::leader_change(node_id, clock.now_ms())?, epoch, &clock)?;
         log.sync()?;
         info!(epoch = epoch.0, topics = image.topics.len(), "controller ready");
         let published = RwLock::new(Arc::new(image));
         let (running, failed) = (tokio::sync::Mutex::new(()), AtomicBool::new(false));
-        Ok(Self { log, epoch, clock, simulated, published, running, failed, replicas })
+        Ok(Self { log, epoch, clock, simulated, published, running, failed, replicas, deleted })
+    }
+
+    /// Whether the log said at the start that a topic with this id had been deleted.
+    pub(crate) fn was_deleted(&self, topic: Uuid) -> bool {
+        self.deleted.contains(&topic)
     }
 
     /// All metadata, as of now.
@@ -135,7 +163,7 @@ impl Controller {
         let mut records = Vec::new();
         let mut replies = Vec::with_capacity(commands.len());
         for command in &commands {
-            replies.push(step(&image, command).map(|(new, reply)| {
+            replies.push(decide(&image, command, records.len()).map(|(new, reply)| {
                 new.iter().for_each(|record| image.apply(record));
                 records.extend(new);
                 reply
@@ -149,11 +177,22 @@ impl Controller {
         match done {
             Ok(()) => replies,
             Err(error) => {
-                self.failed.store(true, Ordering::Release);
-                error!(%error, "metadata can no longer be changed; free or repair the disk and restart the broker");
+                if error.leaves_log_as_it_was() && self.log.offline_reason().is_none() {
+                    warn!(%error, "metadata was not changed; free or repair the disk");
+                } else {
+                    self.failed.store(true, Ordering::Release);
+                    error!(%error, "metadata can no longer be changed; free or repair the disk and restart the broker");
+                }
                 replies.into_iter().map(|reply| reply.and_then(|_| storage_failed())).collect()
             }
         }
+    }
+
+    /// Lets the replicas follow once more, for logs that could not be created the first time.
+    pub(crate) async fn follow_again(self: &Arc<Self>) {
+        let _no_change = self.running.lock().await;
+        let this = self.clone();
+        crate::blocking::run(self.simulated, move || this.replicas.follow(&this.image())).await;
     }
 
     /// Makes the records durable, publishes the image, and lets the replicas follow it.
@@ -173,6 +212,25 @@ impl Controller {
     }
 }
 
+/// Decides a command of a request that has come to `before` records so far. The broker's own start is as large as its
+/// topics are.
+fn decide(image: &Image, command: &Command, before: usize) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
+    let refused = || {
+        let message = format!(
+            "the request comes to more than {REQUEST_RECORDS_MAX} records of metadata; ask for less at a time"
+        );
+        refuse(ResponseError::PolicyViolation, message)
+    };
+    if matches!(command, Command::StartBroker { .. }) {
+        return step(image, command);
+    }
+    if before >= REQUEST_RECORDS_MAX {
+        return refused();
+    }
+    let (records, reply) = step(image, command)?;
+    if before + records.len() > REQUEST_RECORDS_MAX { refused() } else { Ok((records, reply)) }
+}
+
 fn storage_failed() -> Result<Reply, Refusal> {
     refuse(ResponseError::KafkaStorageError, "the metadata log cannot be written; see the broker's log")
 }
@@ -184,10 +242,10 @@ fn append(log: &Log, batch: Bytes, epoch: LeaderEpoch, clock: &Clock) -> Result<
     Ok(())
 }
 
-/// The image that the log's records add up to, and the last epoch in it.
-fn replay(log: &Log) -> Result<(Image, LeaderEpoch), Error> {
-    let mut image = Image::default();
-    let mut last_epoch = LeaderEpoch(0);
+/// Reads the whole log.
+fn replay(log: &Log) -> Result<Replayed, Error> {
+    let mut replayed =
+        Replayed { image: Image::default(), last_epoch: LeaderEpoch(0), deleted: BTreeSet::new() };
     let mut from = log.start_offset();
     let end = log.end_offset();
     while from < end {
@@ -195,24 +253,28 @@ fn replay(log: &Log) -> Result<(Image, LeaderEpoch), Error> {
         for part in read.parts {
             for batch in split(part) {
                 let batch = batch?;
-                last_epoch = last_epoch.max(batch.header.partition_leader_epoch);
+                batch.verify_crc()?;
+                replayed.last_epoch = replayed.last_epoch.max(batch.header.partition_leader_epoch);
                 from = batch.next_offset();
                 if !batch.header.attributes.is_control() {
-                    apply(&mut image, &batch)?;
+                    apply(&mut replayed, &batch)?;
                 }
             }
         }
     }
-    Ok((image, last_epoch))
+    Ok(replayed)
 }
 
-fn apply(image: &mut Image, batch: &RawBatch) -> Result<(), Error> {
+fn apply(replayed: &mut Replayed, batch: &RawBatch) -> Result<(), Error> {
     for record in record::decode(batch, UNCOMPRESSED_BYTES_MAX)? {
         let record = record?;
         let value = record.value.unwrap_or_default();
         let decoded =
             MetadataRecord::decode(value).map_err(|error| Error::Record { offset: record.offset, error })?;
-        image.apply(&decoded);
+        if let MetadataRecord::RemoveTopic { id } = &decoded {
+            replayed.deleted.insert(*id);
+        }
+        replayed.image.apply(&decoded);
     }
     Ok(())
 }

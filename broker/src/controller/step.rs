@@ -192,6 +192,11 @@ fn new_partition(topic_id: Uuid, partition: i32, replicas: Vec<i32>, directory: 
 /// The replicas of each partition of a new topic: as asked, or spread over the brokers that are up.
 fn placement(image: &Image, new: &NewTopic) -> Result<Vec<Vec<i32>>, Refusal> {
     if !new.assignments.is_empty() {
+        if new.assignments.len() > PARTITIONS_MAX as usize {
+            let count = new.assignments.len();
+            let message = format!("a topic may have at most {PARTITIONS_MAX} partitions, not {count}");
+            return refuse(ResponseError::InvalidPartitions, message);
+        }
         let mut by_index: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         for (partition, replicas) in &new.assignments {
             check_replicas(image, *partition, replicas)?;

@@ -3,19 +3,20 @@
 //! Handlers look partitions up by topic name or id; both maps point at the same immutable table per topic, which is
 //! replaced when the topic changes. After every change of the metadata the controller calls [`Replicas::follow`], which
 //! creates, deletes and reconfigures logs until they match. A log that can't be created or opened leaves its partition
-//! without a leader here: it is reported, and retried at the next start.
+//! without a leader here: it is reported, and retried with the next change and now and then ([`Replicas::lacks_logs`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use millrace_log::{CorruptionPolicy, Log, LogConfig, LogManager, TopicPartition};
+use millrace_wire::ids::Offset;
 use parking_lot::RwLock;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{Error, Partition};
 use crate::config::{Config, TopicConfig};
-use crate::controller::{Image, TopicImage};
+use crate::controller::{Controller, Image, TopicImage};
 use crate::env::Clock;
 use crate::metrics::Metrics;
 
@@ -113,7 +114,8 @@ impl Replicas {
         let changed: Vec<Arc<TopicImage>> = {
             let topics = self.topics.read();
             let same = |topic: &&Arc<TopicImage>| {
-                topics.by_id.get(&topic.id).is_some_and(|known| Arc::ptr_eq(&known.image, topic))
+                let known = topics.by_id.get(&topic.id);
+                known.is_some_and(|known| Arc::ptr_eq(&known.image, topic) && !known.lacks_logs())
             };
             image.topics.values().filter(|topic| !same(topic)).cloned().collect()
         };
@@ -138,10 +140,17 @@ impl Replicas {
         }
     }
 
-    /// Deletes what lies in the data directory without a topic in the metadata: the topic was deleted, and the node
-    /// stopped before its files were.
-    pub(crate) fn remove_strays(&self, image: &Image, keep: &str) {
-        for (partition, topic_id, _) in self.logs.list() {
+    /// Whether a partition that belongs here has no log, because the disk was full for one.
+    pub(crate) fn lacks_logs(&self) -> bool {
+        self.topics.read().by_id.values().any(|topic| topic.lacks_logs())
+    }
+
+    /// Looks for what lies in the data directory without a topic in the metadata. It is deleted if the metadata says that
+    /// its topic was, and the node stopped before the files were gone. Otherwise the metadata has been lost or restored
+    /// from an older state: the folder is set aside for an operator to decide.
+    pub(crate) fn clear_strays(&self, controller: &Controller, keep: &str) {
+        let image = controller.image();
+        for (partition, topic_id, log) in self.logs.list() {
             let known = image.topic(&partition.topic).is_some_and(|topic| {
                 let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
                 topic.partitions.len() > index && topic_id.is_none_or(|id| id == topic.id)
@@ -149,12 +158,21 @@ impl Replicas {
             if known || partition.topic == keep {
                 continue;
             }
-            warn!(
-                topic = %partition.topic, partition = partition.partition,
-                "a partition's folder belongs to no topic (it was deleted, or never finished being created): removing it"
-            );
-            if let Err(error) = self.logs.delete(&partition) {
-                error!(topic = %partition.topic, partition = partition.partition, %error, "cannot remove the folder");
+            let (topic, index) = (&partition.topic, partition.partition);
+            let was_deleted = topic_id.map_or(log.end_offset() == Offset(0), |id| controller.was_deleted(id));
+            if was_deleted {
+                warn!(topic, partition = index, "the folder of a deleted topic is removed");
+                if let Err(error) = self.logs.delete(&partition) {
+                    error!(topic, partition = index, %error, "cannot remove the folder");
+                }
+                continue;
+            }
+            match self.logs.set_aside(&partition) {
+                Ok(kept) => error!(
+                    topic, partition = index, kept = %kept.display(),
+                    "the metadata knows nothing of a partition's folder; it is kept under another name"
+                ),
+                Err(error) => error!(topic, partition = index, %error, "cannot set the folder aside"),
             }
         }
     }
@@ -209,10 +227,12 @@ impl Replicas {
                     self.simulated,
                     self.metrics.clone(),
                 )))),
+                // It is there and could not be opened, which the start has told.
+                Err(millrace_log::Error::PartitionExists(_)) => partitions.push(None),
                 Err(error) => {
                     error!(
                         topic = %image.name, partition = index, %error,
-                        "the partition's log cannot be opened: it stays offline until the broker restarts"
+                        "the partition's log cannot be created: it is offline; tried again now and then"
                     );
                     partitions.push(None);
                 }
@@ -236,7 +256,7 @@ impl Replicas {
                     log.set_config(config);
                     Ok(log)
                 }
-                // It is there and could not be opened.
+                // It could not be opened.
                 None => Err(millrace_log::Error::PartitionExists(name)),
             },
             created => created,
@@ -245,6 +265,11 @@ impl Replicas {
 }
 
 impl Topic {
+    fn lacks_logs(&self) -> bool {
+        let led_here = self.image.partitions.iter().map(|state| state.leader == self.node_id);
+        led_here.zip(&self.partitions).any(|(led_here, partition)| led_here && partition.is_none())
+    }
+
     fn partition(&self, index: i32) -> Option<Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)?.clone()
     }

@@ -11,6 +11,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod settings;
+mod storage;
 mod support;
 mod topics;
 mod transactions;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::stray::STRAY_SUFFIX;
 use super::{
     CLEAN_SHUTDOWN, Checkpoints, DELETED_SUFFIX, Entry, LOCK, LogManager, ManagerOptions, MetaProperties,
     OpenReport, exists, on_threads,
@@ -88,7 +89,7 @@ impl LogManager {
             logs: RwLock::new(logs),
             failed: RwLock::new(failed),
             written: Mutex::new(checkpoints),
-            deleted: Mutex::new(options.now_ms.unsigned_abs()),
+            renamed: Mutex::new(options.now_ms.unsigned_abs()),
             _lock: lock,
         };
         // Lines of partitions that are gone must not be held against new ones of the same name.
@@ -119,6 +120,10 @@ fn find_partitions(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<TopicPartitio
         }
         if entry.name.ends_with(DELETED_SUFFIX) {
             remove_tree(disk, &path)?;
+            continue;
+        }
+        if entry.name.ends_with(STRAY_SUFFIX) {
+            tracing::warn!(path = %path.display(), "a folder that was set aside is still there: move it away or remove it");
             continue;
         }
         match entry.name.parse() {
