@@ -1,7 +1,8 @@
 //! A broker as a process of its own, as a user would start it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::binary;
@@ -9,6 +10,9 @@ use crate::process::{Process, command, wait_until};
 
 /// Longest time from start to the first accepted connection on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Ports from here on are given out by [`free_address`]; all are below those of outgoing connections.
+const PORT_BASE: u16 = 19_092;
 
 /// Longest time of a clean stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -95,8 +99,16 @@ impl Broker {
     }
 }
 
-/// A loopback address that nobody listens on now.
+/// A loopback address that nobody listens on, and that nobody else is given, also while its broker is down.
+///
+/// A port that was free a moment ago may be taken by another test, or by a client's outgoing connection. So every
+/// broker has an address of its own within 127.0.0.0/8, made of this process's id and a counter: clients' connections
+/// come from 127.0.0.1.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address has a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static COUNTER: AtomicU8 = AtomicU8::new(1);
+    let last = COUNTER.fetch_add(1, Ordering::Relaxed);
+    assert!(last < u8::MAX, "one test process has started 254 brokers; give the address another byte");
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let port = PORT_BASE + u16::from(high);
+    SocketAddr::from(([127, middle, low, last], port))
 }
