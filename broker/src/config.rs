@@ -2,12 +2,14 @@
 //! `key=value` pairs; unknown keys are refused with the nearest known one.
 //!
 //! Rooms: `setting` (one row: type, default, check), `broker` and `topic` (the two tables), `properties` (the file
-//! formats), `listener` (addresses).
+//! formats), `listener` (addresses), `dynamic` (what can be changed while the broker runs).
 //!
 //! A [`Config`] holds only what was given explicitly, as text; defaults come from the tables when asked. That is what
-//! DescribeConfigs needs to tell a default from a choice.
+//! DescribeConfigs needs to tell a default from a choice. Over what was given lies what was changed since (`dynamic`);
+//! clones share that layer, so that a change is seen wherever a setting is asked for.
 
 mod broker;
+pub(crate) mod dynamic;
 mod listener;
 mod properties;
 pub(crate) mod setting;
@@ -17,10 +19,16 @@ pub(crate) mod topic;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tracing::warn;
 
 pub(crate) use broker::{BROKER_SETTINGS, setting as broker_setting};
 pub use listener::Address;
 pub(crate) use topic::TopicConfig;
+
+use dynamic::{Dynamic, Overrides};
 
 /// A configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +58,14 @@ pub enum Error {
         value: String,
         /// What would be taken.
         expected: String,
+    },
+    /// A change while the broker runs of what is read at start.
+    #[error(
+        "setting {name} cannot be changed while the broker runs; change it in the configuration and restart"
+    )]
+    ReadOnly {
+        /// The setting.
+        name: String,
     },
     /// A line that is not `key=value` (properties) or `key: value` (YAML).
     #[error("{origin} line {line}: expected {expected}, found {found:?}")]
@@ -90,11 +106,22 @@ fn hint(nearest: &Option<String>) -> String {
 }
 
 /// A broker's configuration. Starts as all defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// What was given, by name.
     explicit: BTreeMap<&'static str, String>,
+    /// What was changed since; shared with all clones.
+    dynamic: Arc<RwLock<Arc<Dynamic>>>,
 }
+
+impl PartialEq for Config {
+    /// Whether the same was given.
+    fn eq(&self, other: &Self) -> bool {
+        self.explicit == other.explicit
+    }
+}
+
+impl Eq for Config {}
 
 impl Config {
     /// All defaults.
@@ -189,15 +216,62 @@ impl Config {
         self.explicit.get(name).map(String::as_str)
     }
 
-    /// The value that holds for `name`; empty where there is none.
+    /// What was changed while the broker runs.
+    pub(crate) fn dynamic(&self) -> Arc<Dynamic> {
+        self.dynamic.read().clone()
+    }
+
+    /// Lays these changes over what was given, for all clones; whether that changes anything. What can't be used (it
+    /// was stored by another version) is left out, with a line in the log.
+    pub(crate) fn set_dynamic(&self, default: &Overrides, broker: &Overrides) -> bool {
+        let usable = |overrides: &Overrides| {
+            let mut usable = overrides.clone();
+            usable.retain(|name, value| match dynamic::validate(name, Some(value)) {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(%error, "a stored setting of the broker is passed over");
+                    false
+                }
+            });
+            usable
+        };
+        let new = Dynamic { broker: usable(broker), default: usable(default) };
+        let mut present = self.dynamic.write();
+        let changed = **present != new;
+        if changed {
+            *present = Arc::new(new);
+        }
+        changed
+    }
+
+    /// The value that holds for a setting that is read at start; empty where there is none. For one that may change
+    /// ask [`Config::current`].
     pub fn string(&self, name: &str) -> &str {
         debug_assert!(broker_setting(name).is_some(), "{name} is not a broker setting");
+        debug_assert!(!dynamic::is_changeable(name), "{name} may change while the broker runs");
+        self.given(name)
+    }
+
+    /// The value that holds for `name` now; empty where there is none.
+    pub fn current(&self, name: &str) -> String {
+        match self.dynamic.read().get(name) {
+            Some(value) => value.clone(),
+            None => self.given(name).to_owned(),
+        }
+    }
+
+    fn given(&self, name: &str) -> &str {
         self.explicit(name).or_else(|| broker_setting(name)?.default).unwrap_or_default()
     }
 
     /// The value of a numeric setting.
     pub fn long(&self, name: &str) -> i64 {
-        self.string(name).trim().parse().unwrap_or_default()
+        debug_assert!(broker_setting(name).is_some(), "{name} is not a broker setting");
+        let parse = |text: &str| text.trim().parse().unwrap_or_default();
+        match self.dynamic.read().get(name) {
+            Some(value) => parse(value),
+            None => parse(self.given(name)),
+        }
     }
 
     /// The value of a numeric setting, cut to 32 bits.
@@ -208,7 +282,7 @@ impl Config {
 
     /// The value of a boolean setting.
     pub fn boolean(&self, name: &str) -> bool {
-        self.string(name).trim().eq_ignore_ascii_case("true")
+        self.current(name).trim().eq_ignore_ascii_case("true")
     }
 
     /// This node's number.

@@ -28,10 +28,6 @@ pub(crate) struct Limits {
     pub(crate) request_bytes_max: usize,
     /// `connections.max.idle.ms`
     pub(crate) connection_idle_max: Duration,
-    /// `max.connections`
-    pub(crate) connections_max: usize,
-    /// `max.connections.per.ip`
-    pub(crate) connections_per_ip_max: usize,
     /// `fetch.max.bytes`
     pub(crate) fetch_bytes_max: usize,
 }
@@ -43,8 +39,6 @@ impl Limits {
         Self {
             request_bytes_max: number("socket.request.max.bytes"),
             connection_idle_max: u64::try_from(idle_ms).map_or(FOR_EVER, Duration::from_millis).min(FOR_EVER),
-            connections_max: number("max.connections"),
-            connections_per_ip_max: number("max.connections.per.ip"),
             fetch_bytes_max: number("fetch.max.bytes"),
         }
     }

@@ -1,7 +1,7 @@
 //! AlterConfigs (key 33), versions 0 to 2. KIP-133; KIP-339 replaced it, older clients still send it.
 //!
-//! The settings given become all of a topic's settings: those not named go back to the broker's. Only topics have
-//! dynamic settings so far. A resource's changes are made together or not at all.
+//! The settings given become all that a topic or broker has of its own: those not named are taken back. A resource's
+//! changes are made together or not at all.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceRespon
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::{RequestContext, reply};
-use crate::controller::record::RESOURCE_TOPIC;
+use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
 use crate::controller::{Command, Image, Refusal};
 
 /// Replaces settings, or says whether they could be replaced.
@@ -54,15 +54,20 @@ pub(super) async fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -
     AlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// What is named gets its value; what the topic has beside that is taken back.
+/// What is named gets its value; what the resource has beside that is taken back.
 fn changes(image: &Image, resource: &AlterConfigsResource) -> Vec<(String, Option<String>)> {
     let named: BTreeMap<String, Option<String>> = resource
         .configs
         .iter()
         .map(|config| (config.name.to_string(), config.value.as_ref().map(|value| value.to_string())))
         .collect();
-    let present = image.topic(&resource.resource_name).filter(|_| resource.resource_type == RESOURCE_TOPIC);
-    let others = present.into_iter().flat_map(|topic| topic.config.keys());
+    let name = &*resource.resource_name;
+    let present = match resource.resource_type {
+        RESOURCE_TOPIC => image.topic(name).map(|topic| &topic.config),
+        RESOURCE_BROKER => Some(image.broker_config(name)),
+        _ => None,
+    };
+    let others = present.into_iter().flat_map(BTreeMap::keys);
     let dropped = others.filter(|name| !named.contains_key(*name)).map(|name| (name.clone(), None));
     let dropped: Vec<_> = dropped.collect();
     named.into_iter().chain(dropped).collect()

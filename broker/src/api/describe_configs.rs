@@ -2,8 +2,8 @@
 //!
 //! - Topics and brokers; all settings, or the ones asked for, each with its value, where it comes from and, if asked,
 //!   its synonyms from the strongest to the weakest, and one line of documentation.
-//! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one or, with an empty name, the cluster-wide
-//!   dynamic defaults, of which there are none. Other kinds of resource are INVALID_REQUEST.
+//! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one, with all its settings, or, with an empty
+//!   name, what was changed for all brokers. Other kinds of resource are INVALID_REQUEST.
 //! - Sensitive settings have no value.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,13 @@ use kafka_protocol::protocol::StrBytes;
 use super::{RequestContext, reply};
 use crate::config::setting::{Kind, Setting};
 use crate::config::topic::TOPIC_SETTINGS;
-use crate::config::{BROKER_SETTINGS, Config, broker_setting};
+use crate::config::{BROKER_SETTINGS, Config, broker_setting, dynamic};
 use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
 
 /// Where a value comes from (`ConfigEntry.ConfigSource`).
 const TOPIC_CONFIG: i8 = 1;
+const DYNAMIC_BROKER_CONFIG: i8 = 2;
+const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 const STATIC_BROKER_CONFIG: i8 = 4;
 const DEFAULT_CONFIG: i8 = 5;
 
@@ -82,7 +84,7 @@ fn settings(
             Some(topic) => Ok(describe_topic(&broker.config, &topic.config)),
             None => Err((ResponseError::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
         },
-        RESOURCE_BROKER if name.is_empty() => Ok(Vec::new()),
+        RESOURCE_BROKER if name.is_empty() => Ok(describe_all_brokers(&broker.config)),
         RESOURCE_BROKER if name == broker.node_id.to_string() => Ok(describe_broker(&broker.config)),
         RESOURCE_BROKER => {
             let message = format!("this is broker {}, not {name:?}; ask that one", broker.node_id);
@@ -103,14 +105,13 @@ pub(super) fn describe_topic(config: &Config, overrides: &BTreeMap<String, Strin
 
 fn topic_setting(config: &Config, overrides: &BTreeMap<String, String>, row: &'static Setting) -> Described {
     let own = overrides.get(row.name).map(|value| (row.name, value.clone(), TOPIC_CONFIG));
-    let given = row.synonyms.iter().filter_map(|(synonym, unit)| {
-        config.explicit(synonym).map(|value| (*synonym, unit.convert(value), STATIC_BROKER_CONFIG))
+    let unit = |name: &str| row.synonyms.iter().find(|(synonym, _)| *synonym == name).map(|(_, unit)| *unit);
+    let names: Vec<&'static str> = row.synonyms.iter().map(|(synonym, _)| *synonym).collect();
+    let inherited = layers(config, &names).into_iter().map(|(name, value, source)| {
+        let value = unit(name).map_or(value.clone(), |unit| unit.convert(&value));
+        (name, value, source)
     });
-    let defaults = row.synonyms.iter().filter_map(|(synonym, unit)| {
-        let default = broker_setting(synonym)?.default?;
-        Some((*synonym, unit.convert(default), DEFAULT_CONFIG))
-    });
-    let chain: Vec<(&str, String, i8)> = own.into_iter().chain(given).chain(defaults).collect();
+    let chain: Vec<Layer> = own.into_iter().chain(inherited).collect();
     let first = chain.first().filter(|(_, _, source)| *source != DEFAULT_CONFIG);
     let value = match first {
         Some((_, value, _)) => Some(value.clone()),
@@ -120,22 +121,49 @@ fn topic_setting(config: &Config, overrides: &BTreeMap<String, String>, row: &'s
     described(row, value, source, false, synonyms(chain))
 }
 
-/// All settings of this broker. They are read at start: nothing can be changed while it runs.
-fn describe_broker(config: &Config) -> Vec<Described> {
-    let rows = BROKER_SETTINGS.iter();
-    rows.map(|row| {
-        let given = config.explicit(row.name).map(|value| (row.name, value.to_owned(), STATIC_BROKER_CONFIG));
-        let default = row.default.map(|value| (row.name, value.to_owned(), DEFAULT_CONFIG));
-        let chain: Vec<(&str, String, i8)> = given.into_iter().chain(default).collect();
-        let source = chain.first().map_or(DEFAULT_CONFIG, |(_, _, source)| *source);
-        let value = chain.first().map(|(_, value, _)| value.clone());
-        described(row, value, source, true, synonyms(chain))
-    })
-    .collect()
+/// A name, the value given under it, and where it was given.
+type Layer = (&'static str, String, i8);
+
+/// Every value that was given under these names, the strongest first: layer by layer, and in a layer name by name.
+fn layers(config: &Config, names: &[&'static str]) -> Vec<Layer> {
+    let dynamic = config.dynamic();
+    let mut found = Vec::new();
+    let mut add = |source, value: &dyn Fn(&str) -> Option<String>| {
+        found.extend(names.iter().filter_map(|name| Some((*name, value(name)?, source))));
+    };
+    add(DYNAMIC_BROKER_CONFIG, &|name| dynamic.broker.get(name).cloned());
+    add(DYNAMIC_DEFAULT_BROKER_CONFIG, &|name| dynamic.default.get(name).cloned());
+    add(STATIC_BROKER_CONFIG, &|name| config.explicit(name).map(str::to_owned));
+    add(DEFAULT_CONFIG, &|name| broker_setting(name)?.default.map(str::to_owned));
+    found
 }
 
-fn synonyms(chain: Vec<(&str, String, i8)>) -> Vec<DescribeConfigsSynonym> {
-    let synonym = |(name, value, source): (&str, String, i8)| {
+/// All settings of this broker.
+fn describe_broker(config: &Config) -> Vec<Described> {
+    let describe = |row: &'static Setting| {
+        // What is given under a stronger name is told with that name.
+        let chain = layers(config, &dynamic::synonyms(row.name)).into_iter();
+        let chain: Vec<Layer> = chain.skip_while(|(name, _, _)| *name != row.name).collect();
+        let source = chain.first().map_or(DEFAULT_CONFIG, |(_, _, source)| *source);
+        let value = chain.first().map(|(_, value, _)| value.clone());
+        described(row, value, source, !dynamic::is_changeable(row.name), synonyms(chain))
+    };
+    BROKER_SETTINGS.iter().map(describe).collect()
+}
+
+/// What was changed for all brokers.
+fn describe_all_brokers(config: &Config) -> Vec<Described> {
+    let dynamic = config.dynamic();
+    let changed = dynamic.default.iter().filter_map(|(name, value)| Some((broker_setting(name)?, value)));
+    let describe = |(row, value): (&'static Setting, &String)| {
+        let source = DYNAMIC_DEFAULT_BROKER_CONFIG;
+        described(row, Some(value.clone()), source, false, synonyms(vec![(row.name, value.clone(), source)]))
+    };
+    changed.map(describe).collect()
+}
+
+fn synonyms(chain: Vec<Layer>) -> Vec<DescribeConfigsSynonym> {
+    let synonym = |(name, value, source): Layer| {
         DescribeConfigsSynonym::default()
             .with_name(reply::text(name))
             .with_value(Some(reply::text(value)))

@@ -4,7 +4,8 @@
 //! on what is not a list are INVALID_CONFIG; so is an unknown name or a value that is not allowed. A name twice for one
 //! resource, or a resource twice, is INVALID_REQUEST. A resource's changes are made together or not at all.
 //!
-//! Only topics have dynamic settings so far: those of a broker are read from its configuration at start.
+//! A resource is a topic, this broker (by its number) or all brokers (the empty name). A broker's setting that is read at
+//! start, like an unknown one or a bad value, is INVALID_REQUEST (KIP-226).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 
 use super::{RequestContext, reply};
 use crate::config::setting::{Kind, items};
-use crate::config::topic;
+use crate::config::{broker_setting, topic};
 use crate::controller::record::RESOURCE_TOPIC;
 use crate::controller::{Command, Refusal};
 use crate::shared::Shared;
@@ -106,16 +107,14 @@ fn new_value(
             return refuse(ResponseError::InvalidRequest, format!("operation {other} is not one of 0 to 3"));
         }
     };
-    let is_list = topic::setting(name).is_some_and(|row| row.kind == Kind::List);
-    if resource.resource_type != RESOURCE_TOPIC || !is_list {
+    let row = match resource.resource_type {
+        RESOURCE_TOPIC => topic::setting(name),
+        _ => broker_setting(name),
+    };
+    if row.is_none_or(|row| row.kind != Kind::List) {
         return refuse(ResponseError::InvalidConfig, format!("setting {name} is not a list to append to"));
     }
-    let image = broker.image();
-    let Some(found) = image.topic(&resource.resource_name) else {
-        let message = format!("topic {} does not exist", resource.resource_name);
-        return refuse(ResponseError::UnknownTopicOrPartition, message);
-    };
-    let present = topic::effective(name, &found.config, &broker.config);
+    let present = present(broker, resource, name)?;
     let mut list: Vec<&str> = items(&present).collect();
     if config.config_operation == APPEND {
         for item in items(given) {
@@ -128,4 +127,18 @@ fn new_value(
         list.retain(|item| !gone.contains(item));
     }
     Ok(Some(list.join(",")))
+}
+
+/// A list as it is now, for a topic or a broker.
+fn present(broker: &Shared, resource: &AlterConfigsResource, name: &str) -> Result<String, Refusal> {
+    if resource.resource_type != RESOURCE_TOPIC {
+        return Ok(broker.config.current(name));
+    }
+    match broker.image().topic(&resource.resource_name) {
+        Some(found) => Ok(topic::effective(name, &found.config, &broker.config)),
+        None => {
+            let message = format!("topic {} does not exist", resource.resource_name);
+            refuse(ResponseError::UnknownTopicOrPartition, message)
+        }
+    }
 }

@@ -36,6 +36,44 @@ fn synonyms_have_the_same_default() {
     }
 }
 
+#[test]
+fn changes_lie_over_what_was_given() {
+    let mut config = Config::new();
+    config.set("log.retention.ms", "5").unwrap();
+    config.set("message.max.bytes", "10").unwrap();
+    let clone = config.clone();
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let default =
+        pairs(&[("message.max.bytes", "20"), ("log.roll.ms", "7"), ("node.id", "9"), ("no.such", "1")]);
+    assert!(config.set_dynamic(&default, &pairs(&[("message.max.bytes", "30")])));
+    assert!(!config.set_dynamic(&default, &pairs(&[("message.max.bytes", "30")])));
+    assert_eq!((clone.long("message.max.bytes"), clone.node_id()), (30, 1));
+    let of_topic = |name: &str, overrides: &[(&str, &str)]| effective(name, &pairs(overrides), &clone);
+    assert_eq!(of_topic("max.message.bytes", &[]), "30");
+    assert_eq!(of_topic("max.message.bytes", &[("max.message.bytes", "40")]), "40");
+    assert_eq!(
+        (of_topic("segment.ms", &[]), of_topic("retention.ms", &[])),
+        ("7".to_owned(), "5".to_owned())
+    );
+    assert!(config.set_dynamic(&BTreeMap::new(), &BTreeMap::new()));
+    assert_eq!(clone.long("message.max.bytes"), 10);
+}
+
+#[test]
+fn changeable_settings_are_in_the_table() {
+    for row in BROKER_SETTINGS.iter().filter(|row| dynamic::is_changeable(row.name)) {
+        assert!(dynamic::validate(row.name, None).is_ok(), "{}", row.name);
+    }
+    assert!(["log.retention.ms", "max.connections"].into_iter().all(dynamic::is_changeable));
+    let refused = dynamic::validate("log.retention.hours", Some("1")).unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
+}
+
 use setting::Unit;
 
 #[test]

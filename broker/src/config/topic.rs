@@ -147,15 +147,26 @@ impl TopicConfig {
     }
 }
 
+/// A place where broker settings are given.
+type Layer<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The value that holds for `name`: the topic's own, else the broker's, else the default.
 pub(crate) fn effective(name: &str, overrides: &BTreeMap<String, String>, config: &Config) -> String {
     if let Some(value) = overrides.get(name) {
         return value.clone();
     }
     let Some(row) = setting(name) else { return String::new() };
-    for (synonym, unit) in row.synonyms {
-        if let Some(value) = config.explicit(synonym) {
-            return unit.convert(value);
+    let dynamic = config.dynamic();
+    let layers: [Layer<'_>; 3] =
+        [&|name| dynamic.broker.get(name).cloned(), &|name| dynamic.default.get(name).cloned(), &|name| {
+            config.explicit(name).map(str::to_owned)
+        }];
+    // A weaker synonym of a stronger layer wins over a stronger synonym of a weaker one.
+    for layer in layers {
+        for (synonym, unit) in row.synonyms {
+            if let Some(value) = layer(synonym) {
+                return unit.convert(&value);
+            }
         }
     }
     row.default.unwrap_or_default().to_owned()

@@ -24,7 +24,7 @@ pub(crate) struct Image {
     /// Name by id.
     names: BTreeMap<Uuid, Arc<str>>,
     /// Dynamic settings of brokers; the empty name holds for all of them.
-    pub(crate) broker_configs: BTreeMap<String, BTreeMap<String, String>>,
+    broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// Settled feature levels.
     pub(crate) features: BTreeMap<String, i16>,
     /// The first producer id that was not given out.
@@ -72,6 +72,12 @@ impl Image {
     /// The topic with this id.
     pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.names.get(&id)?)
+    }
+
+    /// The dynamic settings of a broker, or of all brokers (the empty name).
+    pub(crate) fn broker_config(&self, name: &str) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.broker_configs.get(name).unwrap_or(&NONE)
     }
 
     /// Takes a record in. A record about a topic that is gone changes nothing.

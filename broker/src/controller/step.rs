@@ -9,9 +9,9 @@ use millrace_wire::ids::LeaderEpoch;
 use uuid::Uuid;
 
 use super::image::{Image, NO_LEADER, TopicImage};
-use super::record::{MetadataRecord, RESOURCE_TOPIC};
+use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
 use super::topic_name;
-use crate::config::topic;
+use crate::config::{dynamic, topic};
 
 /// Most partitions of one topic, so that a mistyped number doesn't fill the disk with folders.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
@@ -301,21 +301,43 @@ fn alter_config(
     resource: &str,
     changes: &[(String, Option<String>)],
 ) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
-    if resource_type != RESOURCE_TOPIC {
-        let message = "settings of a broker are read from its configuration at start; change them there";
-        return refuse(ResponseError::InvalidRequest, message);
-    }
-    if image.topic(resource).is_none() {
-        return refuse(ResponseError::UnknownTopicOrPartition, format!("topic {resource} does not exist"));
+    match resource_type {
+        RESOURCE_TOPIC if image.topic(resource).is_none() => {
+            return refuse(
+                ResponseError::UnknownTopicOrPartition,
+                format!("topic {resource} does not exist"),
+            );
+        }
+        RESOURCE_TOPIC => {}
+        RESOURCE_BROKER if resource.is_empty() => {}
+        RESOURCE_BROKER => match resource.parse::<i32>() {
+            Ok(id) if image.brokers.contains_key(&id) => {}
+            Ok(id) => {
+                return refuse(ResponseError::InvalidRequest, format!("broker {id} is not registered"));
+            }
+            Err(_) => {
+                let message = format!("a broker is named by its number, not {resource:?}");
+                return refuse(ResponseError::InvalidRequest, message);
+            }
+        },
+        other => {
+            let message =
+                format!("resources of type {other} have no settings; 2 (topic) and 4 (broker) have");
+            return refuse(ResponseError::InvalidRequest, message);
+        }
     }
     let mut records = Vec::with_capacity(changes.len());
     for (name, value) in changes {
-        let checked = match value {
-            Some(value) => topic::validate(name, value),
-            None => topic::known(name),
+        let checked = match (resource_type, value) {
+            (RESOURCE_BROKER, value) => dynamic::validate(name, value.as_deref()),
+            (_, Some(value)) => topic::validate(name, value),
+            (_, None) => topic::known(name),
         };
         if let Err(error) = checked {
-            return refuse(ResponseError::InvalidConfig, error.to_string());
+            // As Kafka answers; its own comment says that it should be INVALID_CONFIG (KAFKA-13609).
+            let is_broker = resource_type == RESOURCE_BROKER;
+            let code = if is_broker { ResponseError::InvalidRequest } else { ResponseError::InvalidConfig };
+            return refuse(code, error.to_string());
         }
         records.push(MetadataRecord::Config {
             resource_type,

@@ -20,6 +20,7 @@ use tracing::{Instrument, debug_span, warn};
 
 use super::connection;
 use crate::api::Peer;
+use crate::config::setting::items;
 use crate::config::{Address, Config};
 use crate::shared::Shared;
 
@@ -129,7 +130,7 @@ impl Connections {
             let freed = self.freed.notified();
             {
                 let mut open = self.open.lock();
-                if open.total < self.shared.limits.connections_max {
+                if open.total < usize::try_from(self.shared.config.long("max.connections")).unwrap_or(0) {
                     return;
                 }
                 if open.may_log() {
@@ -156,8 +157,9 @@ impl Connections {
         {
             let mut open = self.open.lock();
             while open.tasks.try_join_next().is_some() {}
+            let per_ip_max = per_ip_max(&self.shared.config, ip);
             let from_here = open.by_ip.entry(ip).or_default();
-            if *from_here >= self.shared.limits.connections_per_ip_max {
+            if *from_here >= per_ip_max {
                 self.shared.metrics.connections_refused_ip.add(1);
                 if open.may_log() {
                     warn!(client = %ip, "connection refused: max.connections.per.ip are open");
@@ -201,6 +203,17 @@ impl Connections {
     pub(crate) fn abort(&self) {
         self.open.lock().tasks.abort_all();
     }
+}
+
+/// Most connections from one address: its own number (`max.connections.per.ip.overrides`), or everybody's.
+fn per_ip_max(config: &Config, ip: IpAddr) -> usize {
+    let overrides = config.current("max.connections.per.ip.overrides");
+    let own = items(&overrides).find_map(|item| {
+        let (address, count) = item.rsplit_once(':')?;
+        let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
+        (address == ip).then(|| count.trim().parse().ok()).flatten()
+    });
+    own.unwrap_or_else(|| usize::try_from(config.long("max.connections.per.ip")).unwrap_or(0))
 }
 
 /// A connection's place in the counts, also when its task is aborted.

@@ -111,13 +111,15 @@ impl Replicas {
 
     /// Makes the partitions what the metadata says. Waits for the disk.
     pub(crate) fn follow(&self, image: &Image) {
+        let own = self.node_id.to_string();
+        let reconfigured = self.config.set_dynamic(image.broker_config(""), image.broker_config(&own));
         let changed: Vec<Arc<TopicImage>> = {
             let topics = self.topics.read();
             let same = |topic: &&Arc<TopicImage>| {
                 let known = topics.by_id.get(&topic.id);
                 known.is_some_and(|known| Arc::ptr_eq(&known.image, topic) && !known.lacks_logs())
             };
-            image.topics.values().filter(|topic| !same(topic)).cloned().collect()
+            image.topics.values().filter(|topic| reconfigured || !same(topic)).cloned().collect()
         };
         let gone: Vec<Arc<Topic>> = {
             let topics = self.topics.read();
@@ -133,7 +135,7 @@ impl Replicas {
         }
         for image in changed {
             let before = self.topics.read().by_id.get(&image.id).cloned();
-            let topic = Arc::new(self.build(image, before.as_deref()));
+            let topic = Arc::new(self.build(image, before.as_deref(), reconfigured));
             let mut topics = self.topics.write();
             topics.by_id.insert(topic.image.id, topic.clone());
             topics.by_name.insert(topic.image.name.clone(), topic);
@@ -198,10 +200,11 @@ impl Replicas {
         info!(topic = %topic.image.name, "topic deleted");
     }
 
-    /// The topic's table; logs that are open stay open.
-    fn build(&self, image: Arc<TopicImage>, before: Option<&Topic>) -> Topic {
+    /// The topic's table; logs that are open stay open. `reconfigured`: the broker's own settings have changed.
+    fn build(&self, image: Arc<TopicImage>, before: Option<&Topic>, reconfigured: bool) -> Topic {
         let config = Arc::new(TopicConfig::resolve(&image.config, &self.config));
-        let settings_changed = before.is_some_and(|before| before.image.config != image.config);
+        let settings_changed =
+            reconfigured || before.is_some_and(|before| before.image.config != image.config);
         let mut partitions = Vec::with_capacity(image.partitions.len());
         for (index, state) in image.partitions.iter().enumerate() {
             if state.leader != self.node_id {

@@ -1,5 +1,7 @@
 //! DescribeConfigs, IncrementalAlterConfigs, DescribeLogDirs.
 
+use std::sync::Arc;
+
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
@@ -7,11 +9,12 @@ use kafka_protocol::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
     alter_configs_request,
 };
+use millrace_log::disk::SimDisk;
 use millrace_wire::compression::Compression;
 
 use crate::fetch::{self, values};
 use crate::produce::produce;
-use crate::support::{Client, batch, broker, broker_with, text};
+use crate::support::{Client, batch, broker, broker_on, broker_with, text};
 use crate::topics::{create, create_all, new_topic, with_config};
 
 const TOPIC: i8 = 2;
@@ -77,6 +80,8 @@ async fn brokers_and_unknown_resources() {
     let own = describe(&mut client, 4, BROKER, "1", &["num.partitions"]).await;
     assert_eq!(own.configs[0].value.as_deref(), Some("9"));
     assert_eq!((own.configs[0].config_source, own.configs[0].read_only), (4, true));
+    let changeable = describe(&mut client, 4, BROKER, "1", &["message.max.bytes"]).await;
+    assert_eq!((changeable.configs[0].config_source, changeable.configs[0].read_only), (5, false));
     assert_eq!(describe(&mut client, 4, TOPIC, "none", &[]).await.error_code, 3);
     assert_eq!(describe(&mut client, 4, BROKER, "2", &[]).await.error_code, 42);
     assert_eq!(describe(&mut client, 4, 77, "x", &[]).await.error_code, 42);
@@ -84,6 +89,10 @@ async fn brokers_and_unknown_resources() {
 }
 
 async fn alter(client: &mut Client, name: &str, changes: &[(&str, i8, Option<&str>)]) -> i16 {
+    alter_kind(client, TOPIC, name, changes).await
+}
+
+async fn alter_kind(client: &mut Client, kind: i8, name: &str, changes: &[(&str, i8, Option<&str>)]) -> i16 {
     let configs = changes.iter().map(|(name, operation, value)| {
         AlterableConfig::default()
             .with_name(text(name))
@@ -91,7 +100,7 @@ async fn alter(client: &mut Client, name: &str, changes: &[(&str, i8, Option<&st
             .with_value(value.map(text))
     });
     let resource = AlterConfigsResource::default()
-        .with_resource_type(TOPIC)
+        .with_resource_type(kind)
         .with_resource_name(text(name))
         .with_configs(configs.collect());
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
@@ -161,6 +170,63 @@ async fn the_older_request_replaces_all_settings() {
         assert_eq!(sources, [5, 1], "version {version}");
         assert_eq!(now.configs[1].value.as_deref(), Some(&*segment));
     }
+}
+
+/// Value and source of one setting of this broker, and the sources of its synonyms.
+async fn broker_value(client: &mut Client, name: &str) -> (String, i8, Vec<i8>) {
+    let found = describe(client, 4, BROKER, "1", &[name]).await.configs.remove(0);
+    let synonyms = found.synonyms.iter().map(|synonym| synonym.source).collect();
+    (found.value.unwrap().to_string(), found.config_source, synonyms)
+}
+
+#[tokio::test(start_paused = true)]
+async fn broker_settings_change_take_effect_and_outlive_a_restart() {
+    let disk = Arc::new(SimDisk::new());
+    let settings = [("message.max.bytes", "1000")];
+    let broker = broker_on(disk.clone(), &settings).await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let big = "x".repeat(400);
+    let name = "message.max.bytes";
+    assert_eq!(alter_kind(&mut client, BROKER, "", &[(name, 0, Some("300"))]).await, 0);
+    assert_eq!(broker_value(&mut client, name).await, ("300".to_owned(), 3, vec![3, 4, 5]));
+    assert_eq!(produce(&mut client, 9, -1, "t", 0, batch(&[&big])).await.error_code, 10);
+    assert_eq!(alter_kind(&mut client, BROKER, "1", &[(name, 0, Some("2000"))]).await, 0);
+    assert_eq!(broker_value(&mut client, name).await, ("2000".to_owned(), 2, vec![2, 3, 4, 5]));
+    assert_eq!(produce(&mut client, 9, -1, "t", 0, batch(&[&big])).await.error_code, 0);
+    let topic = describe(&mut client, 4, TOPIC, "t", &["max.message.bytes"]).await;
+    assert_eq!((topic.configs[0].value.as_deref(), topic.configs[0].config_source), (Some("2000"), 2));
+    broker.shutdown().await.unwrap();
+
+    let broker = broker_on(disk, &settings).await;
+    let mut client = Client::new(&broker);
+    assert_eq!(broker_value(&mut client, name).await, ("2000".to_owned(), 2, vec![2, 3, 4, 5]));
+    let cluster = describe(&mut client, 4, BROKER, "", &[]).await;
+    assert_eq!((cluster.configs.len(), cluster.configs[0].value.as_deref()), (1, Some("300")));
+    assert_eq!(alter_kind(&mut client, BROKER, "1", &[(name, 1, None)]).await, 0);
+    assert_eq!(produce(&mut client, 9, -1, "t", 0, batch(&[&big])).await.error_code, 10);
+    assert_eq!(alter_kind(&mut client, BROKER, "", &[(name, 1, None)]).await, 0);
+    assert_eq!(broker_value(&mut client, name).await, ("1000".to_owned(), 4, vec![4, 5]));
+    assert_eq!(produce(&mut client, 9, -1, "t", 0, batch(&[&big])).await.error_code, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broker_settings_read_at_start_are_refused() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    for (resource, name, value) in [
+        ("1", "node.id", "5"),
+        ("1", "log.retention.hours", "5"),
+        ("", "log.dirs", "/x"),
+        ("1", "no.such", "5"),
+        ("1", "message.max.bytes", "x"),
+        ("2", "message.max.bytes", "5"),
+        ("one", "message.max.bytes", "5"),
+    ] {
+        let refused = alter_kind(&mut client, BROKER, resource, &[(name, 0, Some(value))]).await;
+        assert_eq!(refused, 42, "{resource} {name}={value}");
+    }
+    assert!(describe(&mut client, 4, BROKER, "", &[]).await.configs.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
