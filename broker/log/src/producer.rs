@@ -74,7 +74,12 @@ pub(crate) struct Producers {
     open: BTreeMap<Offset, ProducerId>,
     /// Ended transactions, until the high watermark has passed their markers.
     completed: BTreeMap<Offset, Completed>,
+    /// How [`Producers::expire`] found each producer, and when it first found it so.
+    found: BTreeMap<ProducerId, (Found, i64)>,
 }
+
+/// What changes with everything that a producer writes: epoch, last offset and last timestamp.
+type Found = (ProducerEpoch, Option<Offset>, i64);
 
 /// The transactions of a log at one moment, apart from the producers.
 #[derive(Clone, Debug, Default)]
@@ -211,10 +216,34 @@ impl Producers {
         self.completed.retain(|_, txn| txn.marker_offset >= high_watermark);
     }
 
-    /// Forgets producers that wrote nothing for `expiration_ms` and have no open transaction.
+    /// Forgets producers that have written nothing for `expiration_ms` by the broker's clock, from the first call on
+    /// that found them so, and have no open transaction. Timestamps are the producers' own: one that writes what happened
+    /// years ago would be forgotten between a batch and its retry, which would be written twice.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
+        let mut found = std::mem::take(&mut self.found);
+        self.entries.retain(|id, entry| {
+            let state = (entry.epoch, entry.last().map(|batch| batch.last_offset), entry.last_timestamp);
+            let since =
+                found.get(id).filter(|(before, _)| *before == state).map_or(now_ms, |(_, since)| *since);
+            let idle = entry.txn_first_offset.is_none() && now_ms.saturating_sub(since) >= expiration_ms;
+            if idle {
+                found.remove(id)
+            } else {
+                found.insert(*id, (state, since))
+            };
+            !idle
+        });
+        found.retain(|id, _| self.entries.contains_key(id));
+        self.found = found;
+    }
+
+    /// The same for a state that was read back: nothing is known but the producers' timestamps. Those that wrote at
+    /// `recent` or later stay in any case.
+    pub(crate) fn expire_before(&mut self, recent: Offset, now_ms: i64, expiration_ms: i64) {
         self.entries.retain(|_, entry| {
-            entry.txn_first_offset.is_some() || now_ms.saturating_sub(entry.last_timestamp) < expiration_ms
+            entry.txn_first_offset.is_some()
+                || entry.last().is_some_and(|batch| batch.last_offset >= recent)
+                || now_ms.saturating_sub(entry.last_timestamp) < expiration_ms
         });
     }
 }

@@ -154,11 +154,31 @@ fn idle_producers_are_forgotten_unless_a_transaction_is_open() {
     let mut state = Producers::default();
     write(&mut state, batch(1, 0, 0, 1), 0).unwrap();
     write(&mut state, transactional(batch(2, 0, 0, 1)), 1).unwrap();
-    state.expire(1_099, 100);
-    assert_eq!(state.active().len(), 2);
-    state.expire(1_100, 100);
+    let ids = |state: &Producers| -> Vec<i64> { state.active().iter().map(|p| p.producer_id.0).collect() };
+    // The batches' own time, 1000, is long ago.
+    state.expire(1_000_000, 100);
+    state.expire(1_000_099, 100);
+    assert_eq!(ids(&state), [1, 2]);
+    // A sign of life.
+    write(&mut state, batch(1, 0, 1, 1), 2).unwrap();
+    state.expire(1_000_100, 100);
+    state.expire(1_000_199, 100);
+    assert_eq!(ids(&state), [1, 2]);
+    state.expire(1_000_200, 100);
+    assert_eq!(ids(&state), [2]);
+    assert_eq!(state.found.len(), 1);
+}
+
+#[test]
+fn of_what_was_read_back_the_old_is_forgotten_unless_it_is_near_the_end() {
+    let mut state = Producers::default();
+    write(&mut state, batch(1, 0, 0, 1), 0).unwrap();
+    write(&mut state, batch(2, 0, 0, 1), 50).unwrap();
+    state.expire_before(Offset(40), 1_000_000, 100);
     let left: Vec<_> = state.active().iter().map(|p| p.producer_id.0).collect();
     assert_eq!(left, [2]);
+    state.expire_before(Offset(60), 1_099, 100);
+    assert_eq!(state.active().len(), 1, "its time is not up");
 }
 
 #[test]

@@ -21,7 +21,9 @@ impl Recovery<'_> {
         let entries = self.warm(entries, from)?;
         self.producers = Producers::from_entries(entries);
         self.replay_between(from, end)?;
-        self.producers.expire(self.options.now_ms, self.options.config.producer_id_expiration_ms);
+        let recent = self.segments.last().map_or(end, |segment| segment.base());
+        let expiration_ms = self.options.config.producer_id_expiration_ms;
+        self.producers.expire_before(recent, self.options.now_ms, expiration_ms);
         Ok(())
     }
 

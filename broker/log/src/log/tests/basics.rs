@@ -261,3 +261,20 @@ fn a_follower_keeps_the_leaders_offsets_and_epochs() {
     let origin = AppendOrigin::Replication;
     assert!(log.append(AppendRequest { batches: &batches, leader_epoch: EPOCH, origin }, NOW_MS).is_err());
 }
+
+#[test]
+fn the_retry_of_what_happened_long_ago_is_recognised() {
+    // Records of 1970, as a source of old data writes them.
+    let old = |sequence| batch_at(1, 10, 5_000, stamp(7, 0, sequence));
+    let mut rig = Rig::new(config());
+    let log = rig.open();
+    append(&log, old(0)).unwrap();
+    log.retention(NOW_MS, Offset(0)).unwrap();
+    assert!(append(&log, old(0)).unwrap().duplicate, "after retention looked for idle producers");
+    log.close_clean().unwrap();
+    rig.disk.kill();
+    rig.options.clean_shutdown = true;
+    let log = rig.open();
+    assert!(append(&log, old(0)).unwrap().duplicate, "after a restart");
+    assert!(!append(&log, old(1)).unwrap().duplicate);
+}
