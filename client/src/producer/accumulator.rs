@@ -282,16 +282,28 @@ impl Accumulator {
         self.returned(&tp, id);
     }
 
-    /// The broker refused the batch; it is not in the log. `start_over`: nor will be what follows it in the sequence.
+    /// The broker refused the batch; this attempt did not write it. `start_over`: nor will be written what follows it in
+    /// the sequence.
     pub(super) fn refuse(&mut self, batch: Batch, error: Error, start_over: bool) {
-        // An earlier attempt may have written it, so its sequence number cannot be given to another.
+        // An earlier attempt may have written it, so its sequence number cannot be given to another, and nobody may take
+        // the refusal for the whole truth. Who was fenced must hear that all the same.
         self.start_over |= start_over || batch.in_doubt;
+        let error = match batch.in_doubt && !error.is_fatal() {
+            true => batch.in_doubt_error(&error.to_string()),
+            false => error,
+        };
         if let Some(queue) = self.queues.get_mut(&batch.tp) {
             queue.note_gap(&batch);
             self.start_over |= queue.has_doubtful();
         }
         self.returned(&batch.tp, batch.id);
         self.fail(batch, error);
+    }
+
+    /// What the broker said about the batch makes no sense: it may be in the log.
+    pub(super) fn doubt(&mut self, mut batch: Batch, error: Error) {
+        batch.in_doubt = true;
+        self.refuse(batch, error, true);
     }
 
     /// Whether a batch with an earlier sequence number of the same partition is not answered yet.

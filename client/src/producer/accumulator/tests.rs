@@ -177,6 +177,35 @@ async fn a_batch_in_doubt_never_gets_another_number() {
     assert_eq!(later.wait().await.unwrap().offset, 0);
 }
 
+#[tokio::test]
+async fn a_refusal_does_not_say_what_became_of_an_earlier_attempt() {
+    let mut accumulator = known(ProducerConfig::default());
+    let doubtful = queue(&mut accumulator, 1);
+    let batch = take(&mut accumulator).unwrap();
+    accumulator.send_again(batch, true, Instant::now());
+    let batch = take(&mut accumulator).unwrap();
+    let gap = Error::broker("Produce", "t", ResponseError::OutOfOrderSequenceNumber);
+    accumulator.refuse(batch, gap, true);
+    let error = doubtful.wait().await.unwrap_err();
+    assert!(error.is_in_doubt() && error.to_string().contains("OutOfOrder"), "{error}");
+
+    // Fenced is fenced.
+    let mut accumulator = known(ProducerConfig::default());
+    let fenced = queue(&mut accumulator, 1);
+    let batch = take(&mut accumulator).unwrap();
+    accumulator.send_again(batch, true, Instant::now());
+    let batch = take(&mut accumulator).unwrap();
+    accumulator.refuse(batch, Error::broker("Produce", "t", ResponseError::ProducerFenced), true);
+    assert!(fenced.wait().await.unwrap_err().is_fenced());
+
+    // An answer without sense.
+    let mut accumulator = known(ProducerConfig::default());
+    let unknown = queue(&mut accumulator, 1);
+    let batch = take(&mut accumulator).unwrap();
+    accumulator.doubt(batch, Error::malformed("b", "nonsense"));
+    assert!(unknown.wait().await.unwrap_err().is_in_doubt());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_old_batch_is_given_up() {
     let mut accumulator = accumulator(ProducerConfig::default());

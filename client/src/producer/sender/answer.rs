@@ -69,8 +69,14 @@ fn settle_batch(shared: &Shared, batch: Batch, result: Result<Ack>) {
         Some(Code::OutOfOrderSequenceNumber | Code::UnknownProducerId | Code::InvalidProducerEpoch) => {
             accumulator.refuse(batch, error, true);
         }
-        // Written here but perhaps not on enough replicas, or written after the answer was due.
-        Some(Code::NotEnoughReplicasAfterAppend | Code::RequestTimedOut) => {
+        // Written here but perhaps not on enough replicas, written after the answer was due, or before the leader moved or
+        // its disk failed.
+        Some(
+            Code::NotEnoughReplicasAfterAppend
+            | Code::RequestTimedOut
+            | Code::NotLeaderOrFollower
+            | Code::KafkaStorageError,
+        ) => {
             let at = again_at();
             accumulator.send_again(batch, true, at);
         }
@@ -80,7 +86,9 @@ fn settle_batch(shared: &Shared, batch: Batch, result: Result<Ack>) {
             let in_doubt = error.is_in_doubt();
             accumulator.send_again(batch, in_doubt, at);
         }
-        // A response that makes no sense says nothing about the log.
+        // A response that makes no sense, or that the broker itself has no word for, says nothing about the log.
+        None if matches!(error, Error::Malformed { .. }) => accumulator.doubt(batch, error),
+        Some(Code::UnknownServerError) => accumulator.doubt(batch, error),
         None => accumulator.refuse(batch, error, true),
         Some(_) => accumulator.refuse(batch, error, false),
     }
