@@ -10,26 +10,22 @@ use kafka_protocol::messages::offset_commit_response::{
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use super::RequestContext;
-use crate::coordinators::TopicPartition;
-use crate::group::event::{Commit, Event, MemberRef, Reply};
+use super::commit::{Asked, commit, committed};
+use crate::group::event::{Commit, Event, MemberRef};
 use crate::group::offsets::CommittedOffset;
 
 /// Stores offsets.
 pub(super) async fn handle(ctx: &RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let image = ctx.broker.image();
-    let mut offsets = Vec::new();
-    for topic in request.topics.iter().filter(|topic| image.topic(&topic.name).is_some()) {
-        for partition in &topic.partitions {
-            let committed = CommittedOffset {
-                offset: partition.committed_offset,
-                leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata.as_ref().map(ToString::to_string).unwrap_or_default(),
-                commit_ms: 0,
-                expire_ms: expiry(ctx, request.retention_time_ms),
-            };
-            offsets.push((TopicPartition::new(&**topic.name, partition.partition_index), committed));
-        }
-    }
+    let expire_ms = expiry(ctx, request.retention_time_ms);
+    let topics = request.topics.into_iter().map(|topic| {
+        let offsets = topic.partitions.iter().map(|given| {
+            let metadata = given.committed_metadata.as_ref();
+            let offset = committed(given.committed_offset, given.committed_leader_epoch, metadata);
+            (given.partition_index, CommittedOffset { expire_ms, ..offset })
+        });
+        (topic.name, offsets.collect())
+    });
+    let asked = Asked::new(&ctx.broker.image(), topics);
     let member = MemberRef {
         group: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
@@ -38,26 +34,13 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetCommitRequest) -
     };
     let unknown_group =
         if ctx.version >= 9 { ResponseError::GroupIdNotFound } else { ResponseError::IllegalGeneration };
-    let known = offsets.len();
-    let results = match commit(ctx, Commit { member, unknown_group, offsets }).await {
-        Ok(results) => results,
-        Err(error) => vec![Err(error); known],
-    };
-    let mut results = results.into_iter();
-    let topics = request.topics.into_iter().map(|topic| {
-        let exists = image.topic(&topic.name).is_some();
-        let partitions = topic.partitions.into_iter().map(|partition| {
-            let result =
-                if exists { results.next() } else { Some(Err(ResponseError::UnknownTopicOrPartition)) };
-            let code = result.map_or(ResponseError::UnknownServerError.code(), |result| {
-                result.map_or_else(|error| error.code(), |()| 0)
-            });
-            OffsetCommitResponsePartition::default()
-                .with_partition_index(partition.partition_index)
-                .with_error_code(code)
+    let offsets = asked.offsets();
+    let results = commit(ctx, Commit { member, unknown_group, offsets }, Event::Commit).await;
+    let topics = asked.answer(results).map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(index, code)| {
+            OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
         });
-        let partitions = partitions.collect();
-        OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+        OffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions.collect())
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
@@ -65,15 +48,4 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetCommitRequest) -
 fn expiry(ctx: &RequestContext, retention_time_ms: i64) -> Option<i64> {
     let said = (2..=4).contains(&ctx.version) && retention_time_ms >= 0;
     said.then(|| ctx.broker.now_ms().saturating_add(retention_time_ms))
-}
-
-async fn commit(
-    ctx: &RequestContext,
-    commit: Commit,
-) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
-    let shard = ctx.broker.coordinators.group(&ctx.broker, &commit.member.group).await?;
-    match shard.ask(move |token| Event::Commit(token, commit)).await? {
-        Reply::Partitions(result) => result,
-        _ => Err(ResponseError::UnknownServerError),
-    }
 }

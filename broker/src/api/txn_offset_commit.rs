@@ -11,26 +11,21 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::RequestContext;
-use crate::coordinators::{Producer, TopicPartition};
-use crate::group::event::{Commit, Event, MemberRef, Reply};
-use crate::group::offsets::CommittedOffset;
+use super::commit::{Asked, commit, committed};
+use crate::coordinators::Producer;
+use crate::group::event::{Commit, Event, MemberRef};
 
 /// Stores offsets in a transaction.
 pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
-    let image = ctx.broker.image();
-    let mut offsets = Vec::new();
-    for topic in request.topics.iter().filter(|topic| image.topic(&topic.name).is_some()) {
-        for partition in &topic.partitions {
-            let committed = CommittedOffset {
-                offset: partition.committed_offset,
-                leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata.as_ref().map(ToString::to_string).unwrap_or_default(),
-                commit_ms: 0,
-                expire_ms: None,
-            };
-            offsets.push((TopicPartition::new(&**topic.name, partition.partition_index), committed));
-        }
-    }
+    let topics = request.topics.into_iter().map(|topic| {
+        let offsets = topic.partitions.iter().map(|given| {
+            let metadata = given.committed_metadata.as_ref();
+            let offset = committed(given.committed_offset, given.committed_leader_epoch, metadata);
+            (given.partition_index, offset)
+        });
+        (topic.name, offsets.collect())
+    });
+    let asked = Asked::new(&ctx.broker.image(), topics);
     let member = MemberRef {
         group: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
@@ -38,42 +33,18 @@ pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest
         generation: request.generation_id,
     };
     let producer = Producer { id: request.producer_id.0, epoch: request.producer_epoch };
-    let known = offsets.len();
-    let commit = Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets };
-    let results = match txn_commit(ctx, producer, commit).await {
-        Ok(results) => results,
-        Err(error) => vec![Err(error); known],
+    let offsets = asked.offsets();
+    let results = if member.group.is_empty() {
+        Err(ResponseError::InvalidGroupId)
+    } else {
+        let wanted = Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets };
+        commit(ctx, wanted, move |token, commit| Event::TxnCommit(token, producer, commit)).await
     };
-    let mut results = results.into_iter();
-    let topics = request.topics.into_iter().map(|topic| {
-        let exists = image.topic(&topic.name).is_some();
-        let partitions = topic.partitions.into_iter().map(|partition| {
-            let result =
-                if exists { results.next() } else { Some(Err(ResponseError::UnknownTopicOrPartition)) };
-            let code = result.map_or(ResponseError::UnknownServerError.code(), |result| {
-                result.map_or_else(|error| error.code(), |()| 0)
-            });
-            TxnOffsetCommitResponsePartition::default()
-                .with_partition_index(partition.partition_index)
-                .with_error_code(code)
+    let topics = asked.answer(results).map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(index, code)| {
+            TxnOffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)
         });
-        let partitions = partitions.collect();
-        TxnOffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+        TxnOffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
-}
-
-async fn txn_commit(
-    ctx: &RequestContext,
-    producer: Producer,
-    commit: Commit,
-) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
-    if commit.member.group.is_empty() {
-        return Err(ResponseError::InvalidGroupId);
-    }
-    let shard = ctx.broker.coordinators.group(&ctx.broker, &commit.member.group).await?;
-    match shard.ask(move |token| Event::TxnCommit(token, producer, commit)).await? {
-        Reply::Partitions(result) => result,
-        _ => Err(ResponseError::UnknownServerError),
-    }
 }
