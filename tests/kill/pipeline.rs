@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millrace_tests::broker::free_address;
 use millrace_tests::process::{Process, command};
-use millrace_tests::random::{Random, seed};
+use millrace_tests::random::{Random, between, seed};
 use millrace_tests::{Broker, binary};
 use serde_json::Value;
 
@@ -77,12 +77,12 @@ fn a_killed_pipeline_moves_every_line_once_and_in_order() {
     let mut source = source.expect("the temporary folder can be written");
     for _ in 0..KILLS {
         let mut running = run(folder, address, &[]);
-        for _ in 0..random.between(LINES_PER_LIFE.0, LINES_PER_LIFE.1) {
+        for _ in 0..between(&mut random, LINES_PER_LIFE) {
             writeln!(source, "{{\"n\":{total},\"key\":\"k{}\"}}", total % 7)
                 .expect("the source file can be written");
             total += 1;
         }
-        thread::sleep(Duration::from_millis(random.between(LIFE_MS.0, LIFE_MS.1)));
+        thread::sleep(Duration::from_millis(between(&mut random, LIFE_MS)));
         let ended = running.ended();
         assert!(ended.is_none(), "the pipeline ended by itself: {ended:?}\n{}", running.output());
         running.kill();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millrace_tests::binary::repository;
 use millrace_tests::process::Process;
-use millrace_tests::random::{Random, seed};
+use millrace_tests::random::{Random, between, seed};
 use millrace_tests::{Broker, tools};
 
 use crate::{KILLS, topic};
@@ -114,7 +114,7 @@ fn acknowledged_records_survive_the_broker_once_and_in_order() {
 
     for _ in 0..KILLS {
         writers.iter_mut().for_each(|writer| writer.keep_going(&broker.bootstrap(), folder));
-        thread::sleep(Duration::from_millis(random.between(LIFE_MS.0, LIFE_MS.1)));
+        thread::sleep(Duration::from_millis(between(&mut random, LIFE_MS)));
         broker.kill();
         broker.restart();
     }
