@@ -60,6 +60,8 @@ pub(crate) trait Machine: Sized + Send + 'static {
     fn step(&mut self, event: Self::Event, now_ms: i64) -> Vec<Output<Self>>;
     /// When it wants to be woken, in milliseconds since 1970.
     fn next_deadline(&self) -> Option<i64>;
+    /// The wall clock was set: deadlines are spans of time, which that changes nothing about.
+    fn clock_was_set(&mut self, by_ms: i64);
     /// The event of being woken.
     fn tick() -> Self::Event;
     /// The event of an append that was answered.

@@ -18,7 +18,7 @@ use millrace_wire::record::ControlKind;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::machine::{Append, Machine, Output, Task};
 use super::{KeyValue, Token, WriteId, batch};
@@ -26,6 +26,9 @@ use crate::shared::Shared;
 
 /// Requests that may wait for one shard; past it they are told COORDINATOR_LOAD_IN_PROGRESS and come again.
 const MAILBOX_MAX: usize = 4_096;
+
+/// A difference between the wall clock and the steady one that is no rounding or slewing.
+const CLOCK_SET_MS: i64 = 1_000;
 
 /// Bytes of records gathered into one batch. Below any sensible `max.message.bytes`; a single larger record set is
 /// sent alone.
@@ -103,6 +106,28 @@ struct Shard<M: Machine> {
     next_token: u64,
     appends: VecDeque<(WriteId, Append)>,
     tasks: JoinSet<M::Event>,
+    clock: ClockWatch,
+}
+
+/// Notices that the wall clock was set, by an operator, by NTP or because the machine slept. Without that, an hour forward
+/// would end every member's session and every transaction, and an hour back would keep the dead among the living.
+struct ClockWatch {
+    wall_ms: i64,
+    at: Instant,
+}
+
+impl ClockWatch {
+    fn new(wall_ms: i64) -> Self {
+        Self { wall_ms, at: Instant::now() }
+    }
+
+    /// By how much the clock was set since the last look, if it was.
+    fn set_by_ms(&mut self, wall_ms: i64) -> Option<i64> {
+        let passed_ms = i64::try_from(self.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let by_ms = wall_ms.saturating_sub(self.wall_ms.saturating_add(passed_ms));
+        *self = Self::new(wall_ms);
+        (by_ms.abs() >= CLOCK_SET_MS).then_some(by_ms)
+    }
 }
 
 /// What is on its way to the disk: the appends it answers.
@@ -119,6 +144,7 @@ pub(crate) fn spawn<M: Machine>(
     let shared = Arc::downgrade(shared);
     tasks.spawn(async move {
         let Some((machine, outputs)) = load(machine, partition, &shared).await else { return };
+        let Some(now_ms) = shared.upgrade().map(|shared| shared.now_ms()) else { return };
         let mut shard = Shard {
             machine,
             partition,
@@ -127,6 +153,7 @@ pub(crate) fn spawn<M: Machine>(
             next_token: 0,
             appends: VecDeque::new(),
             tasks: JoinSet::new(),
+            clock: ClockWatch::new(now_ms),
         };
         shard.carry_out(outputs);
         shard.run(inbox).await;
@@ -191,8 +218,14 @@ impl<M: Machine> Shard<M> {
         }
     }
 
-    fn now_ms(&self) -> Option<i64> {
-        self.shared.upgrade().map(|shared| shared.now_ms())
+    /// The time; the machine's deadlines have moved with it if the clock was set.
+    fn now_ms(&mut self) -> Option<i64> {
+        let now_ms = self.shared.upgrade()?.now_ms();
+        if let Some(by_ms) = self.clock.set_by_ms(now_ms) {
+            tracing::info!(topic = M::TOPIC.name(), partition = self.partition, by_ms, "the clock was set");
+            self.machine.clock_was_set(by_ms);
+        }
+        Some(now_ms)
     }
 
     fn obey(&mut self, command: Command<M>) {
@@ -292,5 +325,20 @@ fn coordinator_error(error: ResponseError) -> ResponseError {
         | ResponseError::RecordListTooLarge
         | ResponseError::InvalidFetchSize => ResponseError::InvalidCommitOffsetSize,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_set_is_told_from_one_that_goes() {
+        let mut clock = ClockWatch::new(5_000);
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(clock.set_by_ms(3_605_000 + 400), None);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(clock.set_by_ms(3_606_400 + 7_200_000), Some(7_200_000));
+        assert_eq!(clock.set_by_ms(3_606_400), Some(-7_200_000));
     }
 }

@@ -33,6 +33,14 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// Moves all deadlines, as the clock has been set: `by_ms` forward or back.
+    pub(crate) fn shift(&mut self, by_ms: i64) {
+        let moved = |at_ms: i64| at_ms.saturating_add(by_ms);
+        self.by_key.values_mut().for_each(|at_ms| *at_ms = moved(*at_ms));
+        let by_time = std::mem::take(&mut self.by_time);
+        self.by_time = by_time.into_iter().map(|(at_ms, key)| (moved(at_ms), key)).collect();
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<i64> {
         self.by_time.first().map(|(at_ms, _)| *at_ms)
@@ -52,6 +60,18 @@ impl<K: Ord + Clone> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_deadlines_move_with_the_clock() {
+        let mut timers = Timers::new();
+        timers.set("a", 5);
+        timers.set("b", 9);
+        timers.shift(1000);
+        assert_eq!(timers.pop_due(1004), None);
+        timers.cancel(&"b");
+        assert_eq!(timers.pop_due(1005), Some("a"));
+        assert_eq!(timers.next(), None);
+    }
 
     #[test]
     fn the_earliest_fires_first_and_a_new_deadline_replaces_the_old() {

@@ -49,6 +49,10 @@ impl Machine for Coordinator {
         Self::next_deadline(self)
     }
 
+    fn clock_was_set(&mut self, by_ms: i64) {
+        self.cx.timers.shift(by_ms);
+    }
+
     fn tick() -> Event {
         Event::Tick
     }
