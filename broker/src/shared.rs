@@ -16,6 +16,7 @@ use crate::coordinators::Coordinators;
 use crate::env::Env;
 use crate::metrics::Metrics;
 use crate::net::budget::{Budget, RESPONSE_BYTES_MAX};
+use crate::net::log_limit::LogLimit;
 use crate::replica::Replicas;
 
 /// Stands for "no limit" where the clock needs a number.
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     producer_ids: AsyncMutex<std::ops::Range<i64>>,
     /// Topics being created because somebody asked for their metadata, so that one burst of requests asks once.
     pub(crate) creating: Mutex<std::collections::BTreeSet<String>>,
+    /// Log lines about connections that were closed for what their clients did.
+    pub(crate) broken_connections: LogLimit,
 }
 
 impl Shared {
@@ -95,6 +98,7 @@ impl Shared {
             controller,
             producer_ids: AsyncMutex::new(0..0),
             creating: Mutex::default(),
+            broken_connections: LogLimit::default(),
         }
     }
 

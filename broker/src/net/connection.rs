@@ -102,7 +102,10 @@ pub(crate) async fn serve<S>(
         Ok(()) => debug!(client = %peer.host, "connection ended"),
         Err(Error::Write(error)) => debug!(client = %peer.host, %error, "connection lost"),
         Err(Error::Read(reader::Error::Io(error))) => debug!(client = %peer.host, %error, "connection lost"),
-        Err(error) => warn!(client = %peer.host, %error, "connection closed"),
+        Err(error) => match shared.broken_connections.may_log() {
+            Some(left_out) => warn!(client = %peer.host, %error, left_out, "connection closed"),
+            None => debug!(client = %peer.host, %error, "connection closed"),
+        },
     }
 }
 
@@ -163,7 +166,10 @@ where
             }
             () = idle.as_mut() => {
                 let now = Instant::now();
-                if reader.is_amid_frame() && now.duration_since(reader.last_read()) >= READ_STALL_MAX {
+                // The client is slow only while it is read from; after a pause its time begins with our last answer.
+                let reading = next.is_none() && in_flight.slots.len() < IN_FLIGHT_MAX;
+                let waited = now.duration_since(reader.last_read().max(last_write));
+                if reading && reader.is_amid_frame() && waited >= READ_STALL_MAX {
                     return Err(Error::ReadStalled);
                 }
                 let silent = now.duration_since(reader.last_read().max(last_write));

@@ -241,3 +241,22 @@ async fn shutdown_ends_connections_and_long_polls() {
     broker.shutdown().await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_not_read_from_is_not_slow() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    // A long poll, a request that waits for it, and half of a third one.
+    let poll = fetch::request("t", 0, 0).with_max_wait_ms(100_000);
+    client.send(12, &poll).await;
+    client.send(12, &MetadataRequest::default().with_topics(None)).await;
+    client.stream.write_all(&[0, 0, 0, 100, 0, 3]).await.unwrap();
+    let (_, response) = client.receive::<FetchRequest>(12).await;
+    assert_eq!(fetch::partition(&response).error_code, 0);
+    client.receive::<MetadataRequest>(12).await;
+    // Now it is.
+    let started = Instant::now();
+    assert!(client.receive_raw().await.is_none());
+    assert!(started.elapsed() >= Duration::from_secs(30), "{:?}", started.elapsed());
+}
