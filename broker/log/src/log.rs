@@ -109,6 +109,8 @@ struct Writer {
     rolled_dirty: Vec<Arc<Segment>>,
     /// The folder has names that are not durable.
     dir_dirty: bool,
+    /// The last write failed.
+    failing: bool,
     /// The files are as a clean shutdown leaves them.
     closed: bool,
     /// The folder's own name, and its `partition.metadata`, are not durable.

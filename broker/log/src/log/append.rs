@@ -151,6 +151,7 @@ impl Log {
         writer.next_offset = stage.next_offset();
         writer.active_dirty = true;
         writer.closed = false;
+        writer.failing = false;
         self.unsynced_bytes.fetch_add(stage.bytes(), Ordering::Relaxed);
         self.end_offset.store(writer.next_offset, Ordering::Release);
         *stage = Stage::at(writer.next_offset);
@@ -164,6 +165,11 @@ impl Log {
         let requests = std::mem::take(&mut stage.requests);
         *stage = Stage::at(writer.next_offset);
         stage.requests = requests;
+        if !std::mem::replace(&mut writer.failing, true) {
+            // Once, until a write succeeds again: clients come again and again.
+            tracing::error!(topic = %self.partition.topic, partition = self.partition.partition, %error,
+                "records are refused; free or repair the disk");
+        }
         let error = match writer.active.roll_back() {
             Ok(()) => error,
             Err(rollback) => {

@@ -117,6 +117,7 @@ impl Log {
                 active_dirty: false,
                 rolled_dirty: Vec::new(),
                 dir_dirty: created || unsure,
+                failing: false,
                 closed: newborn || report.trusted,
                 newborn: newborn || unsure,
             }),

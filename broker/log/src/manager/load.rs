@@ -155,17 +155,23 @@ pub(super) fn remove_tree(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     gone(disk.remove_dir(dir)).map_err(io_error("remove", dir))
 }
 
-/// Makes the directory's own path durable. Folders above it that may not be opened were not made by this process.
+/// Makes the directory's own path durable. Folders above it that may not be opened, or lie on a file system that is read
+/// only or knows no syncing, were not made by this process.
 fn sync_ancestors(disk: &dyn Disk, data_dir: &Path) -> Result<(), Error> {
     for ancestor in data_dir.ancestors().skip(1) {
         let here =
             if ancestor.as_os_str().is_empty() && !disk.is_simulated() { Path::new(".") } else { ancestor };
         match disk.sync_dir(here) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) if above_us(error.kind()) => {}
             result => result.map_err(io_error("sync", here))?,
         }
     }
     Ok(())
+}
+
+fn above_us(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(kind, Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::InvalidInput | Kind::Unsupported)
 }
 
 /// A checkpoint that cannot be read is not believed: recovery reads more, and deleted records may come back, but
