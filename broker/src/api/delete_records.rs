@@ -2,8 +2,8 @@
 //!
 //! Moves the log start offset up; -1 means the high watermark. An offset beyond the high watermark is
 //! OFFSET_OUT_OF_RANGE, a topic without the `delete` policy POLICY_VIOLATION, a topic that the broker itself writes
-//! INVALID_TOPIC_EXCEPTION. Answered with the new log start offset,
-//! once that is durable.
+//! INVALID_TOPIC_EXCEPTION. Answered with the new log start offset, which is durable with the next checkpoint
+//! (`log.flush.start.offset.checkpoint.interval.ms` in Kafka): a kill before that brings records back.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;

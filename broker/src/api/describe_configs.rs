@@ -4,9 +4,10 @@
 //!   its synonyms from the strongest to the weakest, and one line of documentation.
 //! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one, with all its settings, or, with an empty
 //!   name, what was changed for all brokers. Other kinds of resource are INVALID_REQUEST.
+//! - A resource that is named twice is answered once.
 //! - Sensitive settings have no value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -44,7 +45,11 @@ pub(super) struct Described {
 /// Answers resource by resource.
 pub(super) async fn handle(ctx: &RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let options = (request.include_synonyms, request.include_documentation);
-    let results = request.resources.into_iter().map(|resource| describe(ctx, resource, options));
+    let mut seen = BTreeSet::new();
+    let new = |resource: &DescribeConfigsResource| {
+        seen.insert((resource.resource_type, resource.resource_name.to_string()))
+    };
+    let results = request.resources.into_iter().filter(new).map(|resource| describe(ctx, resource, options));
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 

@@ -1,7 +1,9 @@
 //! DescribeGroups (key 15), versions 0 to 6. KIP-345 (v4), KIP-1043 (v6).
 //!
 //! A group that nobody knows is `Dead` without an error up to version 5 and GROUP_ID_NOT_FOUND from version 6 on.
-//! Authorized operations are not told: there is no authorizer.
+//! A group that is named twice is answered once. Authorized operations are not told: there is no authorizer.
+
+use std::collections::BTreeSet;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -17,7 +19,8 @@ const UNKNOWN_IS_AN_ERROR: i16 = 6;
 /// Describes groups.
 pub(super) async fn handle(ctx: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let mut groups = Vec::with_capacity(request.groups.len());
-    for id in request.groups {
+    let mut seen = BTreeSet::new();
+    for id in request.groups.into_iter().filter(|id| seen.insert(id.to_string())) {
         let described = describe(ctx, &id).await;
         groups.push(response(ctx.version, id, described));
     }
