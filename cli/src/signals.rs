@@ -1,10 +1,14 @@
-//! SIGINT and SIGTERM: the first asks for a clean stop, a second ends the process at once.
+//! SIGINT and SIGTERM: the first asks for a clean stop, a second ends the process at once. SIGXFSZ, which the system sends
+//! when a file would grow past `ulimit -f`, must not end it: the write fails as on a full disk.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::exit::Failure;
 use crate::output::remark;
+
+/// The number of SIGXFSZ, on Linux and macOS alike.
+const FILE_SIZE_LIMIT: i32 = 25;
 
 /// Becomes true at the first signal.
 #[derive(Clone)]
@@ -30,6 +34,8 @@ pub(crate) fn watch() -> Result<Stop, Failure> {
         signal(kind).map_err(|error| Failure::environment(format!("signals can't be handled: {error}")))
     };
     let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    // Being listened for is enough; nobody needs to hear it.
+    drop(listen(SignalKind::from_raw(FILE_SIZE_LIMIT))?);
     let (ask, asked) = watch::channel(false);
     tokio::spawn(relay(interrupt, terminate, ask));
     Ok(Stop(asked))

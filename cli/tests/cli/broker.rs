@@ -18,6 +18,16 @@ fn a_signal_stops_it_cleanly() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_does_not_end_it() {
+    let mut broker = Broker::start(&[]);
+    signal(broker.pid(), "XFSZ");
+    let created = run(&broker.at(&["topic", "create", "t"]));
+    assert_eq!(code(&created), Some(0), "{}", stderr(&created));
+    signal(broker.pid(), "TERM");
+    assert_eq!(broker.exit_code(), Some(0));
+}
+
+#[test]
 fn a_data_folder_has_one_broker() {
     let broker = Broker::start(&[]);
     let data = broker.data.display().to_string();
