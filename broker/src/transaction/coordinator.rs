@@ -87,8 +87,8 @@ impl Coordinator {
                     self.effect(Effect::Reply(token, Reply::Done(result)));
                 }
             }
-            Event::Marked { transactional_id, producer, result } => {
-                self.marked(&transactional_id, producer, result)
+            Event::Marked { transactional_id, producer, untold } => {
+                self.marked(&transactional_id, producer, untold)
             }
             Event::Written(id, result) => self.written(id, result),
             Event::Tick => self.tick(),
@@ -212,6 +212,7 @@ impl Coordinator {
                 let open = next.state == State::Ongoing;
                 let over = before.prepared().is_some();
                 transaction.current = next;
+                transaction.untold = None;
                 transaction.in_log = true;
                 if !open {
                     self.timers.cancel(&Deadline::Timeout(id.to_owned()));

@@ -2,14 +2,14 @@
 //!
 //! 1. The decision is stored: `PrepareCommit` or `PrepareAbort`. From here on it cannot change, and the client is
 //!    answered.
-//! 2. A marker is written to every partition. What fails is tried again for as long as it takes; a marker that is
-//!    written twice does no harm.
+//! 2. A marker is written to every partition. Where that fails it is tried again for as long as it takes, and only there:
+//!    a partition that is offline for a day must not fill the others with markers. One that is written twice does no harm.
 //! 3. `CompleteCommit` or `CompleteAbort` is stored, and the next transaction may begin.
 //!
 //! The coordinator itself aborts a transaction that is open for longer than its timeout, or whose producer is
 //! replaced. It does so under a bumped epoch, so that late records and a late EndTxn of the old producer are refused.
 
-use crate::coordinators::{Producer, Token};
+use crate::coordinators::{Producer, Token, TopicPartition};
 use crate::transaction::config::RETRY_MS;
 use crate::transaction::coordinator::{Coordinator, Deadline, Waiting};
 use crate::transaction::event::{Effect, End, Markers, Reply};
@@ -75,29 +75,34 @@ impl Coordinator {
             transactional_id: id.to_owned(),
             producer: transaction.current.producer,
             commit,
-            partitions: transaction.current.partitions.iter().cloned().collect(),
+            partitions: match &transaction.untold {
+                Some(untold) => untold.clone(),
+                None => transaction.current.partitions.iter().cloned().collect(),
+            },
         };
         self.effect(Effect::WriteMarkers(markers));
     }
 
-    pub(super) fn marked(&mut self, id: &str, producer: Producer, result: Result<(), ResponseError>) {
-        let Some(transaction) = self.transactions.get(id) else { return };
+    pub(super) fn marked(&mut self, id: &str, producer: Producer, untold: Vec<TopicPartition>) {
+        let Some(transaction) = self.transactions.get_mut(id) else { return };
         let current = &transaction.current;
         let (Some(commit), None) = (current.state.prepared(), &transaction.pending) else { return };
         if current.producer != producer {
             return;
         }
-        if result.is_err() {
+        if !untold.is_empty() {
+            transaction.untold = Some(untold);
             self.retry_later(id);
             return;
         }
         let mut next = current.clone();
+        transaction.untold = None;
         next.state = if commit { State::CompleteCommit } else { State::CompleteAbort };
         next.partitions.clear();
         self.store(id, next, Waiting::Nobody);
     }
 
-    /// Markers once more after a while. They are written again even if only the `Complete` record failed. Who waits
+    /// Markers once more after a while. All are written again if only the `Complete` record failed. Who waits
     /// for that is told to come again.
     pub(super) fn retry_later(&mut self, id: &str) {
         if let Some((token, _)) = self.take_queued(id) {

@@ -20,8 +20,8 @@ pub(crate) enum Event {
         transactional_id: String,
         /// Whose transaction: an answer for an earlier one is ignored.
         producer: Producer,
-        /// Whether all were written.
-        result: Result<(), ResponseError>,
+        /// Where they could not be written; nowhere, if all is well.
+        untold: Vec<TopicPartition>,
     },
     /// The disk has answered the append `WriteId`.
     Written(WriteId, Result<(), ResponseError>),

@@ -23,6 +23,7 @@ impl Coordinator {
                     last_epoch: NO_EPOCH,
                     in_log: true,
                     queued: None,
+                    untold: None,
                 };
                 self.transactions.insert(id, transaction);
             }

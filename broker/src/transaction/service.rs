@@ -1,6 +1,7 @@
 //! Runs the transaction coordinator's machine in a [shard](crate::coordinators::shard): producer ids from the controller,
 //! markers to the partitions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -100,22 +101,30 @@ async fn allocate(shared: Arc<Shared>, token: Token, init: Init) -> Event {
 async fn write_markers(shared: Arc<Shared>, markers: Markers) -> Event {
     let Markers { transactional_id, producer, commit, partitions } = markers;
     let mut tasks = JoinSet::new();
+    let mut untold = BTreeSet::new();
     for partition in partitions {
         let found = shared.replicas.partition(&partition.topic, partition.partition);
         if !matches!(found, Err(replica::Error::UnknownPartition { .. })) {
-            tasks.spawn(write_marker(shared.clone(), partition, producer, commit));
+            untold.insert(partition.clone());
+            let shared = shared.clone();
+            tasks.spawn(async move {
+                let told = write_marker(shared, &partition, producer, commit).await;
+                told.is_ok().then_some(partition)
+            });
         }
     }
-    let mut result = Ok(());
-    while let Some(one) = tasks.join_next().await {
-        result = result.and(one.unwrap_or(Err(ResponseError::UnknownServerError)));
+    while let Some(told) = tasks.join_next().await {
+        if let Ok(Some(partition)) = told {
+            untold.remove(&partition);
+        }
     }
-    Event::Marked { transactional_id, producer, result }
+    let untold = untold.into_iter().collect();
+    Event::Marked { transactional_id, producer, untold }
 }
 
 async fn write_marker(
     shared: Arc<Shared>,
-    partition: TopicPartition,
+    partition: &TopicPartition,
     producer: Producer,
     commit: bool,
 ) -> Result<(), ResponseError> {

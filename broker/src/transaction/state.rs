@@ -112,6 +112,8 @@ pub(crate) struct Transaction {
     /// The first partitions of the next transaction, asked for while this one's partitions are still being told. At
     /// most one request waits; it is answered when that is over, or told to come again if it takes long.
     pub(crate) queued: Option<(Token, AddPartitions)>,
+    /// Partitions that could not be told of the decision so far; before the first try, none is known.
+    pub(crate) untold: Option<Vec<TopicPartition>>,
 }
 
 impl Transaction {
@@ -126,7 +128,7 @@ impl Transaction {
             updated_ms: now_ms,
             started_ms: NONE,
         };
-        Self { id, current, pending: None, last_epoch: NO_EPOCH, in_log: false, queued: None }
+        Self { id, current, pending: None, last_epoch: NO_EPOCH, in_log: false, queued: None, untold: None }
     }
 
     /// Epochs are 16 bits; the last one is kept for fencing.

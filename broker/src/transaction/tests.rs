@@ -1,6 +1,7 @@
 //! Golden scripts in `tests/scripts/`, and random runs with crashes.
 
 mod harness;
+mod markers;
 mod random;
 mod script;
 

@@ -1,6 +1,6 @@
 //! A coordinator with a disk and partitions that answer when they are told to.
 
-use crate::coordinators::{KeyValue, WriteId};
+use crate::coordinators::{KeyValue, TopicPartition, WriteId};
 use crate::transaction::config::Config;
 use crate::transaction::coordinator::Coordinator;
 use crate::transaction::event::{Effect, Event, Markers, Reply};
@@ -69,10 +69,16 @@ impl Harness {
 
     /// The partitions answer the oldest markers.
     pub(super) fn partitions(&mut self, result: Result<(), ResponseError>, now_ms: i64) -> Vec<Effect> {
+        let all = self.markers.front().map(|markers| markers.partitions.clone()).unwrap_or_default();
+        self.all_partitions_but(if result.is_err() { all } else { Vec::new() }, now_ms)
+    }
+
+    /// All partitions but these take the oldest markers.
+    pub(super) fn all_partitions_but(&mut self, untold: Vec<TopicPartition>, now_ms: i64) -> Vec<Effect> {
         let Some(Markers { transactional_id, producer, .. }) = self.markers.pop_front() else {
             return Vec::new();
         };
-        self.step(Event::Marked { transactional_id, producer, result }, now_ms)
+        self.step(Event::Marked { transactional_id, producer, untold }, now_ms)
     }
 
     /// A new coordinator that has read the log.
