@@ -9,6 +9,7 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
 mod api_versions;
 mod commit;
@@ -17,6 +18,7 @@ mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -43,11 +45,13 @@ mod offset_for_leader_epoch;
 mod produce;
 mod reply;
 mod sync_group;
+mod throttle;
 mod txn_offset_commit;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -55,9 +59,11 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use millrace_wire::frame::Frame;
 use millrace_wire::guard;
+use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
 
 use crate::net::budget::Share;
+use crate::quota::metered;
 use crate::shared::Shared;
 
 /// A future that owns what it needs.
@@ -98,15 +104,35 @@ pub(crate) struct RequestContext {
     pub(crate) client_host: Arc<str>,
 }
 
-/// What goes back to the client.
+/// What goes back to the client, and for how long nothing more is read from its connection after that.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    pub(crate) mute: Duration,
+}
+
+/// See [`Reply`].
+#[derive(Debug)]
+pub(crate) enum Answer {
     /// A response, and the room it takes until it is written, if that is counted.
     Frame(Frame, Option<Share>),
     /// Nothing: Produce with `acks=0`.
     Nothing,
     /// Nothing, ever again: the connection is closed.
     Close,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, mute: Duration::ZERO }
+    }
+}
+
+impl Reply {
+    /// The same, with the connection muted after it.
+    fn muting(self, mute: Duration) -> Self {
+        Self { mute, ..self }
+    }
 }
 
 /// A request that was started.
@@ -141,10 +167,14 @@ macro_rules! api {
             min: $min,
             max: $max,
             handler: |context, body| {
+                let started = Instant::now();
                 let request = decode(&context, body)?;
+                let decoding = started.elapsed();
                 Ok(Outcome::Later(Box::pin(async move {
-                    let response = $handler(&context, request).await;
-                    reply::encode(&context, &response)
+                    let (mut response, busy) = metered($handler(&context, request)).await;
+                    let mute = context.throttle(busy + decoding, None);
+                    response.throttle_time_ms = throttle::in_ms(mute);
+                    reply::encode(&context, &response).muting(mute)
                 })))
             },
         }
@@ -183,6 +213,8 @@ pub(crate) static APIS: &[Api] = &[
     api!(DeleteGroups, 0..=2, delete_groups::handle),
     api!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
     api!(OffsetDelete, 0..=0, offset_delete::handle),
+    api!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
+    api!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
     api!(DescribeCluster, 0..=2, describe_cluster::handle),
     api!(DescribeProducers, 0..=0, describe_producers::handle),
     api!(DescribeTransactions, 0..=0, describe_transactions::handle),

@@ -13,6 +13,7 @@
 //! - `controller`: topics, settings, ids; the metadata log in KRaft's format
 //! - `group`, `transaction`: the two coordinators as state machines; `coordinators` runs them; `internal_topic`: what they
 //!   write to
+//! - `quota`: who has used how much, and how long they are to wait
 //! - `housekeeping`: retention, flushing, checkpoints
 //! - `metrics`: what is counted, under which names; `observe`: who asks for it over HTTP, and whether the broker is well
 //!
@@ -39,6 +40,7 @@ mod metrics;
 mod net;
 mod observe;
 mod purgatory;
+mod quota;
 mod replica;
 mod shared;
 mod transaction;

@@ -62,6 +62,7 @@ metrics! {
     NETWORK_RECEIVED = "network_received_bytes_total", "Bytes of requests";
     NETWORK_SENT = "network_sent_bytes_total", "Bytes of responses";
     PURGATORY_REQUESTS = "purgatory_requests_count", "Requests that wait, by API";
+    QUOTA_THROTTLE = "quota_throttle_seconds", "How long clients were muted after an answer because they were over a quota";
     REQUEST_DURATION = "request_duration_seconds", "From a request's start to its answer, by API; waiting for records or for the disk is part of it";
     REQUEST_ERRORS = "request_errors_total", "Error codes in responses, by API and code";
     REQUEST_REFUSED = "request_refused_total", "Requests that cost a client its connection: unknown, malformed or too large";
@@ -122,6 +123,9 @@ pub(crate) struct Metrics {
     pub(crate) fetches_waiting: Gauge,
     pub(crate) produces_waiting: Gauge,
     pub(crate) requests_refused: Counter,
+    pub(crate) connections_delayed_rate: Counter,
+    pub(crate) connections_refused_rate: Counter,
+    throttles: Histogram,
     apis: Vec<Option<Box<ApiMetrics>>>,
 }
 
@@ -155,6 +159,9 @@ impl Metrics {
             fetches_waiting: Gauge::default(),
             produces_waiting: Gauge::default(),
             requests_refused: Counter::default(),
+            connections_delayed_rate: Counter::default(),
+            connections_refused_rate: Counter::default(),
+            throttles: Histogram::default(),
             apis,
         }
     }
@@ -163,6 +170,13 @@ impl Metrics {
     pub(crate) fn answered(&self, api: ApiKey, took: Duration) {
         if let Some(api) = &self.apis[index(api)] {
             api.duration.record(took);
+        }
+    }
+
+    /// A client is muted for so long after an answer; nothing is counted if it isn't.
+    pub(crate) fn throttled(&self, wait: Duration) {
+        if !wait.is_zero() {
+            self.throttles.record(wait);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sockets and frames: who connects, what they send, in which order they are answered.
 //!
-//! Rooms: `listener` (accepting, and the limits on how many), `connection` (one client: read, start, answer in order),
+//! Rooms: `listener` (accepting, and the limits on how many), `creation` (and how fast), `connection` (one client: read, start, answer in order),
 //! `reader` (frames out of a byte stream, cancel-safe), `frame` (a response as a chain of byte strings), `budget` (how
 //! many bytes may be held for all clients together), `log_limit` (how many lines clients may cause in the broker's log).
 //!
@@ -9,6 +9,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod connection;
+mod creation;
 pub(crate) mod frame;
 pub(crate) mod listener;
 pub(crate) mod log_limit;

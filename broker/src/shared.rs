@@ -17,6 +17,7 @@ use crate::env::Env;
 use crate::metrics::Metrics;
 use crate::net::budget::{Budget, RESPONSE_BYTES_MAX};
 use crate::net::log_limit::LogLimit;
+use crate::quota::Quotas;
 use crate::replica::Replicas;
 
 /// Stands for "no limit" where the clock needs a number.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) controller: Arc<Controller>,
     pub(crate) coordinators: Coordinators,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quotas: Quotas,
     /// Everything is loaded, and the broker does not stop yet.
     ready: AtomicBool,
     /// Producer ids got from the controller and not given out yet.
@@ -89,6 +91,7 @@ impl Shared {
             response_budget: Budget::new(RESPONSE_BYTES_MAX),
             limits,
             metrics: replicas.metrics().clone(),
+            quotas: Quotas::new(&config),
             ready: AtomicBool::new(false),
             config,
             env,

@@ -8,12 +8,14 @@
 //!   a sign that the broker can't compress (KAFKA-18659).
 //! - `metadata.version` is the only finalized feature: no transactions version 2 yet.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 
-use super::{APIS, Error, Outcome, Reply, RequestContext, decode, reply};
+use super::{APIS, Error, Outcome, Reply, RequestContext, decode, reply, throttle};
 use crate::controller::step::METADATA_VERSION;
 
 /// The first `metadata.version` of KRaft brokers that is still supported (Kafka 3.3).
@@ -25,8 +27,10 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
     let valid = context.version < 3
         || (is_software_name(&request.client_software_name)
             && is_software_name(&request.client_software_version));
-    let response = if valid { response(&context) } else { refusal(ResponseError::InvalidRequest) };
-    Ok(Outcome::Done(reply::encode(&context, &response)))
+    let mut response = if valid { response(&context) } else { refusal(ResponseError::InvalidRequest) };
+    let mute = context.throttle(Duration::ZERO, None);
+    response.throttle_time_ms = throttle::in_ms(mute);
+    Ok(Outcome::Done(reply::encode(&context, &response).muting(mute)))
 }
 
 /// The answer to a version that is not served.

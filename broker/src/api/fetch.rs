@@ -8,6 +8,7 @@
 //! - `read_committed`: up to the last stable offset, with the aborted transactions in what was read.
 //! - Sessions (KIP-227): every request is answered in full with session id 0, which means that the broker keeps no
 //!   session; clients then send full requests. A request within a session is FETCH_SESSION_ID_NOT_FOUND.
+//! - Over a quota: an empty response with the time to wait.
 //! - Leader epochs: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH; a last fetched epoch that the log ended earlier gives
 //!   the diverging epoch (v12).
 //! - Records of a zstd topic before version 10: UNSUPPORTED_COMPRESSION_TYPE.
@@ -33,6 +34,7 @@ use self::read::Source;
 use super::{Error, Outcome, Reply, RequestContext, decode};
 use crate::net::budget::Share;
 use crate::purgatory::{Registration, Waiter};
+use crate::quota::{Kind, Usage, metered};
 use crate::replica::partition::Isolation;
 
 /// Longest wait that is granted, whatever the client asks for.
@@ -48,6 +50,7 @@ struct Limits {
 
 /// Answers at once where it can.
 pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
+    let started = Instant::now();
     let request: FetchRequest = decode(&context, body)?;
     if let Some(error) = session_error(&request) {
         return Ok(Outcome::Done(encode::refusal(&context, error)));
@@ -60,12 +63,38 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
         } else {
             Isolation::ReadUncommitted
         },
-        bytes_max: number(request.max_bytes).min(context.broker.limits.fetch_bytes_max),
+        // More than a quota lets through at once would never be answered.
+        bytes_max: number(request.max_bytes)
+            .min(context.broker.limits.fetch_bytes_max)
+            .min(context.most_at_once(Kind::Fetch).unwrap_or(usize::MAX)),
         bytes_min: number(request.min_bytes),
         deadline: Instant::now() + wait,
     };
     let topics: Vec<Topic> = request.topics.into_iter().map(|topic| Topic::find(&context, topic)).collect();
-    Ok(Outcome::Later(Box::pin(serve(context, limits, topics))))
+    let starting = started.elapsed();
+    Ok(Outcome::Later(Box::pin(async move {
+        let ((topics, share), serving) = metered(serve(&context, &limits, topics)).await;
+        answer(&context, &limits, topics, share, starting + serving)
+    })))
+}
+
+/// The response; an empty one with the time to wait if the client is over a quota.
+fn answer(
+    context: &RequestContext,
+    limits: &Limits,
+    topics: Vec<FetchedTopic>,
+    share: Share,
+    busy: Duration,
+) -> Reply {
+    let bytes = topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.bytes).sum();
+    let fetched = Usage::fetched(bytes);
+    let throttle = context.throttle(busy, Some(fetched));
+    if throttle.is_zero() {
+        return encode::reply(context, limits.isolation, Fetched { error: 0, throttle, topics }, share);
+    }
+    context.not_used(fetched);
+    let nothing = Fetched { error: 0, throttle, topics: Vec::new() };
+    encode::reply(context, limits.isolation, nothing, Share::default())
 }
 
 /// The broker keeps no sessions: only a request that begins one, or wants none, can be served.
@@ -104,11 +133,15 @@ impl Topic {
 }
 
 /// Reads, waits while there is too little, and reads again.
-async fn serve(context: RequestContext, limits: Limits, mut topics: Vec<Topic>) -> Reply {
+async fn serve(
+    context: &RequestContext,
+    limits: &Limits,
+    mut topics: Vec<Topic>,
+) -> (Vec<FetchedTopic>, Share) {
     let mut waiting: Option<(Waiter, Vec<Registration>)> = None;
     let mut share = Share::default();
     loop {
-        let (bytes, settled) = read_all(&context, &limits, &mut topics, &mut share).await;
+        let (bytes, settled) = read_all(context, limits, &mut topics, &mut share).await;
         if settled || bytes >= limits.bytes_min || Instant::now() >= limits.deadline {
             break;
         }
@@ -132,7 +165,7 @@ async fn serve(context: RequestContext, limits: Limits, mut topics: Vec<Topic>) 
         answer.partitions = sources.into_iter().map(Source::into_fetched).collect();
         answer
     });
-    encode::reply(&context, limits.isolation, Fetched { error: 0, topics: fetched.collect() }, share)
+    (fetched.collect(), share)
 }
 
 /// Reads what can be read now: how many bytes, and whether there is nothing to wait for (an error, or an empty

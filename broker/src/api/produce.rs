@@ -25,11 +25,12 @@ use millrace_log::AppendOrigin;
 use millrace_wire::batch::{self, RawBatch};
 use millrace_wire::compression::Compression;
 use std::sync::Arc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{Error, Outcome, Reply, RequestContext, decode, reply};
+use super::{Answer, Error, Outcome, Reply, RequestContext, decode, reply, throttle};
 use crate::controller::topic_name;
+use crate::quota::{Usage, metered};
 use crate::replica::recompress::recompress;
 use crate::replica::{self, Partition, Ticket, Write};
 
@@ -76,6 +77,8 @@ struct TopicEntries {
 /// Appends, or queues the appends; the answer may come later.
 pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
     let frame_bytes = body.len();
+    let started = Instant::now();
+    let produced = Usage::produced(body.len());
     let request: ProduceRequest = decode(&context, body)?;
     let acks = match request.acks {
         0 => Some(Acks::None),
@@ -91,9 +94,14 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
         .map(|topic| append_topic(&context, topic, acks, transactional, frame_bytes))
         .collect();
     if acks != Some(Acks::All) && topics.iter().flat_map(|topic| &topic.entries).all(is_settled) {
-        return Ok(Outcome::Done(answer_now(&context, acks, topics)));
+        let (responses, failed) = answer_now(topics);
+        return Ok(Outcome::Done(finish(&context, acks, failed, responses, (started.elapsed(), produced))));
     }
-    Ok(Outcome::Later(Box::pin(answer(context, acks, timeout, topics))))
+    let appending = started.elapsed();
+    Ok(Outcome::Later(Box::pin(async move {
+        let ((responses, failed), waiting) = metered(answer(&context, acks, timeout, topics)).await;
+        finish(&context, acks, failed, responses, (appending + waiting, produced))
+    })))
 }
 
 fn is_settled(entry: &Entry) -> bool {
@@ -202,7 +210,7 @@ fn single_batch(records: Bytes, version: i16, transactional: bool) -> Result<Raw
 }
 
 /// The answer when nothing has to be waited for.
-fn answer_now(context: &RequestContext, acks: Option<Acks>, topics: Vec<TopicEntries>) -> Reply {
+fn answer_now(topics: Vec<TopicEntries>) -> (Vec<TopicProduceResponse>, bool) {
     let mut failed = false;
     let mut responses = Vec::with_capacity(topics.len());
     for TopicEntries { mut answer, entries } in topics {
@@ -218,19 +226,19 @@ fn answer_now(context: &RequestContext, acks: Option<Acks>, topics: Vec<TopicEnt
         }
         responses.push(answer);
     }
-    finish(context, acks, failed, responses)
+    (responses, failed)
 }
 
 /// Waits for the log, and with `acks=all` for the commit.
 async fn answer(
-    context: RequestContext,
+    context: &RequestContext,
     acks: Option<Acks>,
     timeout_after: Duration,
     topics: Vec<TopicEntries>,
-) -> Reply {
+) -> (Vec<TopicProduceResponse>, bool) {
     let mut failed = false;
     let mut responses = Vec::with_capacity(topics.len());
-    let deadline = tokio::time::Instant::now() + timeout_after;
+    let deadline = Instant::now() + timeout_after;
     for TopicEntries { mut answer, entries } in topics {
         for Entry { index, partition, state } in entries {
             let mut appended = match state {
@@ -238,7 +246,7 @@ async fn answer(
                 Err(refused) => Err(refused),
             };
             if let (Ok(done), Some(partition), Some(Acks::All)) = (&appended, &partition, acks) {
-                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let left = deadline.saturating_duration_since(Instant::now());
                 let _waits = context.broker.metrics.produces_waiting.enter();
                 match committed(partition, done.next_offset, left).await {
                     Ok(()) => {}
@@ -250,7 +258,7 @@ async fn answer(
         }
         responses.push(answer);
     }
-    finish(&context, acks, failed, responses)
+    (responses, failed)
 }
 
 async fn committed(
@@ -305,12 +313,16 @@ fn finish(
     acks: Option<Acks>,
     failed: bool,
     responses: Vec<TopicProduceResponse>,
+    (busy, produced): (Duration, Usage),
 ) -> Reply {
     if acks == Some(Acks::None) {
         // Closing is the only way to tell a producer that listens to nothing.
-        return if failed { Reply::Close } else { Reply::Nothing };
+        let answer = if failed { Answer::Close } else { Answer::Nothing };
+        return Reply::from(answer).muting(context.throttle_unanswered(produced));
     }
+    let mute = context.throttle(busy, Some(produced));
     let mut response = ProduceResponse::default().with_responses(responses);
+    response.throttle_time_ms = throttle::in_ms(mute);
     if context.version >= 10 {
         add_leaders(context, &mut response);
     } else if context.version < 8 {
@@ -319,7 +331,7 @@ fn finish(
             partition.error_message = None;
         }
     }
-    reply::encode(context, &response)
+    reply::encode(context, &response).muting(mute)
 }
 
 /// For partitions led elsewhere: by whom, and where that is (KIP-951).

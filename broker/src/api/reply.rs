@@ -7,7 +7,7 @@ use millrace_wire::frame::Frame;
 use millrace_wire::guard;
 use tracing::{debug, error};
 
-use super::{Reply, RequestContext};
+use super::{Answer, Reply, RequestContext};
 
 /// Bytes of length, correlation id and (from header version 1 on) an empty list of tagged fields.
 pub(super) const HEADER_BYTES: usize = 4 + 4 + 1;
@@ -48,11 +48,11 @@ pub(super) fn encode_as<R: Encodable>(context: &RequestContext, response: &R, ve
         Ok(out.freeze())
     });
     match encoded {
-        Ok(bytes) => Reply::Frame(Frame { parts: [bytes].into() }, None),
+        Ok(bytes) => Answer::Frame(Frame { parts: [bytes].into() }, None).into(),
         Err(reason) => {
             // Only a field set that the version doesn't have, which a test over all versions would show.
             error!(api = ?context.api_key, version, error = %reason, "a response cannot be encoded");
-            Reply::Close
+            Answer::Close.into()
         }
     }
 }

@@ -120,6 +120,8 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("producer.id.expiration.ms", Kind::Int, "86400000", Check::AtLeast(1), "how long the state of a silent idempotent producer is kept"),
     row("queued.max.request.bytes", Kind::Long, "268435456", Check::AtLeast(1_048_576), "most bytes of requests held in memory at a time (Kafka has no limit; ours keeps memory bounded)"),
     row("queued.max.requests", Kind::Int, "500", Check::AtLeast(1), NO_EFFECT),
+    row("quota.window.num", Kind::Int, "11", Check::AtLeast(1), "windows in which the usage of quotas is sampled"),
+    row("quota.window.size.seconds", Kind::Int, "1", Check::AtLeast(1), "length of each of them"),
     row("replica.lag.time.max.ms", Kind::Long, "30000", Check::AtLeast(1), NO_EFFECT),
     row("request.timeout.ms", Kind::Int, "30000", Check::AtLeast(1), NO_EFFECT),
     row("share.coordinator.state.topic.min.isr", Kind::Short, "1", Check::AtLeast(1), NO_EFFECT),

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use millrace_wire::ids::LeaderEpoch;
 use uuid::Uuid;
 
+use crate::quota::{Entity, QuotaTable};
+
 use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
 
 /// No leader, in the protocol's terms.
@@ -25,6 +27,8 @@ pub(crate) struct Image {
     names: BTreeMap<Uuid, Arc<str>>,
     /// Dynamic settings of brokers; the empty name holds for all of them.
     broker_configs: BTreeMap<String, BTreeMap<String, String>>,
+    /// By entity.
+    pub(crate) quotas: Arc<QuotaTable>,
     /// Settled feature levels.
     pub(crate) features: BTreeMap<String, i16>,
     /// The first producer id that was not given out.
@@ -143,10 +147,30 @@ impl Image {
                 set(self.broker_configs.entry(resource.clone()).or_default(), name, value);
             }
             MetadataRecord::Config { .. } => {}
+            MetadataRecord::ClientQuota { entity, key, value } => self.set_quota(entity, key, *value),
             MetadataRecord::FeatureLevel { name, level } => {
                 self.features.insert(name.clone(), *level);
             }
             MetadataRecord::ProducerIds { next, .. } => self.next_producer_id = *next,
+        }
+    }
+
+    fn set_quota(&mut self, entity: &[(String, Option<String>)], key: &str, value: Option<f64>) {
+        let parts = entity.iter().map(|(kind, name)| (kind.as_str(), name.as_deref()));
+        // The controller wrote only what it had checked; another version's entities are passed over.
+        let Ok(entity) = Entity::from_parts(parts) else { return };
+        let table = Arc::make_mut(&mut self.quotas);
+        let quotas = table.entry(entity.clone()).or_default();
+        match value {
+            Some(value) => {
+                quotas.insert(key.to_owned(), value);
+            }
+            None => {
+                quotas.remove(key);
+                if quotas.is_empty() {
+                    table.remove(&entity);
+                }
+            }
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) enum Error {
 }
 
 /// One decision of the controller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum MetadataRecord {
     /// A broker started (type 0).
     RegisterBroker { id: i32, incarnation: Uuid, epoch: i64, host: String, port: u16, rack: Option<String> },
@@ -53,6 +53,8 @@ pub(crate) enum MetadataRecord {
     RemoveTopic { id: Uuid },
     /// A feature's level is settled (type 12).
     FeatureLevel { name: String, level: i16 },
+    /// A quota of an entity, or none any more (type 14). The entity is pairs of type and name; no name is the default.
+    ClientQuota { entity: Vec<(String, Option<String>)>, key: String, value: Option<f64> },
     /// Producer ids below this one are given out (type 15).
     ProducerIds { broker_id: i32, broker_epoch: i64, next: i64 },
     /// A registered broker may lead (type 17).
@@ -138,6 +140,19 @@ impl MetadataRecord {
                 out.0.put_i16(*level);
                 out.no_tags();
             }
+            Self::ClientQuota { entity, key, value } => {
+                out.head(14, 0);
+                out.varint(entity.len() as u32 + 1);
+                for (kind, name) in entity {
+                    out.text(kind);
+                    out.nullable(name.as_deref());
+                    out.no_tags();
+                }
+                out.text(key);
+                out.0.put_f64(value.unwrap_or_default());
+                out.0.put_u8(u8::from(value.is_none()));
+                out.no_tags();
+            }
             Self::ProducerIds { broker_id, broker_epoch, next } => {
                 out.head(15, 0);
                 out.0.put_i32(*broker_id);
@@ -185,6 +200,7 @@ impl MetadataRecord {
             }
             (9, 0) => Self::RemoveTopic { id: input.uuid()? },
             (12, 0) => Self::FeatureLevel { name: input.text()?, level: input.i16()? },
+            (14, 0) => Self::decode_quota(input)?,
             (15, 0) => {
                 Self::ProducerIds { broker_id: input.i32()?, broker_epoch: input.i64()?, next: input.i64()? }
             }
@@ -214,6 +230,17 @@ impl MetadataRecord {
             input.tagged(0)?;
         }
         Ok(Self::RegisterBroker { id, incarnation, epoch, host, port, rack: input.nullable()? })
+    }
+
+    fn decode_quota(input: &mut Reader<'_>) -> Result<Self, Error> {
+        let mut entity = Vec::new();
+        for _ in 0..input.count()? {
+            entity.push((input.text()?, input.nullable()?));
+            input.tagged(0)?;
+        }
+        let key = input.text()?;
+        let (value, is_removed) = (input.f64()?, input.i8()? != 0);
+        Ok(Self::ClientQuota { entity, key, value: (!is_removed).then_some(value) })
     }
 
     fn decode_partition(input: &mut Reader<'_>) -> Result<Self, Error> {
@@ -337,6 +364,10 @@ impl Reader<'_> {
 
     fn i32(&mut self) -> Result<i32, Error> {
         self.0.try_get_i32().map_err(|_| Error::Malformed)
+    }
+
+    fn f64(&mut self) -> Result<f64, Error> {
+        self.0.try_get_f64().map_err(|_| Error::Malformed)
     }
 
     fn i64(&mut self) -> Result<i64, Error> {

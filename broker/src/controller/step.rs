@@ -12,6 +12,7 @@ use super::image::{Image, NO_LEADER, TopicImage};
 use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
 use super::topic_name;
 use crate::config::{dynamic, topic};
+use crate::quota::Entity;
 
 /// Most partitions of one topic, so that a mistyped number doesn't fill the disk with folders.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     CreatePartitions { name: String, count: i32, assignments: Option<Vec<Vec<i32>>> },
     /// Settings of a topic or broker change: name and new value, or none to take it back.
     AlterConfig { resource_type: i8, resource: String, changes: Vec<(String, Option<String>)> },
+    /// Quotas of an entity change: name and new value, or none to take it back. The entity is pairs of type and name.
+    AlterQuotas { entity: Vec<(String, Option<String>)>, changes: Vec<(String, Option<f64>)> },
     /// A broker wants producer ids to give out.
     AllocateProducerIds { broker_id: i32 },
 }
@@ -121,6 +124,7 @@ pub(crate) fn step(image: &Image, command: &Command) -> Result<(Vec<MetadataReco
         Command::AlterConfig { resource_type, resource, changes } => {
             alter_config(image, *resource_type, resource, changes)
         }
+        Command::AlterQuotas { entity, changes } => alter_quotas(entity, changes),
         Command::AllocateProducerIds { broker_id } => {
             let first = image.next_producer_id;
             let Some(next) = first.checked_add(PRODUCER_ID_BLOCK) else {
@@ -293,6 +297,33 @@ fn create_partitions(
     let records =
         new.map(|(at, replicas)| new_partition(topic.id, present + at as i32, replicas, Uuid::nil()));
     Ok((records.collect(), Reply::Done))
+}
+
+fn alter_quotas(
+    entity: &[(String, Option<String>)],
+    changes: &[(String, Option<f64>)],
+) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
+    let invalid = |message| refuse(ResponseError::InvalidRequest, message);
+    let parts = entity.iter().map(|(kind, name)| (kind.as_str(), name.as_deref()));
+    let checked = match Entity::from_parts(parts) {
+        Ok(checked) => checked,
+        Err(message) => return invalid(message),
+    };
+    let mut records: Vec<MetadataRecord> = Vec::with_capacity(changes.len());
+    for (key, value) in changes {
+        if let Err(message) = value.map_or(checked.check_key(key), |value| checked.check(key, value)) {
+            return invalid(message);
+        }
+        if changes.iter().filter(|(other, _)| other == key).count() > 1 {
+            return invalid(format!("quota {key} is named twice"));
+        }
+        records.push(MetadataRecord::ClientQuota {
+            entity: entity.to_vec(),
+            key: key.clone(),
+            value: *value,
+        });
+    }
+    Ok((records, Reply::Done))
 }
 
 fn alter_config(

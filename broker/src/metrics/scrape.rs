@@ -100,9 +100,15 @@ impl Scrape {
         out.gauge(&BROKER_READY, i64::from(self.shared.is_ready()))?;
         out.counter(&CONNECTION_ACCEPTED, &metrics.connections_accepted)?;
         out.gauge(&CONNECTION_OPEN, metrics.connections_open.get())?;
-        let delayed = [([("limit", "max.connections")], &metrics.connections_delayed_all)];
+        let delayed = [
+            ([("limit", "max.connections")], &metrics.connections_delayed_all),
+            ([("limit", "max.connection.creation.rate")], &metrics.connections_delayed_rate),
+        ];
         out.counters(&CONNECTION_DELAYED, delayed)?;
-        let refused = [([("limit", "max.connections.per.ip")], &metrics.connections_refused_ip)];
+        let refused = [
+            ([("limit", "max.connections.per.ip")], &metrics.connections_refused_ip),
+            ([("limit", "connection_creation_rate")], &metrics.connections_refused_rate),
+        ];
         out.counters(&CONNECTION_REFUSED, refused)?;
         out.counter(&NETWORK_RECEIVED, &metrics.received_bytes)?;
         out.counter(&NETWORK_SENT, &metrics.sent_bytes)
@@ -125,6 +131,7 @@ impl Scrape {
             errors.encode_family(&label)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         out.counter(&REQUEST_REFUSED, &metrics.requests_refused)?;
+        histogram(&mut out.begin(&QUOTA_THROTTLE, MetricType::Histogram)?, &metrics.throttles.read())?;
         let waiting = [
             ([("api", "Fetch")], metrics.fetches_waiting.get()),
             ([("api", "Produce")], metrics.produces_waiting.get()),

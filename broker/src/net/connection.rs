@@ -5,9 +5,10 @@
 //! order allows: a Produce request starts as soon as every earlier one is a Produce whose records are in the log, so
 //! that several of them share one wait for the disk. Answers still go out in order.
 //!
-//! Limits: [`IN_FLIGHT_MAX`] started requests, the shared byte budget, `connections.max.idle.ms` of silence,
-//! [`READ_STALL_MAX`] within a request and [`WRITE_STALL_MAX`] for a client that doesn't read its answers. Past the first
-//! two the connection stops reading, past the others it is closed.
+//! Limits: [`IN_FLIGHT_MAX`] started requests, the shared byte budget, quotas; past these the connection is not read
+//! from for a while. `connections.max.idle.ms` of silence, [`READ_STALL_MAX`] without a byte of a request that was begun,
+//! [`WRITE_STALL_MAX`] without a byte taken of an answer, and either at less than [`BYTES_PER_SECOND_MIN`]: past these it
+//! is closed. Time in which the broker itself doesn't read is not held against the client.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -20,13 +21,13 @@ use kafka_protocol::messages::ApiKey;
 use millrace_wire::frame::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use super::budget::Share;
 use super::frame;
 use super::reader::{self, FrameReader, Request};
-use crate::api::{self, BoxFuture, Outcome, Reply, Started};
+use crate::api::{self, Answer, BoxFuture, Outcome, Reply, Started};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
 
@@ -39,6 +40,10 @@ const IDLE_LOOK_MIN: Duration = Duration::from_millis(100);
 /// How long a write may make no headway.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
+/// What a request must come, and an answer be taken with, once the time above is over: a client that sends or reads a
+/// byte now and then would hold memory for hours.
+const BYTES_PER_SECOND_MIN: usize = 1 << 10;
+
 /// Why a connection ended other than by the client's wish.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -48,9 +53,11 @@ enum Error {
     Write(#[from] std::io::Error),
     #[error("{0}")]
     Request(#[from] api::Error),
-    #[error("the client has not read its responses for {} s", WRITE_STALL_MAX.as_secs())]
+    #[error(
+        "the client does not read its responses, or at less than {BYTES_PER_SECOND_MIN} bytes per second"
+    )]
     WriteStalled,
-    #[error("the rest of a request has not come for {} s", READ_STALL_MAX.as_secs())]
+    #[error("the rest of a request does not come, or at less than {BYTES_PER_SECOND_MIN} bytes per second")]
     ReadStalled,
 }
 
@@ -74,6 +81,8 @@ enum State {
 struct Outgoing {
     parts: VecDeque<Bytes>,
     shares: Vec<Share>,
+    /// How long nothing is read after them.
+    mute: Duration,
 }
 
 /// The started requests, oldest first.
@@ -126,9 +135,13 @@ where
     let look_again = limits.connection_idle_max.min(READ_STALL_MAX);
     let mut idle = std::pin::pin!(sleep_until(Instant::now() + look_again));
     let mut last_write = Instant::now();
+    let mut muted_until: Option<Instant> = None;
 
     loop {
-        if let Some(request) = next.take_if(|request| in_flight.may_start(&request.bytes)) {
+        muted_until = muted_until.filter(|until| Instant::now() < *until);
+        if muted_until.is_none()
+            && let Some(request) = next.take_if(|request| in_flight.may_start(&request.bytes))
+        {
             shared.metrics.received_bytes.add(request.bytes.len());
             let started = Instant::now();
             in_flight.push(api::start(shared, peer, request.bytes.clone())?, started, request);
@@ -148,16 +161,22 @@ where
             write(stream, &mut outgoing.parts).await?;
             outgoing.shares.clear();
             last_write = Instant::now();
+        }
+        if !outgoing.mute.is_zero() {
+            let until = Instant::now() + std::mem::take(&mut outgoing.mute);
+            muted_until = Some(muted_until.map_or(until, |earlier| earlier.max(until)));
+        }
+        if muted_until.is_none() && next.as_ref().is_some_and(|request| in_flight.may_start(&request.bytes)) {
             continue;
         }
-        if next.as_ref().is_some_and(|request| in_flight.may_start(&request.bytes)) {
-            continue;
-        }
+        let reads = muted_until.is_none() && next.is_none() && in_flight.slots.len() < IN_FLIGHT_MAX;
+        reader.set_paused(!reads);
         tokio::select! {
             biased;
             _ = stop.changed() => return Ok(()),
             () = in_flight.front_done(), if !in_flight.slots.is_empty() => {}
-            request = reader.next(stream), if next.is_none() && in_flight.slots.len() < IN_FLIGHT_MAX => {
+            () = sleep_until(muted_until.unwrap_or_else(Instant::now)), if muted_until.is_some() => {}
+            request = reader.next(stream), if reads => {
                 match request? {
                     Some(request) => next = Some(request),
                     // Nobody is there to read an answer; what has been appended stays.
@@ -166,14 +185,11 @@ where
             }
             () = idle.as_mut() => {
                 let now = Instant::now();
-                // The client is slow only while it is read from; after a pause its time begins with our last answer.
-                let reading = next.is_none() && in_flight.slots.len() < IN_FLIGHT_MAX;
-                let waited = now.duration_since(reader.last_read().max(last_write));
-                if reading && reader.is_amid_frame() && waited >= READ_STALL_MAX {
+                if reader.is_stalled(READ_STALL_MAX, BYTES_PER_SECOND_MIN) {
                     return Err(Error::ReadStalled);
                 }
                 let silent = now.duration_since(reader.last_read().max(last_write));
-                if in_flight.slots.is_empty() && silent >= limits.connection_idle_max {
+                if reads && in_flight.slots.is_empty() && silent >= limits.connection_idle_max {
                     debug!(client = %peer.host, "connection closed: idle for connections.max.idle.ms");
                     return Ok(());
                 }
@@ -184,14 +200,20 @@ where
     }
 }
 
-/// Writes all of `parts`; a client that takes nothing for too long is given up.
+/// Writes all of `parts`; a client that takes nothing for too long, or too little, is given up.
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, parts: &mut VecDeque<Bytes>) -> Result<(), Error> {
+    let bytes: usize = parts.iter().map(Bytes::len).sum();
+    let slowest = WRITE_STALL_MAX + Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
+    let give_up = Instant::now() + slowest;
     while !parts.is_empty() {
         let mut writing = std::pin::pin!(frame::write_some(stream, parts));
         // Most writes fit the socket's buffer: no timer for those.
         match poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
             Poll::Ready(written) => written?,
-            Poll::Pending => timeout(WRITE_STALL_MAX, writing).await.map_err(|_| Error::WriteStalled)??,
+            Poll::Pending => {
+                let until = give_up.min(Instant::now() + WRITE_STALL_MAX);
+                timeout_at(until, writing).await.map_err(|_| Error::WriteStalled)??;
+            }
         }
     }
     Ok(())
@@ -218,15 +240,16 @@ impl InFlight {
     fn take_done(&mut self, outgoing: &mut Outgoing, metrics: &Metrics) -> bool {
         while let Some(slot) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Done(_))) {
             metrics.answered(slot.api, slot.started.elapsed());
-            match slot.state {
-                State::Waiting(_) => {}
-                State::Done(Reply::Frame(Frame { mut parts }, share)) => {
+            let State::Done(Reply { answer, mute }) = slot.state else { continue };
+            outgoing.mute = outgoing.mute.max(mute);
+            match answer {
+                Answer::Frame(Frame { mut parts }, share) => {
                     metrics.sent_bytes.add(parts.iter().map(Bytes::len).sum());
                     outgoing.parts.append(&mut parts);
                     outgoing.shares.extend(share);
                 }
-                State::Done(Reply::Nothing) => {}
-                State::Done(Reply::Close) => return false,
+                Answer::Nothing => {}
+                Answer::Close => return false,
             }
         }
         if self.slots.is_empty() {

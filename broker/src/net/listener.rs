@@ -2,7 +2,9 @@
 //!
 //! Limits: past `max.connections` nobody is accepted until another has left (clients wait in the system's queue); past
 //! `max.connections.per.ip` a new connection from that address is closed at once. Both as in Kafka, with one log line per
-//! [`LOG_INTERVAL`].
+//! [`LOG_INTERVAL`]. Past `max.connection.creation.rate` the next one is accepted a little later; past its address's quota
+//! `connection_creation_rate` a connection is kept waiting a little and then closed, so that its client doesn't try again
+//! at once.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,9 +21,11 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug_span, warn};
 
 use super::connection;
+use super::creation::CreationRates;
 use crate::api::Peer;
 use crate::config::setting::items;
 use crate::config::{Address, Config};
+use crate::quota;
 use crate::shared::Shared;
 
 /// How often a reached limit is worth a log line.
@@ -71,6 +75,7 @@ pub(crate) struct Connections {
     open: Mutex<Open>,
     /// A connection over TCP has ended.
     freed: Notify,
+    rates: Mutex<CreationRates>,
 }
 
 #[derive(Default)]
@@ -97,7 +102,8 @@ impl Open {
 impl Connections {
     /// No connections yet; all end when `stop` turns true.
     pub(crate) fn new(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
-        Self { shared, stop, open: Mutex::default(), freed: Notify::new() }
+        let rates = Mutex::new(CreationRates::new(shared.quotas.windows()));
+        Self { shared, stop, open: Mutex::default(), freed: Notify::new(), rates }
     }
 
     /// Accepts until told to stop.
@@ -113,7 +119,18 @@ impl Connections {
                 biased;
                 _ = stop.changed() => return,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => self.admit(stream, address.ip()),
+                    Ok((stream, address)) => {
+                        let wait = self.creation_wait();
+                        if !wait.is_zero() {
+                            self.shared.metrics.connections_delayed_rate.add(1);
+                            tokio::select! {
+                                biased;
+                                _ = stop.changed() => return,
+                                () = sleep(wait) => {}
+                            }
+                        }
+                        self.admit(stream, address.ip());
+                    }
                     Err(error) => {
                         warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;
@@ -144,6 +161,25 @@ impl Connections {
         }
     }
 
+    /// How long one more connection has to wait, as they must not be made too fast.
+    fn creation_wait(&self) -> Duration {
+        let bound = self.shared.config.long("max.connection.creation.rate");
+        if bound >= i64::from(i32::MAX) {
+            return Duration::ZERO;
+        }
+        self.rates.lock().made(bound as f64, self.shared.quotas.now_ms())
+    }
+
+    /// Whether an address makes connections too fast, and how long this one is to be held before it is closed.
+    fn refused_for(&self, ip: IpAddr) -> Option<Duration> {
+        let image = self.shared.image();
+        if image.quotas.is_empty() {
+            return None;
+        }
+        let bound = quota::entity::find_ip(&image.quotas, &ip.to_string())?;
+        self.rates.lock().made_from(ip, bound, self.shared.quotas.now_ms())
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
         // Answers are written whole: waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
@@ -168,6 +204,15 @@ impl Connections {
             }
             *from_here += 1;
             open.total += 1;
+        }
+        if let Some(hold) = self.refused_for(ip) {
+            self.shared.metrics.connections_refused_rate.add(1);
+            let slot = IpSlot { connections: self.clone(), ip };
+            self.open.lock().tasks.spawn(async move {
+                sleep(hold).await;
+                drop((stream, slot));
+            });
+            return;
         }
         self.spawn(stream, Peer { host: format!("/{ip}").into() }, Some(ip));
     }

@@ -4,8 +4,11 @@
 //! socket has, so that pipelined requests cost one system call together, and a frame is handed out as a slice of the
 //! buffer it was read into: the record batches in it reach the log uncopied.
 //!
-//! Memory: the buffer's size follows the frames that the client sends. A frame's bytes are reserved, and taken from the
-//! shared budget, only as they arrive, so that a length of 100 MB with nothing behind it costs nothing.
+//! Memory: the buffer's size follows the frames that the client has sent. A frame's bytes are reserved, and taken from the
+//! shared budget, only as they arrive, so that a length of 100 MB with nothing behind it costs [`CHUNK_BYTES_FIRST`]: a
+//! crowd of such connections must not take the room of everybody else.
+
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -15,7 +18,9 @@ use super::budget::{Budget, Share};
 
 /// Smallest and largest piece read at a time.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
-/// See [`CHUNK_BYTES_MIN`]; also what is reserved at most for a frame of which nothing has arrived yet.
+/// What is reserved at most for a frame of which nothing has arrived yet, if the client hasn't sent a larger one before.
+const CHUNK_BYTES_FIRST: usize = 1 << 13;
+/// See [`CHUNK_BYTES_MIN`]; also what is reserved at most if it has.
 const CHUNK_BYTES_MAX: usize = 1 << 18;
 /// No request is shorter: API key, version and correlation id.
 const FRAME_BYTES_MIN: usize = 8;
@@ -50,9 +55,15 @@ pub(crate) struct FrameReader {
     current: Option<(usize, Share)>,
     length_max: usize,
     chunk: usize,
+    /// The largest frame that has come, as far as a chunk may be as large.
+    trusted: usize,
     budget: Budget,
-    /// When bytes came last.
+    /// When bytes came last, or reading went on after a pause.
     last_read: Instant,
+    /// When the frame being read was begun, or reading it went on after a pause.
+    begun: Instant,
+    /// Nobody reads at present, or there is no room: the client is not to blame that nothing comes.
+    paused: bool,
 }
 
 impl FrameReader {
@@ -63,8 +74,19 @@ impl FrameReader {
             current: None,
             length_max,
             chunk: CHUNK_BYTES_MIN,
+            trusted: CHUNK_BYTES_FIRST,
             budget,
             last_read: Instant::now(),
+            begun: Instant::now(),
+            paused: false,
+        }
+    }
+
+    /// Says whether reading pauses now. The end of a pause counts as a sign of life.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) && !paused {
+            self.last_read = Instant::now();
+            self.begun = self.last_read;
         }
     }
 
@@ -82,9 +104,14 @@ impl FrameReader {
         }
     }
 
-    /// Whether a part of a frame has arrived and the rest is missing.
-    pub(crate) fn is_amid_frame(&self) -> bool {
-        self.current.is_some() || !self.buffer.is_empty()
+    /// Whether a part of a frame has arrived and the rest doesn't come: nothing for `silent_max`, or, after that time,
+    /// less than so many bytes a second.
+    pub(crate) fn is_stalled(&self, silent_max: Duration, bytes_per_second_min: usize) -> bool {
+        if self.paused || (self.current.is_none() && self.buffer.is_empty()) {
+            return false;
+        }
+        let arrived = Duration::from_secs((self.buffer.len() / bytes_per_second_min) as u64);
+        self.last_read.elapsed() >= silent_max || self.begun.elapsed() >= silent_max + arrived
     }
 
     /// When bytes came last, whole frames or not.
@@ -101,20 +128,27 @@ impl FrameReader {
             if self.current.is_none() && self.buffer.len() >= 4 {
                 let length = self.announced_length()?;
                 self.buffer.advance(4);
-                self.chunk = (length + 4).next_power_of_two().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+                self.chunk = (length + 4).next_power_of_two().clamp(CHUNK_BYTES_MIN, self.trusted);
                 self.current = Some((length, Share::default()));
             }
             if let Some((length, share)) = &mut self.current {
                 // What has arrived, and what the next read may bring.
                 let held = (*length).min(self.buffer.len() + self.chunk);
-                self.budget.grow(share, held).await;
+                if !self.budget.try_grow(share, held) {
+                    self.paused = true;
+                    self.budget.grow(share, held).await;
+                    self.set_paused(false);
+                }
             }
             if let Some((length, share)) = self.current.take_if(|(length, _)| self.buffer.len() >= *length) {
+                self.begun = Instant::now();
+                let largest = (length + 4).next_power_of_two().min(CHUNK_BYTES_MAX);
+                self.trusted = self.trusted.max(largest);
                 return Ok(Some(Request { bytes: self.buffer.split_to(length).freeze(), share }));
             }
             self.reserve();
+            let have = self.buffer.len();
             if stream.read_buf(&mut self.buffer).await? == 0 {
-                let have = self.buffer.len();
                 return if have == 0 && self.current.is_none() {
                     Ok(None)
                 } else {
@@ -122,6 +156,9 @@ impl FrameReader {
                 };
             }
             self.last_read = Instant::now();
+            if self.current.is_none() && have == 0 {
+                self.begun = self.last_read;
+            }
         }
     }
 
@@ -139,7 +176,7 @@ impl FrameReader {
         let missing = self.current.as_ref().map_or(0, |(length, _)| length.saturating_sub(self.buffer.len()));
         let arrived = self.buffer.len();
         // A large frame grows with what has arrived; a small one is read with whatever follows it.
-        let wanted = missing.min(arrived.max(CHUNK_BYTES_MAX)).max(self.chunk);
+        let wanted = missing.min(arrived).max(self.chunk);
         if self.buffer.capacity() - arrived < missing.min(wanted).max(CHUNK_BYTES_MIN / 4) {
             self.buffer.reserve(wanted);
         }
@@ -184,7 +221,7 @@ mod tests {
         let announced = (1_i32 << 20).to_be_bytes();
         let error = reader.next(&mut &announced[..]).await.unwrap_err();
         assert!(matches!(error, Error::Truncated { have: 0 }), "{error}");
-        assert!(reader.buffer.capacity() <= 2 * CHUNK_BYTES_MAX);
+        assert!(reader.buffer.capacity() <= 2 * CHUNK_BYTES_FIRST);
     }
 
     #[tokio::test]

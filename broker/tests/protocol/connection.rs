@@ -231,6 +231,39 @@ async fn a_client_that_does_not_read_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_comes_byte_by_byte_is_given_up() {
+    let broker = broker().await;
+    let mut stream = broker.connect();
+    stream.write_all(&1_000_000_i32.to_be_bytes()).await.unwrap();
+    let started = Instant::now();
+    loop {
+        let mut rest = [0];
+        match timeout(Duration::from_secs(20), stream.read(&mut rest)).await {
+            Ok(read) => break assert!(matches!(read, Ok(0) | Err(_)), "{read:?}"),
+            Err(_) => stream.write_all(&[0]).await.unwrap(),
+        }
+        assert!(started.elapsed() < Duration::from_secs(300), "the connection is still there");
+    }
+    alive(&broker).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waiting_behind_a_long_poll_is_not_held_against_its_client() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    client.send(12, &fetch::request("t", 0, 0).with_max_wait_ms(90_000)).await;
+    client.send(1, &MetadataRequest::default()).await;
+    // The beginning of a third request lies in the broker's buffer, where nobody looks for the rest.
+    let third = framed(&header(ApiKey::ApiVersions as i16, 0));
+    client.stream.write_all(&third[..6]).await.unwrap();
+    client.receive::<FetchRequest>(12).await;
+    client.receive::<MetadataRequest>(1).await;
+    client.stream.write_all(&third[6..]).await.unwrap();
+    client.receive::<ApiVersionsRequest>(0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_connections_and_long_polls() {
     let broker = broker().await;
     let mut client = Client::new(&broker);

@@ -10,6 +10,7 @@ mod groups;
 mod metadata;
 mod offsets;
 mod produce;
+mod quotas;
 mod settings;
 mod storage;
 mod support;

@@ -3,6 +3,8 @@
 //! The fields between the records are written into one buffer; the records are chained in between as the log gave
 //! them. A test compares every version with the crate's encoding.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -10,13 +12,14 @@ use millrace_wire::frame::Frame;
 use millrace_wire::ids::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
-use crate::api::{Reply, RequestContext, reply};
+use crate::api::{Answer, Reply, RequestContext, reply, throttle};
 use crate::net::budget::Share;
 use crate::replica::partition::Isolation;
 
 /// Everything the response says.
 pub(super) struct Fetched {
     pub(super) error: i16,
+    pub(super) throttle: Duration,
     pub(super) topics: Vec<FetchedTopic>,
 }
 
@@ -45,7 +48,7 @@ pub(super) struct FetchedPartition {
 
 /// The answer to a request that is refused as a whole.
 pub(super) fn refusal(context: &RequestContext, error: ResponseError) -> Reply {
-    let fetched = Fetched { error: error.code(), topics: Vec::new() };
+    let fetched = Fetched { error: error.code(), throttle: Duration::ZERO, topics: Vec::new() };
     reply(context, Isolation::ReadUncommitted, fetched, Share::default())
 }
 
@@ -57,6 +60,7 @@ pub(super) fn reply(context: &RequestContext, isolation: Isolation, fetched: Fet
         metrics.error(context.api_key, partition.error);
         metrics.fetched_bytes.add(partition.bytes);
     }
+    let mute = fetched.throttle;
     let mut writer = Writer::new(context.version, isolation);
     writer.response(fetched);
     let mut parts = writer.finish();
@@ -64,7 +68,7 @@ pub(super) fn reply(context: &RequestContext, isolation: Isolation, fetched: Fet
     let mut header = BytesMut::with_capacity(reply::HEADER_BYTES);
     reply::put_header(context, body_bytes, &mut header);
     parts.insert(0, header.freeze());
-    Reply::Frame(Frame { parts: parts.into() }, Some(share))
+    Reply::from(Answer::Frame(Frame { parts: parts.into() }, Some(share))).muting(mute)
 }
 
 /// Writes in one version.
@@ -89,7 +93,7 @@ impl Writer {
     }
 
     pub(super) fn response(&mut self, fetched: Fetched) {
-        self.out.put_i32(0); // throttle time
+        self.out.put_i32(throttle::in_ms(fetched.throttle));
         if self.version >= 7 {
             self.out.put_i16(fetched.error);
             self.out.put_i32(0); // session id: none is kept

@@ -1,5 +1,7 @@
 //! Our Fetch answers beside those that the kafka-protocol crate encodes, and the limits of a read.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
@@ -24,7 +26,7 @@ fn partition(index: i32, records: &[&'static [u8]]) -> FetchedPartition {
 
 fn ours(version: i16, isolation: Isolation, topics: Vec<FetchedTopic>) -> Vec<u8> {
     let mut writer = Writer::new(version, isolation);
-    writer.response(Fetched { error: 0, topics });
+    writer.response(Fetched { error: 0, throttle: Duration::ZERO, topics });
     writer.finish().concat()
 }
 
