@@ -10,6 +10,7 @@
 //! - `api`: THE table of requests; one file per request under `api/`
 //! - `replica`: partitions: the single writer, group commit, high watermark
 //! - `purgatory`: requests that wait
+//! - `fetch_session`: what clients that fetch much need not say again
 //! - `controller`: topics, settings, ids; the metadata log in KRaft's format
 //! - `group`, `transaction`: the two coordinators as state machines; `coordinators` runs them; `internal_topic`: what they
 //!   write to
@@ -33,6 +34,7 @@ mod controller;
 mod coordinators;
 mod env;
 mod error;
+mod fetch_session;
 mod group;
 mod housekeeping;
 mod internal_topic;

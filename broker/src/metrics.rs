@@ -46,6 +46,9 @@ metrics! {
     CONNECTION_DELAYED = "connection_delayed_total", "Connections that had to wait to be accepted, by the limit that made them";
     CONNECTION_OPEN = "connection_open_count", "Connections that are open";
     CONNECTION_REFUSED = "connection_refused_total", "Connections that were closed at once, by the limit that was reached";
+    FETCH_SESSION_EVICTED = "fetch_session_evicted_total", "Fetch sessions that made room for others";
+    FETCH_SESSION_OPEN = "fetch_session_open_count", "Incremental fetch sessions that are kept";
+    FETCH_SESSION_PARTITIONS = "fetch_session_partition_count", "Partitions in all fetch sessions";
     GROUP_LAG = "group_lag_records", "Committed records that a group has not passed with its committed offset";
     LOG_APPENDED = "log_appended_bytes_total", "Record bytes that clients appended";
     LOG_FETCHED = "log_fetched_bytes_total", "Record bytes that clients fetched";

@@ -14,6 +14,7 @@ use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller, Image, Reply};
 use crate::coordinators::Coordinators;
 use crate::env::Env;
+use crate::fetch_session::FetchSessions;
 use crate::metrics::Metrics;
 use crate::net::budget::{Budget, RESPONSE_BYTES_MAX};
 use crate::net::log_limit::LogLimit;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) coordinators: Coordinators,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quotas: Quotas,
+    pub(crate) fetch_sessions: FetchSessions,
     /// Everything is loaded, and the broker does not stop yet.
     ready: AtomicBool,
     /// Producer ids got from the controller and not given out yet.
@@ -92,6 +94,10 @@ impl Shared {
             limits,
             metrics: replicas.metrics().clone(),
             quotas: Quotas::new(&config),
+            fetch_sessions: FetchSessions::new(
+                usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0),
+                env.random.clone(),
+            ),
             ready: AtomicBool::new(false),
             config,
             env,

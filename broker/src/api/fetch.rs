@@ -6,8 +6,8 @@
 //! - At the log's end, or between high watermark and log end: empty, no error. Beyond, or below the log's start:
 //!   OFFSET_OUT_OF_RANGE.
 //! - `read_committed`: up to the last stable offset, with the aborted transactions in what was read.
-//! - Sessions (KIP-227): every request is answered in full with session id 0, which means that the broker keeps no
-//!   session; clients then send full requests. A request within a session is FETCH_SESSION_ID_NOT_FOUND.
+//! - Sessions (KIP-227, version 7): see [`crate::fetch_session`]. An unknown one is FETCH_SESSION_ID_NOT_FOUND, a wrong epoch
+//!   INVALID_FETCH_SESSION_EPOCH, ids where names began it FETCH_SESSION_TOPIC_ID_ERROR. An answer has only news then.
 //! - Over a quota: an empty response with the time to wait.
 //! - Leader epochs: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH; a last fetched epoch that the log ended earlier gives
 //!   the diverging epoch (v12).
@@ -23,15 +23,14 @@ mod tests;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FetchRequest;
-use kafka_protocol::messages::fetch_request::FetchTopic;
 use millrace_wire::ids::Offset;
 use tokio::time::{Instant, timeout_at};
 
 use self::encode::{Fetched, FetchedPartition, FetchedTopic};
 use self::read::Source;
 use super::{Error, Outcome, Reply, RequestContext, decode};
+use crate::fetch_session::{Asked, Begin, NO_SESSION, Part, TopicKey};
 use crate::net::budget::Share;
 use crate::purgatory::{Registration, Waiter};
 use crate::quota::{Kind, Usage, metered};
@@ -39,6 +38,9 @@ use crate::replica::partition::Isolation;
 
 /// Longest wait that is granted, whatever the client asks for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// The first version that names topics by their ids.
+const TOPIC_IDS: i16 = 13;
 
 /// What is asked of all partitions together.
 struct Limits {
@@ -52,9 +54,6 @@ struct Limits {
 pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
     let started = Instant::now();
     let request: FetchRequest = decode(&context, body)?;
-    if let Some(error) = session_error(&request) {
-        return Ok(Outcome::Done(encode::refusal(&context, error)));
-    }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let number = |value: i32| usize::try_from(value).unwrap_or(0);
     let limits = Limits {
@@ -70,78 +69,87 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
         bytes_min: number(request.min_bytes),
         deadline: Instant::now() + wait,
     };
-    let topics: Vec<Topic> = request.topics.into_iter().map(|topic| Topic::find(&context, topic)).collect();
+    let (part, asked) = match context.broker.fetch_sessions.begin(begin(&context, request)) {
+        Ok(begun) => begun,
+        Err(error) => return Ok(Outcome::Done(encode::refusal(&context, NO_SESSION, error))),
+    };
+    let sources: Vec<Source> = asked.into_iter().map(|asked| Source::find(&context, asked)).collect();
     let starting = started.elapsed();
     Ok(Outcome::Later(Box::pin(async move {
-        let ((topics, share), serving) = metered(serve(&context, &limits, topics)).await;
-        answer(&context, &limits, topics, share, starting + serving)
+        let ((sources, share), serving) = metered(serve(&context, &limits, sources)).await;
+        answer(&context, &limits, &part, sources, share, starting + serving)
     })))
 }
 
-/// The response; an empty one with the time to wait if the client is over a quota.
+/// What the request says about sessions, and what it asks for.
+fn begin(context: &RequestContext, request: FetchRequest) -> Begin {
+    let asked = request.topics.into_iter().flat_map(|topic| {
+        let key = TopicKey { name: topic.topic, id: topic.topic_id };
+        topic.partitions.into_iter().map(move |partition| Asked { topic: key.clone(), partition })
+    });
+    let forgotten = request.forgotten_topics_data.into_iter().flat_map(|topic| {
+        let key = TopicKey { name: topic.topic, id: topic.topic_id };
+        topic.partitions.into_iter().map(move |partition| (key.clone(), partition))
+    });
+    Begin {
+        session_id: request.session_id,
+        epoch: request.session_epoch,
+        by_id: context.version >= TOPIC_IDS,
+        asked: asked.collect(),
+        forgotten: forgotten.collect(),
+    }
+}
+
+/// The response; one without partitions, and with the time to wait, if the client is over a quota.
 fn answer(
     context: &RequestContext,
     limits: &Limits,
-    topics: Vec<FetchedTopic>,
+    part: &Part,
+    sources: Vec<Source>,
     share: Share,
     busy: Duration,
 ) -> Reply {
-    let bytes = topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.bytes).sum();
-    let fetched = Usage::fetched(bytes);
+    let sessions = &context.broker.fetch_sessions;
+    let fetched = Usage::fetched(sources.iter().map(|source| source.fetched.bytes).sum());
     let throttle = context.throttle(busy, Some(fetched));
-    if throttle.is_zero() {
-        return encode::reply(context, limits.isolation, Fetched { error: 0, throttle, topics }, share);
+    if !throttle.is_zero() {
+        context.not_used(fetched);
+        let (session, error) = match sessions.answer_nothing(part) {
+            Ok(session) => (session, 0),
+            Err((session, error)) => (session, error.code()),
+        };
+        let nothing = Fetched { error, throttle, session, topics: Vec::new() };
+        return encode::reply(context, limits.isolation, nothing, Share::default());
     }
-    context.not_used(fetched);
-    let nothing = Fetched { error: 0, throttle, topics: Vec::new() };
-    encode::reply(context, limits.isolation, nothing, Share::default())
-}
-
-/// The broker keeps no sessions: only a request that begins one, or wants none, can be served.
-fn session_error(request: &FetchRequest) -> Option<ResponseError> {
-    match (request.session_id, request.session_epoch) {
-        (_, -1) | (0, 0) => None,
-        (0, _) => Some(ResponseError::InvalidFetchSessionEpoch),
-        (_, 0) => None,
-        _ => Some(ResponseError::FetchSessionIdNotFound),
+    match sessions.answer(part, sources.iter().map(|source| (&source.asked, source.told()))) {
+        Ok((session, news)) => {
+            let told = sources.into_iter().zip(news).filter_map(|(source, news)| news.then_some(source));
+            let fetched = Fetched { error: 0, throttle, session, topics: by_topic(told) };
+            encode::reply(context, limits.isolation, fetched, share)
+        }
+        Err((session, error)) => encode::refusal(context, session, error),
     }
 }
 
-/// A topic of the request.
-struct Topic {
-    answer: FetchedTopic,
-    sources: Vec<Source>,
-}
-
-impl Topic {
-    fn find(context: &RequestContext, topic: FetchTopic) -> Self {
-        let replicas = &context.broker.replicas;
-        let sources = topic.partitions.into_iter().map(|asked| {
-            let found = if context.version >= 13 {
-                replicas.partition_by_id(topic.topic_id, asked.partition)
-            } else {
-                replicas.partition(&topic.topic, asked.partition)
-            };
-            Source::new(context, found, asked)
-        });
-        let sources = sources.collect();
-        Self {
-            answer: FetchedTopic { name: topic.topic, id: topic.topic_id, partitions: Vec::new() },
-            sources,
+/// Partitions of one topic that follow each other are told together.
+fn by_topic(sources: impl Iterator<Item = Source>) -> Vec<FetchedTopic> {
+    let mut topics: Vec<FetchedTopic> = Vec::new();
+    for Source { asked, fetched, .. } in sources {
+        let TopicKey { name, id } = asked.topic;
+        match topics.last_mut().filter(|topic| topic.name == name && topic.id == id) {
+            Some(topic) => topic.partitions.push(fetched),
+            None => topics.push(FetchedTopic { name, id, partitions: vec![fetched] }),
         }
     }
+    topics
 }
 
 /// Reads, waits while there is too little, and reads again.
-async fn serve(
-    context: &RequestContext,
-    limits: &Limits,
-    mut topics: Vec<Topic>,
-) -> (Vec<FetchedTopic>, Share) {
+async fn serve(context: &RequestContext, limits: &Limits, mut sources: Vec<Source>) -> (Vec<Source>, Share) {
     let mut waiting: Option<(Waiter, Vec<Registration>)> = None;
     let mut share = Share::default();
     loop {
-        let (bytes, settled) = read_all(context, limits, &mut topics, &mut share).await;
+        let (bytes, settled) = read_all(context, limits, &mut sources, &mut share).await;
         if settled || bytes >= limits.bytes_min || Instant::now() >= limits.deadline {
             break;
         }
@@ -155,17 +163,12 @@ async fn serve(
             }
             None => {
                 let waiter = Waiter::default();
-                let sources = topics.iter().flat_map(|topic| &topic.sources);
-                let registrations = sources.filter_map(|source| source.register(&waiter)).collect();
+                let registrations = sources.iter().filter_map(|source| source.register(&waiter)).collect();
                 waiting = Some((waiter, registrations));
             }
         }
     }
-    let fetched = topics.into_iter().map(|Topic { mut answer, sources }| {
-        answer.partitions = sources.into_iter().map(Source::into_fetched).collect();
-        answer
-    });
-    (fetched.collect(), share)
+    (sources, share)
 }
 
 /// Reads what can be read now: how many bytes, and whether there is nothing to wait for (an error, or an empty
@@ -173,13 +176,13 @@ async fn serve(
 async fn read_all(
     context: &RequestContext,
     limits: &Limits,
-    topics: &mut [Topic],
+    sources: &mut [Source],
     share: &mut Share,
 ) -> (usize, bool) {
     let budget = &context.broker.response_budget;
     let mut bytes = 0;
     let (mut is_empty, mut failed) = (true, false);
-    for source in topics.iter_mut().flat_map(|topic| &mut topic.sources) {
+    for source in sources {
         is_empty = false;
         let mut left = limits.bytes_max.saturating_sub(bytes);
         if !budget.try_grow(share, bytes + source.bytes_wanted(left)) {

@@ -94,7 +94,7 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("max.connections", Kind::Int, "10000", Check::AtLeast(1), "most connections at a time (Kafka has no limit; ours keeps memory bounded)"),
     row("max.connections.per.ip", Kind::Int, "2147483647", Check::AtLeast(0), "most connections at a time from one address"),
     row("max.connections.per.ip.overrides", Kind::Text, "", Check::Any, "max.connections.per.ip of single addresses, as address:count, with commas"),
-    row("max.incremental.fetch.session.cache.slots", Kind::Int, "1000", Check::AtLeast(0), NO_EFFECT),
+    row("max.incremental.fetch.session.cache.slots", Kind::Int, "1000", Check::AtLeast(0), "most incremental fetch sessions (KIP-227) that are kept at a time"),
     row("max.request.partition.size.limit", Kind::Int, "2000", Check::AtLeast(1), "most partitions in one answer to DescribeTopicPartitions"),
     row("message.max.bytes", Kind::Int, "1048588", Check::AtLeast(0), "max.message.bytes of topics that don't set it"),
     unset("metadata.log.dir", Kind::Text, Check::Any, NO_EFFECT),

@@ -130,6 +130,11 @@ impl Scrape {
             let label = [("api", format!("{:?}", api.key)), ("code", code.to_string())];
             errors.encode_family(&label)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
+        let (sessions, partitions, evicted) = self.shared.fetch_sessions.counts();
+        out.gauge(&FETCH_SESSION_OPEN, sessions as i64)?;
+        out.gauge(&FETCH_SESSION_PARTITIONS, partitions as i64)?;
+        out.begin(&FETCH_SESSION_EVICTED, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&evicted, None)?;
         out.counter(&REQUEST_REFUSED, &metrics.requests_refused)?;
         histogram(&mut out.begin(&QUOTA_THROTTLE, MetricType::Histogram)?, &metrics.throttles.read())?;
         let waiting = [

@@ -82,7 +82,6 @@ async fn every_version_reads_what_was_written() {
         );
         assert_eq!(texts(data.records.clone()), ["a", "b"], "version {version}");
         assert_eq!(data.aborted_transactions, None);
-        assert_eq!(response.session_id, 0);
         if version >= 13 {
             assert_eq!(response.responses[0].topic_id, id);
         }
@@ -192,20 +191,6 @@ async fn the_first_batch_may_be_larger_than_the_limits_others_not() {
     let partitions = &response.responses[0].partitions;
     assert_eq!(texts(partitions[0].records.clone()), ["a"]);
     assert_eq!(partitions[1].records, Some(Bytes::new()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn sessions_are_declined() {
-    let broker = broker().await;
-    let mut client = Client::new(&broker);
-    create(&mut client, "t", 1).await;
-    produce(&mut client, 9, -1, "t", 0, batch(&["a"])).await;
-    for (id, epoch, error) in [(0, 0, 0), (0, -1, 0), (5, 1, 70), (0, 3, 71)] {
-        let asked = request("t", 0, 0).with_session_id(id).with_session_epoch(epoch);
-        let response = client.call(12, asked).await;
-        assert_eq!((response.error_code, response.session_id), (error, 0), "session {id} epoch {epoch}");
-        assert_eq!(response.responses.is_empty(), error != 0);
-    }
 }
 
 #[tokio::test(start_paused = true)]

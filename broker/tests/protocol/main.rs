@@ -6,6 +6,7 @@
 
 mod connection;
 mod fetch;
+mod fetch_sessions;
 mod groups;
 mod metadata;
 mod offsets;

@@ -20,6 +20,8 @@ use crate::replica::partition::Isolation;
 pub(super) struct Fetched {
     pub(super) error: i16,
     pub(super) throttle: Duration,
+    /// Of which session the answer is part; 0 for none.
+    pub(super) session: i32,
     pub(super) topics: Vec<FetchedTopic>,
 }
 
@@ -47,8 +49,8 @@ pub(super) struct FetchedPartition {
 }
 
 /// The answer to a request that is refused as a whole.
-pub(super) fn refusal(context: &RequestContext, error: ResponseError) -> Reply {
-    let fetched = Fetched { error: error.code(), throttle: Duration::ZERO, topics: Vec::new() };
+pub(super) fn refusal(context: &RequestContext, session: i32, error: ResponseError) -> Reply {
+    let fetched = Fetched { error: error.code(), throttle: Duration::ZERO, session, topics: Vec::new() };
     reply(context, Isolation::ReadUncommitted, fetched, Share::default())
 }
 
@@ -96,7 +98,7 @@ impl Writer {
         self.out.put_i32(throttle::in_ms(fetched.throttle));
         if self.version >= 7 {
             self.out.put_i16(fetched.error);
-            self.out.put_i32(0); // session id: none is kept
+            self.out.put_i32(fetched.session);
         }
         self.count(fetched.topics.len());
         for topic in fetched.topics {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_request::FetchPartition;
 use millrace_wire::ids::{LeaderEpoch, Offset};
 
+use super::TOPIC_IDS;
 use super::encode::FetchedPartition;
 use crate::api::RequestContext;
+use crate::fetch_session::{Asked, Told};
 use crate::purgatory::{Registration, Waiter};
 use crate::replica::partition::Isolation;
 use crate::replica::{Error, Partition};
@@ -17,10 +18,10 @@ const ZSTD_VERSION_MIN: i16 = 10;
 
 /// Where a partition's records come from, and what was read so far.
 pub(super) struct Source {
+    pub(super) asked: Asked,
     partition: Option<Arc<Partition>>,
     from: Offset,
     bytes_max: usize,
-    last_fetched_epoch: i32,
     /// How far the last read could see; a read that could see no further would give the same.
     seen: Option<(Offset, Offset)>,
     pub(super) fetched: FetchedPartition,
@@ -28,14 +29,17 @@ pub(super) struct Source {
 
 impl Source {
     /// Checks what doesn't change while a request waits.
-    pub(super) fn new(
-        context: &RequestContext,
-        found: Result<Arc<Partition>, Error>,
-        asked: FetchPartition,
-    ) -> Self {
-        let mut fetched = FetchedPartition::empty(asked.partition);
+    pub(super) fn find(context: &RequestContext, asked: Asked) -> Self {
+        let Asked { topic, partition: wanted } = &asked;
+        let replicas = &context.broker.replicas;
+        let found = if context.version >= TOPIC_IDS {
+            replicas.partition_by_id(topic.id, wanted.partition)
+        } else {
+            replicas.partition(&topic.name, wanted.partition)
+        };
+        let mut fetched = FetchedPartition::empty(wanted.partition);
         let partition = match found {
-            Ok(partition) => match partition.check_epoch(asked.current_leader_epoch) {
+            Ok(partition) => match partition.check_epoch(wanted.current_leader_epoch) {
                 Ok(()) if context.version < ZSTD_VERSION_MIN && partition.config().compression == "zstd" => {
                     fetched.error = ResponseError::UnsupportedCompressionType.code();
                     None
@@ -54,9 +58,9 @@ impl Source {
         };
         Self {
             partition,
-            from: Offset(asked.fetch_offset),
-            bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
-            last_fetched_epoch: asked.last_fetched_epoch,
+            from: Offset(wanted.fetch_offset),
+            bytes_max: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
+            asked,
             seen: None,
             fetched,
         }
@@ -111,9 +115,10 @@ impl Source {
         self.fetched.high_watermark = bounds.high_watermark;
         self.fetched.last_stable = bounds.last_stable;
         self.fetched.log_start = bounds.log_start;
-        if self.last_fetched_epoch >= 0 {
-            let (epoch, end) = partition.end_of_epoch(LeaderEpoch(self.last_fetched_epoch));
-            if epoch.0 < self.last_fetched_epoch || end < self.from {
+        let last_fetched_epoch = self.asked.partition.last_fetched_epoch;
+        if last_fetched_epoch >= 0 {
+            let (epoch, end) = partition.end_of_epoch(LeaderEpoch(last_fetched_epoch));
+            if epoch.0 < last_fetched_epoch || end < self.from {
                 self.fetched.diverging = Some((epoch, end));
                 return Ok(());
             }
@@ -143,8 +148,13 @@ impl Source {
         Ok(())
     }
 
-    /// What goes into the answer.
-    pub(super) fn into_fetched(self) -> FetchedPartition {
-        self.fetched
+    /// What decides whether a session's answer has to have it.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            high_watermark: self.fetched.high_watermark,
+            log_start: self.fetched.log_start,
+            has_error: self.fetched.error != 0,
+            has_more: self.fetched.bytes > 0 || self.fetched.diverging.is_some(),
+        }
     }
 }

@@ -26,7 +26,7 @@ fn partition(index: i32, records: &[&'static [u8]]) -> FetchedPartition {
 
 fn ours(version: i16, isolation: Isolation, topics: Vec<FetchedTopic>) -> Vec<u8> {
     let mut writer = Writer::new(version, isolation);
-    writer.response(Fetched { error: 0, throttle: Duration::ZERO, topics });
+    writer.response(Fetched { error: 0, throttle: Duration::ZERO, session: 0, topics });
     writer.finish().concat()
 }
 
