@@ -1,10 +1,10 @@
 //! `millrace validate`: everything that is wrong with pipeline files, at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millrace_broker::{Config, ConfigError};
 use millrace_connect_runtime::component::ComponentHost;
-use millrace_connect_runtime::plan::{self, Plan};
+use millrace_connect_runtime::plan::{self, Draft, Plan};
 use millrace_connect_runtime::spec::{
     self, BrokerSpec, ClusterSpec, Deployment, Diagnostic, ProcessEnvironment,
 };
@@ -44,16 +44,20 @@ impl Checked {
     }
 }
 
-/// Reads, checks and plans; all problems of all stages that could be reached make one failure.
+/// Reads, checks and plans; all problems of all stages make one failure.
 pub(crate) async fn check(host: &ComponentHost, files: &[PathBuf]) -> Result<Checked, Failure> {
-    let deployments = spec::load(files, &ProcessEnvironment).map_err(|all| refused(&all))?;
-    let mut problems: Vec<Diagnostic> = deployments.iter().flat_map(broker_problems).collect();
+    let (deployments, mut problems) = spec::load(files, &ProcessEnvironment);
+    problems.extend(deployments.iter().flat_map(broker_problems));
     let catalog = components::catalog(host, &plan::components(&deployments)).await;
-    match Plan::of(&deployments, &catalog) {
+    let mut draft = Draft::of(&deployments, &catalog);
+    draft.ask(host).await;
+    match draft.finish() {
         Ok(plan) if problems.is_empty() => return Ok(Checked { deployments, plan }),
         Ok(_) => {}
         Err(mut found) => problems.append(&mut found),
     }
+    let file = |path: &Path| files.iter().position(|file| file == path);
+    problems.sort_by_key(|problem| (file(problem.file.path()), problem.span.line, problem.span.column));
     Err(refused(&problems))
 }
 

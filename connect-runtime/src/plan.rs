@@ -8,6 +8,7 @@
 
 mod build;
 mod catalog;
+mod draft;
 mod guest;
 mod schema;
 #[cfg(test)]
@@ -17,9 +18,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::spec::{Deployment, Diagnostic};
-
 pub use catalog::{Catalog, Description, components};
+pub use draft::Draft;
 
 /// Most bytes of memory a guest may hold unless its pipeline says otherwise.
 pub const DEFAULT_MEMORY_BYTES_MAX: u64 = 256 << 20;
@@ -37,17 +37,6 @@ pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Plan {
     /// Pipelines in the order they were written.
     pub pipelines: Vec<PipelinePlan>,
-}
-
-impl Plan {
-    /// Makes the plan of deployments that run together.
-    ///
-    /// # Errors
-    /// Everything that is wrong once the connectors' own word is known: unknown connectors, wrong roles, settings that
-    /// don't fit the schema (at their line), sinks that write to one path.
-    pub fn of(deployments: &[Deployment], catalog: &Catalog) -> Result<Plan, Vec<Diagnostic>> {
-        build::plan(deployments, catalog)
-    }
 }
 
 /// One pipeline: an optional source into a topic, and sinks out of it.

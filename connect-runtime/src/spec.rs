@@ -55,21 +55,24 @@ use read::Reader;
 /// Larger files are refused.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads and checks several files that are to run together.
+/// Reads and checks several files that are to run together: what could be read of them, and everything that is wrong, file
+/// by file, in the order of the lines.
 ///
-/// # Errors
-/// Everything that is wrong, file by file, in the order of the lines.
-pub fn load(files: &[PathBuf], env: &dyn Environment) -> Result<Vec<Deployment>, Vec<Diagnostic>> {
+/// Deployments with problems are there to be checked further, so that all mistakes are told at once; they are only good to run
+/// if there are no problems.
+pub fn load(files: &[PathBuf], env: &dyn Environment) -> (Vec<Deployment>, Vec<Diagnostic>) {
     let mut deployments = Vec::new();
     let mut problems = Vec::new();
     for path in files {
-        match read_file(path).and_then(|file| parse(&file, env)) {
-            Ok(deployment) => deployments.push(deployment),
-            Err(mut found) => problems.append(&mut found),
-        }
+        let (deployment, mut found) = match read_file(path) {
+            Ok(file) => read_text(&file, env),
+            Err(found) => (None, found),
+        };
+        deployments.extend(deployment);
+        problems.append(&mut found);
     }
     problems.append(&mut across::check(&deployments));
-    if problems.is_empty() { Ok(deployments) } else { Err(problems) }
+    (deployments, problems)
 }
 
 /// Checks one file's text. Nothing is read but what its references and component paths name, through `env`.
@@ -77,13 +80,17 @@ pub fn load(files: &[PathBuf], env: &dyn Environment) -> Result<Vec<Deployment>,
 /// # Errors
 /// Everything that is wrong, in the order of the lines.
 pub fn parse(file: &Arc<SourceFile>, env: &dyn Environment) -> Result<Deployment, Vec<Diagnostic>> {
+    match read_text(file, env) {
+        (Some(deployment), problems) if problems.is_empty() => Ok(deployment),
+        (_, problems) => Err(problems),
+    }
+}
+
+fn read_text(file: &Arc<SourceFile>, env: &dyn Environment) -> (Option<Deployment>, Vec<Diagnostic>) {
     let mut reader = Reader { file: Arc::clone(file), env, problems: Problems::new(file) };
     let deployment =
         tree::parse(file.text(), &mut reader.problems).and_then(|root| file::read(&mut reader, &root));
-    match deployment {
-        Some(deployment) if reader.problems.is_empty() => Ok(deployment),
-        _ => Err(reader.problems.into_sorted()),
-    }
+    (deployment, reader.problems.into_sorted())
 }
 
 fn read_file(path: &PathBuf) -> Result<Arc<SourceFile>, Vec<Diagnostic>> {

@@ -3,8 +3,8 @@
 //! A guest can't leave its folders: `..` and links that lead out are refused by the WASI host, and so are writes to a folder
 //! granted to read. A folder granted to write is made when it does not exist; one to read must be there.
 //!
-//! A C library of today finds `in/file` under a preopen that was written `./in`, and does not find `./in/file`: guests drop a
-//! leading `./` before they open a path, as the bundled connectors do.
+//! The C library of WASI, on which Rust's `std::fs` stands, drops a leading `./` of preopens and of paths before it compares them; a
+//! guest on another library has to do so itself.
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,7 @@ use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::exports::millrace::connect::{connector, sink, source, transform};
 use super::engine::Ticker;
-use super::instance::{Environment, Instance};
+use super::instance::{Environment, Instance, cut};
 use super::state::GuestState;
 use super::{CallError, ConfigProblem, Description, Error, SinkInstance, SourceInstance, TransformInstance};
 use crate::capability;
@@ -147,6 +147,10 @@ impl Component {
         let call = guest.call_validate(&mut instance.store, config);
         let mut problems = instance.watch.run_fallible("validate", call).await?;
         problems.truncate(ENTRIES_MAX);
+        for problem in &mut problems {
+            problem.path = cut(std::mem::take(&mut problem.path));
+            problem.message = cut(std::mem::take(&mut problem.message));
+        }
         Ok(problems)
     }
 

@@ -5,33 +5,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Description};
+use super::draft::{Draft, DraftGuest};
 use super::guest::{Block, guest};
-use super::{DEFAULT_FLUSH_INTERVAL, PipelinePlan, Plan, SinkPlan, SourcePlan, TopicPlan, TransformPlan};
-use crate::plan::ComponentRef;
+use super::{
+    ComponentRef, DEFAULT_FLUSH_INTERVAL, GuestPlan, PipelinePlan, Plan, SinkPlan, SourcePlan, TopicPlan,
+    TransformPlan,
+};
 use crate::spec::{
     ConnectorSpec, Deployment, Diagnostic, Pipeline, Role, SourceFile, Span, TopicSpec, TransformSpec, clean,
     nearest,
 };
 
-/// See [`Plan::of`].
-pub(super) fn plan(deployments: &[Deployment], catalog: &Catalog) -> Result<Plan, Vec<Diagnostic>> {
-    let mut planner = Planner { catalog, file: None, problems: Vec::new(), written: BTreeMap::new() };
+/// See [`Draft::of`].
+pub(super) fn draft(deployments: &[Deployment], catalog: &Catalog) -> Draft {
+    let mut planner =
+        Planner { catalog, file: None, problems: Vec::new(), guests: Vec::new(), written: BTreeMap::new() };
     let mut pipelines = Vec::new();
     for deployment in deployments {
         planner.file = Some(Arc::clone(&deployment.file));
         pipelines.extend(deployment.pipelines.iter().map(|pipeline| planner.pipeline(pipeline)));
     }
-    if !planner.problems.is_empty() {
-        planner.problems.sort_by_key(|d| (d.file.path().to_owned(), d.span.line, d.span.column));
-        return Err(planner.problems);
-    }
-    Ok(Plan { pipelines: pipelines.into_iter().flatten().collect() })
+    let plan = Plan { pipelines: pipelines.into_iter().flatten().collect() };
+    Draft { plan, problems: planner.problems, guests: planner.guests }
 }
 
 pub(super) struct Planner<'c> {
     catalog: &'c Catalog,
     file: Option<Arc<SourceFile>>,
     problems: Vec<Diagnostic>,
+    guests: Vec<DraftGuest>,
     /// Paths that sinks write to, and who was first.
     written: BTreeMap<PathBuf, String>,
 }
@@ -53,9 +55,20 @@ impl Planner<'_> {
         self.problems.push(problem);
     }
 
+    /// A component whose own word on its settings is still to be heard.
+    pub(super) fn ask(&mut self, block: &Block<'_>, guest: &GuestPlan) {
+        let Some(file) = self.file.clone() else { return };
+        self.guests.push(DraftGuest {
+            file,
+            span: block.span,
+            settings: block.settings.clone(),
+            guest: guest.clone(),
+        });
+    }
+
     fn pipeline(&mut self, pipeline: &Pipeline) -> Option<PipelinePlan> {
-        let source = pipeline.source.as_ref().map(|spec| self.source(spec, &pipeline.topic));
-        let sinks: Vec<_> = pipeline.sinks.iter().map(|spec| self.sink(spec, &pipeline.topic)).collect();
+        let source = pipeline.source.as_ref().map(|spec| self.source(spec));
+        let sinks: Vec<_> = pipeline.sinks.iter().map(|spec| self.sink(spec)).collect();
         let sinks: Option<Vec<SinkPlan>> = sinks.into_iter().collect();
         let source = match source {
             Some(planned) => Some(planned?),
@@ -69,8 +82,7 @@ impl Planner<'_> {
         })
     }
 
-    fn source(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) -> Option<SourcePlan> {
-        self.dead_letters(spec, topic);
+    fn source(&mut self, spec: &ConnectorSpec) -> Option<SourcePlan> {
         let guest = guest(self, &connector_block(spec));
         let transforms = self.transforms(spec);
         Some(SourcePlan {
@@ -82,8 +94,7 @@ impl Planner<'_> {
         })
     }
 
-    fn sink(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) -> Option<SinkPlan> {
-        self.dead_letters(spec, topic);
+    fn sink(&mut self, spec: &ConnectorSpec) -> Option<SinkPlan> {
         let guest = guest(self, &connector_block(spec));
         let transforms = self.transforms(spec);
         Some(SinkPlan {
@@ -111,16 +122,6 @@ impl Planner<'_> {
         steps.into_iter().collect()
     }
 
-    fn dead_letters(&mut self, spec: &ConnectorSpec, topic: &TopicSpec) {
-        if spec.errors.dead_letter_topic.as_ref() != Some(&topic.name) {
-            return;
-        }
-        let message = format!("the dead letter topic of `{}` is the pipeline's own topic", spec.name);
-        let problem =
-            self.at(spec.span, message).help("bad records would come back for ever; name another topic");
-        self.push(problem);
-    }
-
     /// Two sinks that write to one path would destroy each other's output.
     pub(super) fn writes(&mut self, connector: &str, path: PathBuf, span: Span) {
         let earlier = self.written.get(&path).cloned();
@@ -137,9 +138,9 @@ impl Planner<'_> {
     }
 
     /// What the component said, if it could be loaded and can play the role.
-    pub(super) fn description(&mut self, block: &Block<'_>) -> Option<Description> {
-        let described = self.catalog.descriptions.get(block.component);
-        let problem = match (block.component, described) {
+    pub(super) fn description(&mut self, block: &Block<'_>, component: &ComponentRef) -> Option<Description> {
+        let described = self.catalog.descriptions.get(component);
+        let problem = match (component, described) {
             (_, Some(Ok(described))) if described.roles.contains(&block.role) => {
                 return Some(described.clone());
             }
@@ -181,7 +182,7 @@ fn connector_block(spec: &ConnectorSpec) -> Block<'_> {
         name: &spec.name,
         role: spec.role,
         span: spec.span,
-        component: &spec.component,
+        component: spec.component.as_ref(),
         settings: &spec.settings,
         files: &spec.files,
         limits: spec.limits,
@@ -193,7 +194,7 @@ fn transform_block<'s>(name: &'s str, spec: &'s TransformSpec) -> Block<'s> {
         name,
         role: Role::Transform,
         span: spec.span,
-        component: &spec.component,
+        component: spec.component.as_ref(),
         settings: &spec.settings,
         files: &spec.files,
         limits: spec.limits,

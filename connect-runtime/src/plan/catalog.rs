@@ -36,8 +36,8 @@ pub fn components(deployments: &[Deployment]) -> Vec<ComponentRef> {
     let pipelines = deployments.iter().flat_map(|deployment| &deployment.pipelines);
     let connectors = pipelines.flat_map(|pipeline| pipeline.source.iter().chain(&pipeline.sinks));
     let named = |connector: &ConnectorSpec| {
-        let transforms = connector.transforms.iter().map(|transform| transform.component.clone());
-        std::iter::once(connector.component.clone()).chain(transforms).collect::<Vec<_>>()
+        let transforms = connector.transforms.iter().filter_map(|transform| transform.component.clone());
+        connector.component.iter().cloned().chain(transforms).collect::<Vec<_>>()
     };
     let mut all: Vec<ComponentRef> = connectors.flat_map(named).collect();
     all.sort();

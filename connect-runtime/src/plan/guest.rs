@@ -15,7 +15,8 @@ pub(super) struct Block<'s> {
     pub(super) name: &'s str,
     pub(super) role: Role,
     pub(super) span: Span,
-    pub(super) component: &'s ComponentRef,
+    /// None: it was refused already.
+    pub(super) component: Option<&'s ComponentRef>,
     pub(super) settings: &'s Settings,
     pub(super) files: &'s [FolderGrant],
     pub(super) limits: Limits,
@@ -23,9 +24,11 @@ pub(super) struct Block<'s> {
 
 /// The component with checked settings and all its grants, or problems in `planner`.
 pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<GuestPlan> {
-    let described = planner.description(block)?;
+    let component = block.component?;
+    let described = planner.description(block, component)?;
     let settings = typed_references(block.settings, &described.config_schema);
-    if !settings_fit(planner, block, &described, &settings) {
+    let fit = settings_fit(planner, block, &described, &settings);
+    if !fit || !block.settings.is_whole() {
         return None;
     }
     let mut files = block.files.to_vec();
@@ -35,12 +38,10 @@ pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<Gues
         }
         grant(&mut files, path.folder(access));
     }
-    Some(GuestPlan {
-        component: block.component.clone(),
-        settings,
-        grants: Grants { files },
-        limits: block.limits,
-    })
+    let guest =
+        GuestPlan { component: component.clone(), settings, grants: Grants { files }, limits: block.limits };
+    planner.ask(block, &guest);
+    Some(guest)
 }
 
 /// References give text; where the schema asks for a number or a boolean, that is what the text becomes.
@@ -93,7 +94,8 @@ fn settings_fit(
         },
     };
     let fit = findings.is_empty();
-    for found in findings {
+    // What a reference that can't be filled in would have given is not known.
+    for found in findings.into_iter().filter(|found| !block.settings.is_unresolved(&found.pointer)) {
         let problem = report(planner, block, connector, found);
         planner.push(problem);
     }
@@ -121,7 +123,12 @@ fn report(
     };
     let mut problem = planner.at(span, message).suggest(found.suggestion);
     problem.expected = found.expected;
-    problem.help(format!("`millrace connector inspect {}` shows its settings", block.component))
+    problem.help(inspect(connector, block.component))
+}
+
+fn inspect(connector: &str, component: Option<&ComponentRef>) -> String {
+    let component = component.map_or_else(|| connector.to_owned(), ToString::to_string);
+    format!("`millrace connector inspect {component}` shows its settings")
 }
 
 /// A path that a setting names.

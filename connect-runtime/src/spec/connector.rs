@@ -3,7 +3,7 @@
 //! The connector's own settings stand flat beside `connector:`; the keys in [`RESERVED`] are ours in every connector block,
 //! whether or not the role has a use for them, so that a connector's schema can't claim one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use crate::plan::{Access, ComponentRef, ErrorPlan, FolderGrant, Limits, Toleranc
 use super::deployment::{ConnectorSpec, Role, TransformSpec};
 use super::names::nearest;
 use super::pipeline::topic_name;
-use super::read::{Field, Fields, Reader};
+use super::read::{Field, Fields, Reader, Text};
 use super::settings::{Place, Settings, pointer_join};
 use super::source_file::Span;
 use super::tree::{Data, Node, Plain, plain_type};
@@ -65,7 +65,7 @@ pub(super) fn read(
         None => Vec::new(),
     };
     let settings = settings(reader, &fields);
-    let (component, span) = component?;
+    let Named { component, span } = component;
     Some(ConnectorSpec {
         name,
         role,
@@ -105,7 +105,7 @@ fn transform(reader: &mut Reader<'_>, chain: &Field<'_>, node: &Node) -> Option<
     let files = files(reader, &mut fields);
     let limits = limits(reader, &mut fields);
     let settings = settings(reader, &fields);
-    let (component, span) = component?;
+    let Named { component, span } = component;
     Some(TransformSpec { span, component, settings, files, limits })
 }
 
@@ -114,30 +114,42 @@ fn misplaced(reader: &mut Reader<'_>, field: &Field<'_>, why: &str) {
     reader.push(problem);
 }
 
+/// What stands behind `connector:`.
+struct Named {
+    /// `None`: it was refused.
+    component: Option<ComponentRef>,
+    /// Where it stands, or the block if it is missing.
+    span: Span,
+}
+
 /// A bundled name (looked up later) or a `.wasm` file (must be there).
-fn component(
-    reader: &mut Reader<'_>,
-    fields: &mut Fields<'_>,
-    block: &Field<'_>,
-) -> Option<(ComponentRef, Span)> {
+fn component(reader: &mut Reader<'_>, fields: &mut Fields<'_>, block: &Field<'_>) -> Named {
     let expected = "the name of a bundled connector, or the path of a `.wasm` file";
     let Some(field) = fields.take("connector") else {
         let problem =
             reader.at(block.key.span, format!("`{}` names no connector", block.key.name)).expected(expected);
         let guess = fields.rest().iter().find_map(|field| nearest(&field.key.name, ["connector"]));
         reader.push(problem.suggest(guess));
-        return None;
+        return Named { component: None, span: block.key.span };
     };
-    let text = reader.text(&field, expected)?;
+    let Some(text) = reader.text(&field, expected) else {
+        return Named { component: None, span: field.place() };
+    };
+    let component = component_ref(reader, &text, expected);
+    Named { component, span: text.span }
+}
+
+fn component_ref(reader: &mut Reader<'_>, text: &Text, expected: &str) -> Option<ComponentRef> {
     if text.value.ends_with(".wasm") {
         let path = reader.absolute(&text.value);
-        if !reader.exists(&path) {
-            let problem = reader
-                .at(text.span, format!("component {} is not there", text.shown()))
-                .help("paths start from the folder of this YAML file; is the component built?");
-            reader.push(problem);
+        if reader.exists(&path) {
+            return Some(ComponentRef::Path(path));
         }
-        return Some((ComponentRef::Path(path), text.span));
+        let problem = reader
+            .at(text.span, format!("component {} is not there", text.shown()))
+            .help("paths start from the folder of this YAML file; is the component built?");
+        reader.push(problem);
+        return None;
     }
     if text.value.is_empty() || text.value.contains(['/', '\\']) {
         let problem =
@@ -145,7 +157,7 @@ fn component(
         reader.push(problem);
         return None;
     }
-    Some((ComponentRef::Bundled(text.value), text.span))
+    Some(ComponentRef::Bundled(text.value.clone()))
 }
 
 fn connection(reader: &mut Reader<'_>, fields: &mut Fields<'_>, declared: &BTreeMap<String, Span>) {
@@ -239,7 +251,7 @@ fn errors(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> ErrorPlan {
 
 /// What is left of the block, as JSON with places.
 fn settings(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Settings {
-    let mut settings = Settings { value: Map::new(), places: BTreeMap::new(), referenced: BTreeSet::new() };
+    let mut settings = Settings::default();
     for field in fields.rest() {
         let pointer = pointer_join("", &field.key.name);
         settings.places.insert(pointer.clone(), Place { key: field.key.span, value: field.place() });
@@ -253,7 +265,10 @@ fn settings(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Settings {
 fn json(reader: &mut Reader<'_>, node: &Node, pointer: &str, settings: &mut Settings) -> Value {
     match &node.data {
         Data::Scalar { text, plain } => {
-            let Some(resolved) = reader.resolved(text, node.span) else { return Value::Null };
+            let Some(resolved) = reader.resolved(text, node.span) else {
+                settings.unresolved.insert(pointer.to_owned());
+                return Value::Null;
+            };
             if resolved.referenced {
                 settings.referenced.insert(pointer.to_owned());
             }

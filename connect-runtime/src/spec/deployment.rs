@@ -82,9 +82,9 @@ pub struct Pipeline {
 }
 
 /// `topic: { name, partitions, replication_factor, config }`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TopicSpec {
-    /// A legal Kafka topic name.
+    /// A legal Kafka topic name; empty: what the file says of it was refused.
     pub name: String,
     /// Where the name stands.
     pub span: Span,
@@ -105,8 +105,8 @@ pub struct ConnectorSpec {
     pub role: Role,
     /// Where the block begins (its `connector:` value if there is one).
     pub span: Span,
-    /// Which component.
-    pub component: ComponentRef,
+    /// Which component; `None`: what the file says of it was refused.
+    pub component: Option<ComponentRef>,
     /// Most tasks to run at once, at least 1.
     pub tasks_max: u32,
     /// The connector's own settings.
@@ -128,8 +128,8 @@ pub struct ConnectorSpec {
 pub struct TransformSpec {
     /// Where the block begins.
     pub span: Span,
-    /// Which component.
-    pub component: ComponentRef,
+    /// Which component; `None`: what the file says of it was refused.
+    pub component: Option<ComponentRef>,
     /// The transform's own settings.
     pub settings: Settings,
     /// Folders granted by `files:`.

@@ -19,7 +19,7 @@ const TOP_KEYS: &[&str] = &["version", "broker", "kafka", "connections", "pipeli
 const BROKER_KEYS: &[&str] = &["data", "listen", "config"];
 const KAFKA_KEYS: &[&str] = &["bootstrap"];
 
-/// The whole file. Problems are collected in the reader; what is returned is only good if there are none.
+/// The whole file. Problems are collected in the reader; what is returned is only good to run if there are none.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Deployment> {
     let key = Key { name: "the file".into(), span: root.span };
     let mut top = reader.fields(&Field { key: &key, node: root }, TOP_KEYS)?;

@@ -92,15 +92,16 @@ pub(super) fn read(
             .expected("a `source`, `sinks`, or both");
         reader.push(problem);
     }
+    let nameless = |span| TopicSpec { span, ..TopicSpec::default() };
     let topic = match topic {
-        Some(field) => topic_of(reader, &field, cluster)?,
+        Some(field) => topic_of(reader, &field, cluster).unwrap_or_else(|| nameless(field.place())),
         None => {
             let parts = if sinks.is_some() { "sinks" } else { "a source" };
             let problem = reader
                 .at(entry.key.span, format!("pipeline `{name}` has {parts} but no topic"))
                 .expected("`topic: { name: ... }`");
             reader.push(problem);
-            return None;
+            nameless(entry.key.span)
         }
     };
     Some(Pipeline { name, span: entry.key.span, source: source_spec, topic, sinks: sink_specs })
@@ -132,13 +133,7 @@ fn sinks_of(
 
 /// `topic: name`, or a mapping.
 fn topic_of(reader: &mut Reader<'_>, field: &Field<'_>, cluster: &ClusterSpec) -> Option<TopicSpec> {
-    let mut spec = TopicSpec {
-        name: String::new(),
-        span: field.place(),
-        partitions: None,
-        replication_factor: None,
-        config: BTreeMap::new(),
-    };
+    let mut spec = TopicSpec { span: field.place(), ..TopicSpec::default() };
     if !matches!(field.node.data, Data::Map(_)) {
         spec.name = topic_name(reader, field)?;
         return Some(spec);

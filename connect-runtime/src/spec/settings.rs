@@ -15,6 +15,8 @@ pub struct Settings {
     pub(super) value: Map<String, Value>,
     pub(super) places: BTreeMap<String, Place>,
     pub(super) referenced: BTreeSet<String>,
+    /// References that could not be filled in; their values are null here.
+    pub(super) unresolved: BTreeSet<String>,
 }
 
 /// Where a setting stands.
@@ -41,6 +43,16 @@ impl Settings {
             }
             pointer = &pointer[..pointer.rfind('/')?];
         }
+    }
+
+    /// True if a reference at `pointer` could not be filled in, which was told already.
+    pub fn is_unresolved(&self, pointer: &str) -> bool {
+        self.unresolved.contains(pointer)
+    }
+
+    /// True if every reference was filled in.
+    pub fn is_whole(&self) -> bool {
+        self.unresolved.is_empty()
     }
 
     /// True if the value at `pointer` was filled in from a reference and must not be shown.
