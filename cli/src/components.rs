@@ -16,11 +16,15 @@ pub(crate) fn host() -> Result<ComponentHost, Failure> {
     ComponentHost::new(HostConfig { cache_dir: cache_dir(), bundled }).map_err(Failure::environment)
 }
 
-/// `MILLRACE_CACHE_DIR`, else `$XDG_CACHE_HOME/millrace`, else `~/.cache/millrace`; none without a home.
+/// Folder for compiled code within the cache.
+const COMPONENTS: &str = "components";
+
+/// In `MILLRACE_CACHE_DIR`, else `$XDG_CACHE_HOME/millrace`, else `~/.cache/millrace`; none without a home.
 fn cache_dir() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let shared = || variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    variable("MILLRACE_CACHE_DIR").or_else(|| shared().map(|cache| cache.join("millrace")))
+    let cache = variable("MILLRACE_CACHE_DIR").or_else(|| shared().map(|cache| cache.join("millrace")));
+    cache.map(|cache| cache.join(COMPONENTS))
 }
 
 /// Asks all of `wanted`. One that can't be loaded is an entry, not an error: the plan shows it at its place.
