@@ -3,6 +3,7 @@
 //! | class | example | what happens |
 //! |---|---|---|
 //! | transient | a guest's `retriable`, a broker that moves | the same call again, after a pause, until `errors.retry_timeout` |
+//! | outage | no broker answers | the task starts again, as often as it takes; see `retry` for runs that shall end |
 //! | guest lost | a trap, a call past its time limit | a new instance, from the last durable position |
 //! | record | a line that can't be parsed | dead letter topic, or skipped, or the task fails, as `errors` say |
 //! | fatal | a guest's `fatal`, settings that can't work, fenced | the task fails; others go on |
@@ -82,6 +83,22 @@ impl TaskError {
             Self::Record { .. } | Self::Invalid { .. } => false,
         };
         if restart { Class::Restart } else { Class::Fatal }
+    }
+
+    /// Whether the cluster is out of reach, which says nothing against the task.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Cluster { source, .. } if is_unreachable(source))
+    }
+}
+
+/// Whether nobody answers; the cause may be wrapped in what it did to a transaction.
+fn is_unreachable(error: &millrace_client::Error) -> bool {
+    use millrace_client::Error as E;
+    match error {
+        E::Connect { .. } | E::NoBroker { .. } | E::Disconnected { .. } | E::Timeout { .. } => true,
+        E::Abort(cause) | E::Fatal(cause) => is_unreachable(cause),
+        _ => false,
     }
 }
 

@@ -56,26 +56,55 @@ impl Retry {
 }
 
 /// Counts starts of a task, and says how long to pause before the next.
+///
+/// Starts that fail because the cluster is out of reach don't count: a worker outlives its brokers' outage, however long it is.
+/// Only where somebody waits for the end of the run it is given up, after `errors.retry_timeout`.
 #[derive(Debug)]
 pub(crate) struct Restarts {
     backoff: Backoff,
     left: u32,
+    outage_since: Option<Instant>,
+    /// How long an outage may take; none: any time.
+    outage_max: Option<Duration>,
+}
+
+/// Why a task starts again, as far as it matters for how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It failed.
+    Failure,
+    /// The cluster is out of reach.
+    Outage,
 }
 
 impl Restarts {
-    pub(crate) fn new(errors: &ErrorPlan, random: Random) -> Self {
+    /// `bounded`: somebody waits for the end.
+    pub(crate) fn new(errors: &ErrorPlan, bounded: bool, random: Random) -> Self {
         let config =
             BackoffConfig { initial: DELAY_MIN.min(errors.retry_delay_max), max: errors.retry_delay_max };
-        Self { backoff: Backoff::new(config, random), left: RESTARTS_MAX }
+        let outage_max = bounded.then_some(errors.retry_timeout);
+        Self { backoff: Backoff::new(config, random), left: RESTARTS_MAX, outage_since: None, outage_max }
     }
 
     /// The pause before the next start; none: that was the last one. A task that made progress starts counting anew.
-    pub(crate) fn next(&mut self, progressed: bool) -> Option<Duration> {
+    pub(crate) fn next(&mut self, progressed: bool, cause: Cause) -> Option<Duration> {
         if progressed {
             self.backoff.reset();
             self.left = RESTARTS_MAX;
+            self.outage_since = None;
         }
-        self.left = self.left.checked_sub(1)?;
+        match cause {
+            Cause::Failure => {
+                self.outage_since = None;
+                self.left = self.left.checked_sub(1)?;
+            }
+            Cause::Outage => {
+                let since = *self.outage_since.get_or_insert_with(Instant::now);
+                if self.outage_max.is_some_and(|max| since.elapsed() >= max) {
+                    return None;
+                }
+            }
+        }
         Some(self.backoff.next_pause())
     }
 }
@@ -115,8 +144,26 @@ mod tests {
 
     #[test]
     fn restarts_are_counted_until_progress() {
-        let mut restarts = Restarts::new(&ErrorPlan::default(), Random::new(1));
-        assert_eq!((0..99).take_while(|_| restarts.next(false).is_some()).count(), RESTARTS_MAX as usize);
-        assert!(restarts.next(true).is_some());
+        let mut restarts = Restarts::new(&ErrorPlan::default(), false, Random::new(1));
+        let mut next = |progressed| restarts.next(progressed, Cause::Failure);
+        assert_eq!((0..99).take_while(|_| next(false).is_some()).count(), RESTARTS_MAX as usize);
+        assert!(next(true).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_uses_up_no_starts_but_time_where_somebody_waits() {
+        let errors = ErrorPlan { retry_timeout: Duration::from_secs(30), ..ErrorPlan::default() };
+        let mut endless = Restarts::new(&errors, false, Random::new(1));
+        let mut bounded = Restarts::new(&errors, true, Random::new(1));
+        for _ in 0..20 {
+            assert!(
+                endless.next(false, Cause::Outage).is_some() && bounded.next(false, Cause::Outage).is_some()
+            );
+        }
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(endless.next(false, Cause::Outage).is_some());
+        assert_eq!(bounded.next(false, Cause::Outage), None);
+        assert!(bounded.next(true, Cause::Outage).is_some());
+        assert_eq!((0..99).take_while(|_| endless.next(false, Cause::Failure).is_some()).count(), 5);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capability::control::Stopping;
-use crate::failure::retry::Restarts;
+use crate::failure::retry::{Cause, Restarts};
 use crate::failure::{Class, TaskError};
 use crate::plan::ErrorPlan;
 use crate::worker::Shared;
@@ -36,7 +36,8 @@ impl Supervisor<'_> {
         F: Future<Output = Result<End, TaskError>>,
     {
         let Self { counters, task, stopping, .. } = self;
-        let mut restarts = Restarts::new(self.errors, self.shared.random());
+        let mut restarts =
+            Restarts::new(self.errors, self.shared.config.exit_when_done, self.shared.random());
         loop {
             counters.set_state(task, State::Running);
             let error = match start().await {
@@ -49,7 +50,8 @@ impl Supervisor<'_> {
                 return counters.set_state(task, State::Stopped);
             }
             counters.set_error(error.to_string());
-            let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed));
+            let cause = if error.is_outage() { Cause::Outage } else { Cause::Failure };
+            let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed), cause);
             let (Class::Restart, Some(pause)) = (error.class(), pause) else {
                 tracing::error!(%error, "task failed");
                 return counters.set_state(task, State::Failed);
