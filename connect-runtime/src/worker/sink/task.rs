@@ -19,7 +19,7 @@ use crate::component::{Component, RecordError, SinkInstance, TopicPartition as G
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
-use crate::plan::Tolerance;
+use crate::plan::{SinkPlan, Tolerance};
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
 use crate::worker::progress::Counts;
 use crate::worker::supervise::End;
@@ -31,6 +31,11 @@ const POLL_WAIT: Duration = Duration::from_millis(200);
 const DRAIN_WAIT: Duration = Duration::from_millis(5);
 /// Pause before a sink that took nothing is asked again.
 const BACK_PRESSURE_PAUSE: Duration = Duration::from_millis(50);
+/// Longest that dead letters wait for a flush: their transaction must end before the broker ends it, however long the
+/// pipeline's `flush_interval` is.
+const DEAD_LETTER_AGE: Duration = Duration::from_secs(10);
+/// What a broker keeps a transaction open for at most, unless told otherwise (`transaction.max.timeout.ms`).
+const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 /// Bytes that a task's consumer may hold.
 const BUFFER_BYTES: usize = 16 << 20;
 
@@ -85,6 +90,7 @@ impl<'a> SinkTask<'a> {
         let cluster = |doing| move |source| connector.cluster(task, doing, source);
         let config = ProducerConfig {
             transactional_id: Some(shared.transactional_id(&plan.name, task)),
+            transaction_timeout: transaction_timeout(plan),
             ..ProducerConfig::default()
         };
         let (producer, generation) =
@@ -249,6 +255,8 @@ impl<'a> SinkTask<'a> {
             let outcome = match self.sink.put(rest.as_ref().unwrap_or(batch)).await {
                 Ok(outcome) => outcome,
                 Err(failure) => {
+                    // The target may be away for longer than the broker keeps a transaction open.
+                    self.commit_dead_letters().await?;
                     self.retry.pause(failure).await?;
                     continue;
                 }
@@ -369,6 +377,7 @@ impl<'a> SinkTask<'a> {
         if !self.has_dead_letters {
             self.producer.begin_transaction()?;
             self.has_dead_letters = true;
+            self.next_flush = self.next_flush.min(Instant::now() + DEAD_LETTER_AGE);
         }
         // The commit waits for it, and fails if it does.
         let _delivery = self.producer.send(letter).await?;
@@ -379,10 +388,7 @@ impl<'a> SinkTask<'a> {
     ///
     /// Dead letters go first: a kill in between brings them twice, never not at all.
     async fn flush(&mut self) -> Result<(), TaskError> {
-        if std::mem::take(&mut self.has_dead_letters) {
-            let written = self.producer.commit_transaction().await;
-            written.map_err(|source| self.cluster("writing dead letters", source))?;
-        }
+        self.commit_dead_letters().await?;
         let durable = loop {
             match self.sink.flush().await {
                 Ok(durable) => break durable,
@@ -399,6 +405,14 @@ impl<'a> SinkTask<'a> {
         self.connector.counters.add(std::mem::take(&mut self.pending));
         self.note_lag();
         self.next_flush = Instant::now() + self.connector.plan.flush_interval;
+        Ok(())
+    }
+
+    async fn commit_dead_letters(&mut self) -> Result<(), TaskError> {
+        if std::mem::take(&mut self.has_dead_letters) {
+            let written = self.producer.commit_transaction().await;
+            written.map_err(|source| self.cluster("writing dead letters", source))?;
+        }
         Ok(())
     }
 
