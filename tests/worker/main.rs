@@ -184,3 +184,15 @@ async fn a_worker_stops_when_asked_and_goes_on_where_it_was() {
     let settings = json!({"sum": summary.connectors[1].records + rest.connectors[1].records});
     assert_eq!(settings, json!({ "sum": total }), "the sink goes on from the group's offsets: {rest:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_stands_past_the_end_of_its_topic_says_so() {
+    let cluster = Cluster::start().await;
+    cluster.run(pipeline("p", Some(source("count", 10)), vec![])).await;
+    cluster.commit("connect-p.sink0", "p", 1_000).await;
+    let summary = cluster.run(pipeline("p", None, vec![sink("nothing", "")])).await;
+    assert!(!summary.none_failed(), "{summary:?}");
+    let error = summary.connectors[0].error.as_deref().unwrap_or_default();
+    assert!(error.contains("stands at offset 1000 of topic p partition 0, which ends at"), "{error}");
+    assert!(error.contains("reset the group connect-p.sink0"), "{error}");
+}

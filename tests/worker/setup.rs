@@ -68,6 +68,15 @@ impl Cluster {
             .unwrap_or_else(|_| panic!("the run is stuck: {:?}", view.snapshot()))
     }
 
+    /// Commits an offset of partition 0 for a group.
+    pub(crate) async fn commit(&self, group: &str, topic: &str, offset: i64) {
+        let config = ConsumerConfig { group_id: Some(group.to_owned()), ..ConsumerConfig::default() };
+        let consumer = Consumer::start(&self.client, config).await.unwrap();
+        let offsets = BTreeMap::from([(TopicPartition::new(topic, 0), offset.into())]);
+        consumer.commit(offsets).await.unwrap();
+        consumer.close().await.unwrap();
+    }
+
     /// All committed records of a topic.
     pub(crate) async fn records(&self, topic: &str) -> Vec<Record> {
         let admin = Admin::new(&self.client);

@@ -120,8 +120,10 @@ impl State {
 
 /// The error of a task that was replaced.
 pub fn fenced(path: &str, own: u64, newer: u64) -> Error {
-    let message =
-        format!("{path} belongs to generation {newer} now, this task is {own}: another one has taken over");
+    let message = format!(
+        "{path} belongs to generation {newer} now, this task is {own}: another one has taken over; if none runs, the \
+             cluster is a new one: remove the state and what was written, or choose another path"
+    );
     Error::fatal("fenced", message)
 }
 

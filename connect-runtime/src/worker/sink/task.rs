@@ -161,10 +161,15 @@ impl<'a> SinkTask<'a> {
         let held: BTreeMap<i32, i64> = held.into_iter().map(|held| (held.partition, held.offset)).collect();
         let committed = self.consumer.committed(&self.partitions).await;
         let committed = committed.map_err(|source| self.cluster("reading the group's offsets", source))?;
+        let ends = self.end_offsets().await?;
         let mut from = BTreeMap::new();
         for tp in &self.partitions {
             let (held, committed) = (held.get(&tp.partition).copied(), committed.get(tp));
             let start = offsets::start(held, committed);
+            let end = ends.get(&tp.partition).copied().unwrap_or(0);
+            if let Some(start) = start.filter(|start| *start > end) {
+                return Err(self.past_the_end(tp, start, end, held.is_some()));
+            }
             self.places.start(tp.partition, start.unwrap_or(0), held, committed.map(|c| c.offset));
             from.insert(tp.clone(), start.map_or(Position::Earliest, Position::Offset));
         }
@@ -462,9 +467,33 @@ impl<'a> SinkTask<'a> {
         self.connector.counters.set_lag(self.task, lag.sum());
     }
 
+    /// Waiting until the topic has grown that far would pass over what is in it now.
+    fn past_the_end(&self, tp: &TopicPartition, start: i64, end: i64, held: bool) -> TaskError {
+        let name = &self.connector.plan.name;
+        let way_out = match held {
+            true => "remove what it wrote together with its state, or give it another place".to_owned(),
+            false => format!("reset the group {}", group(name)),
+        };
+        TaskError::Invalid {
+            connector: name.clone(),
+            task: self.task,
+            message: format!(
+                "it stands at offset {start} of {tp}, which ends at {end}: the topic is another one, or lost records; \
+                 to begin anew, {way_out}"
+            ),
+        }
+    }
+
     fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
         self.connector.cluster(self.task, doing, source)
     }
+}
+
+/// A call into a guest may stand between a dead letter and the end of its transaction.
+fn transaction_timeout(plan: &SinkPlan) -> Duration {
+    let calls = plan.transforms.iter().map(|transform| &transform.guest).chain([&plan.guest]);
+    let call = calls.map(|guest| guest.limits.call_timeout).max().unwrap_or_default();
+    (ProducerConfig::default().transaction_timeout + call).min(TRANSACTION_TIMEOUT_MAX)
 }
 
 /// The consumer group of a sink, as in Kafka Connect.
