@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Deployment, Environment, SourceFile, parse};
+use crate::plan::ComponentRef;
 
 /// An environment that is a table.
 #[derive(Default)]
@@ -73,7 +74,7 @@ fn a_file_means_what_it_says() {
     assert_eq!(source.name, "orders.source");
     assert_eq!(source.tasks_max, 2);
     assert_eq!(source.limits.memory_bytes_max, 64 << 20);
-    assert_eq!(source.transforms[0].component.to_string(), "mask");
+    assert_eq!(source.transforms[0].component, Some(ComponentRef::Bundled("mask".into())));
     assert!(source.files[0].host.ends_with("dir/in"), "{:?}", source.files);
     assert_eq!(source.files[0].guest, "./in");
     let json = serde_json::Value::Object(source.settings.as_json().clone());
