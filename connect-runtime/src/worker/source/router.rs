@@ -11,8 +11,8 @@ use millrace_wire::record::{BatchBuilder, BatchOptions};
 
 use crate::component::batch::RecordView;
 
-/// Bytes at which a batch is closed. Kafka takes batches of a little over 1 MiB by default; a record that is larger by itself
-/// gets its own batch.
+/// Bytes at which a batch is closed, before a record that would go beyond. Kafka takes batches of a little over 1 MiB by default;
+/// a record that is larger by itself gets its own batch.
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
 /// Batches under construction.
@@ -72,15 +72,13 @@ impl Router {
         else {
             return Err(Error::NoSuchPartition { topic: topic.to_owned(), partition: 0, count: 0 });
         };
-        let count = entry.open.len();
-        let partition = match (record.partition, record.key) {
-            (Some(partition), _) => usize::try_from(partition)
-                .ok()
-                .filter(|p| *p < count)
-                .ok_or_else(|| Error::NoSuchPartition { topic: topic.to_owned(), partition, count })?,
-            (None, Some(key)) => partition_for_key(key, count as i32) as usize,
-            (None, None) => entry.current,
-        };
+        let mut partition = entry.partition(topic, record)?;
+        let has_no_room = |open: &BatchBuilder| open.size_bytes() + record.size_bytes() > BATCH_BYTES;
+        if let Some(batch) = entry.open[partition].take_if(|open| has_no_room(open)) {
+            self.full.push(Routed { topic: Arc::clone(&name), partition: partition as i32, batch });
+            entry.turn(partition);
+            partition = entry.partition(topic, record)?;
+        }
         let batch = entry.open[partition].get_or_insert_with(|| BatchBuilder::new(BatchOptions::default()));
         let before = batch.size_bytes();
         batch
@@ -88,9 +86,7 @@ impl Router {
             .map_err(|error| Error::Record { topic: topic.to_owned(), reason: error.to_string() })?;
         self.size_bytes += batch.size_bytes() - before;
         if batch.size_bytes() >= BATCH_BYTES {
-            if partition == entry.current {
-                entry.current = (entry.current + 1) % count;
-            }
+            entry.turn(partition);
             if let Some(batch) = entry.open[partition].take() {
                 self.full.push(Routed { topic: name, partition: partition as i32, batch });
             }
@@ -115,6 +111,28 @@ impl Router {
             }
         }
         routed
+    }
+}
+
+impl Topic {
+    /// Where a record goes.
+    fn partition(&self, topic: &str, record: &RecordView<'_>) -> Result<usize, Error> {
+        let count = self.open.len();
+        match (record.partition, record.key) {
+            (Some(partition), _) => usize::try_from(partition)
+                .ok()
+                .filter(|p| *p < count)
+                .ok_or_else(|| Error::NoSuchPartition { topic: topic.to_owned(), partition, count }),
+            (None, Some(key)) => Ok(partition_for_key(key, count as i32) as usize),
+            (None, None) => Ok(self.current),
+        }
+    }
+
+    /// A batch of this partition is full: records without a key go on to the next.
+    fn turn(&mut self, partition: usize) {
+        if partition == self.current {
+            self.current = (self.current + 1) % self.open.len();
+        }
     }
 }
 
@@ -151,6 +169,19 @@ mod tests {
         }
         let partitions: Vec<i32> = router.take().iter().map(|routed| routed.partition).collect();
         assert_eq!(partitions[..3], [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_large_record_does_not_make_a_batch_too_large() {
+        let mut router = Router::default();
+        router.learn("t", 1);
+        let (small, large) = (vec![b'x'; BATCH_BYTES - 1024], vec![b'y'; BATCH_BYTES + 1024]);
+        for value in [&small, &large, &small, &large] {
+            router.push("t", &record(None, value), 7).unwrap();
+        }
+        let sizes: Vec<usize> = router.take().iter().map(|routed| routed.batch.size_bytes()).collect();
+        assert_eq!(sizes.len(), 4, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size < 2 * BATCH_BYTES), "{sizes:?}");
     }
 
     #[test]
