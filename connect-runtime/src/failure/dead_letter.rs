@@ -1,12 +1,17 @@
 //! Records that could not be processed, with the reason in headers under Kafka Connect's names (KIP-298).
 //!
-//! Key and value are those of the record as it was read, so that it can be sent again.
+//! Key and value are those of the record as it was read, so that it can be sent again. A record that is too large to go with its
+//! reason stays away; the header `__connect.errors.left.out` says so.
 
 use bytes::Bytes;
 use millrace_client::ProduceRecord;
 use std::sync::Arc;
 
 use crate::component::batch::RecordView;
+
+/// Largest record that goes along with its reason: a producer's request, 1 MiB, has to have room for both. Codes and messages of
+/// guests are cut to a few KiB.
+const RECORD_BYTES_MAX: usize = (1 << 20) - (64 << 10);
 
 /// Where a record failed (Kafka Connect's `Stage`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub enum Stage {
     TaskPoll,
     /// In a transform.
     Transformation,
+    /// Writing it to the topic.
+    KafkaProduce,
     /// Writing it to the sink.
     TaskPut,
 }
@@ -26,6 +33,7 @@ impl Stage {
         match self {
             Self::TaskPoll => "TASK_POLL",
             Self::Transformation => "TRANSFORMATION",
+            Self::KafkaProduce => "KAFKA_PRODUCE",
             Self::TaskPut => "TASK_PUT",
         }
     }
@@ -72,11 +80,18 @@ impl DeadLetter<'_> {
         add("__connect.errors.class.name", self.component.to_owned());
         add("__connect.errors.exception.class.name", self.code.to_owned());
         add("__connect.errors.exception.message", self.message.to_owned());
+        // With its headers a record may be larger than it was: then only the reason goes.
+        let fits = record.size_bytes() <= RECORD_BYTES_MAX;
+        if !fits {
+            headers.retain(|(name, _)| name.starts_with(b"__connect.errors."));
+            let left_out = format!("key, value and headers, {} bytes", record.size_bytes());
+            headers.push((Bytes::from_static(b"__connect.errors.left.out"), Some(Bytes::from(left_out))));
+        }
         ProduceRecord {
             topic: Arc::clone(topic),
             partition: None,
-            key: record.key.map(Bytes::copy_from_slice),
-            value: record.value.map(Bytes::copy_from_slice),
+            key: record.key.filter(|_| fits).map(Bytes::copy_from_slice),
+            value: record.value.filter(|_| fits).map(Bytes::copy_from_slice),
             headers,
             timestamp: record.timestamp_ms,
         }

@@ -207,6 +207,7 @@ impl SourceTask {
             task: self.task,
             component: self.component.reference().to_string().into(),
             topic: Arc::clone(&connector.topic),
+            offsets_topic: Arc::clone(&shared.offsets_topic),
             errors: plan.errors.clone(),
             source,
             chain,

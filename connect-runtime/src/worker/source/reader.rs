@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_client::Producer;
+use millrace_wire::batch::HEADER_LEN;
+use millrace_wire::record::record_size;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::REQUEST_BYTES_MAX;
 use super::router::Router;
 use super::writer::{Chunk, Durable};
 use crate::capability::control::Stopping;
@@ -20,7 +23,6 @@ use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::plan::{ErrorPlan, Tolerance};
 use crate::worker::chain::Chain;
-use crate::worker::progress::Counts;
 use crate::worker::supervise::End;
 
 /// Advice to the guest: records and bytes of one poll.
@@ -42,6 +44,7 @@ pub(crate) struct Reader {
     pub task: u32,
     pub component: Arc<str>,
     pub topic: Arc<str>,
+    pub offsets_topic: Arc<str>,
     pub errors: ErrorPlan,
     pub source: SourceInstance,
     pub chain: Chain,
@@ -159,25 +162,43 @@ impl Reader {
     ) -> Result<(), TaskError> {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         for topic in batch.topics().chain([&*self.topic]) {
+            if self.is_reserved(topic) {
+                return Err(self.invalid(format!(
+                    "records were addressed to topic {topic}, which holds the state of the cluster or of this worker; \
+                     the connector must choose another"
+                )));
+            }
             if !router.knows(topic) {
                 let count = self.producer.partition_count(topic).await;
                 router.learn(topic, count.map_err(|source| self.cluster("looking for the topic", source))?);
             }
         }
-        for record in batch.iter() {
+        for (index, record) in batch.iter().enumerate() {
+            if let Some(size) = too_large(&record) {
+                let error = RecordError {
+                    index: index as u32,
+                    code: "record.large".to_owned(),
+                    message: format!("{size} bytes are more than the {REQUEST_BYTES_MAX} of a request"),
+                };
+                self.reject(&record, Stage::KafkaProduce, "producer", &error, chunk)?;
+                continue;
+            }
             let topic = record.topic.unwrap_or(&self.topic);
-            router.push(topic, &record, now_ms).map_err(|error| TaskError::Invalid {
-                connector: self.connector.clone(),
-                task: self.task,
-                message: error.to_string(),
-            })?;
+            router.push(topic, &record, now_ms).map_err(|error| self.invalid(error.to_string()))?;
+            chunk.counts.records += 1;
+            chunk.counts.bytes += record.size_bytes() as u64;
         }
-        chunk.counts.add(Counts {
-            records: batch.len() as u64,
-            bytes: batch.size_bytes() as u64,
-            ..Counts::default()
-        });
         Ok(())
+    }
+
+    /// Whether only the brokers and the runtime itself write to this topic: a position that a guest made up would count for
+    /// any connector.
+    fn is_reserved(&self, topic: &str) -> bool {
+        *topic == *self.offsets_topic || topic.starts_with("__")
+    }
+
+    fn invalid(&self, message: String) -> TaskError {
+        TaskError::Invalid { connector: self.connector.clone(), task: self.task, message }
     }
 
     /// Does with a bad record what the pipeline says.
@@ -219,4 +240,14 @@ impl Reader {
     fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
         TaskError::Cluster { connector: self.connector.clone(), task: self.task, doing, source }
     }
+}
+
+/// The size of a record that no request has room for.
+fn too_large(record: &RecordView<'_>) -> Option<usize> {
+    // Cheap for the many: lengths and flags take far less than what a record holds.
+    if record.size_bytes() < REQUEST_BYTES_MAX / 2 {
+        return None;
+    }
+    let size = HEADER_LEN + record_size(record.key, record.value, record.headers);
+    (size > REQUEST_BYTES_MAX).then_some(size)
 }
