@@ -90,7 +90,7 @@ async fn a_zombie_is_refused() {
     put(&mut successor, 0..3).await;
     successor.close().await.expect("closes");
     let error = zombie.flush().await.expect_err("fenced").to_string();
-    assert!(error.contains("another one has taken over (fenced)"), "{error}");
+    assert!(error.contains("another one has taken over;") && error.contains("(fenced)"), "{error}");
     assert_eq!(std::fs::read_to_string(sandbox.path("o.jsonl")).expect("a file"), "0\n1\n2\n");
 }
 
