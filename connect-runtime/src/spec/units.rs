@@ -66,25 +66,18 @@ fn factor(units: &[(&str, u64)], unit: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn durations() {
-        for (text, ms) in [("500ms", 500), ("5s", 5_000), ("1m30s", 90_000), ("2h", 7_200_000), ("0s", 0)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
-        }
-        for text in
-            ["", "5", "s", "5 s", "-5s", "5x", "5s3", "99999999999999999999s", "999999999999999999d", "1.5s"]
-        {
-            assert_eq!(duration(text), None, "{text}");
-        }
-    }
+    /// The same table holds for `millrace_sdk::settings`.
+    const EXAMPLES: &str = include_str!("../../../tests/units.txt");
 
     #[test]
-    fn sizes() {
-        for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("8 MiB", 8 << 20), ("1GB", 1_000_000_000)] {
-            assert_eq!(size(text), Some(bytes), "{text}");
-        }
-        for text in ["", "5", "MiB", "5M", "5mib", "-1B", "99999999TiB"] {
-            assert_eq!(size(text), None, "{text}");
+    fn units_are_those_of_the_sdk() {
+        for line in EXAMPLES.lines().filter(|line| !line.starts_with('#')) {
+            let [kind, text, wanted] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let found = match kind {
+                "duration" => duration(text).map(|duration| duration.as_millis() as u64),
+                _ => size(text),
+            };
+            assert_eq!(found, wanted.parse().ok(), "{line}");
         }
     }
 }
