@@ -48,19 +48,35 @@ pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<Gues
 fn typed_references(settings: &Settings, schema: &Value) -> Map<String, Value> {
     let mut map = settings.as_json().clone();
     for (name, value) in &mut map {
-        let pointer = pointer_join("", name);
-        if !settings.is_referenced(&pointer) {
-            continue;
-        }
-        let wanted = schema.pointer(&format!("/properties{pointer}/type")).and_then(Value::as_str);
-        if matches!(wanted, Some("integer" | "number" | "boolean"))
-            && let Some(typed) = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
-            && (typed.is_number() || typed.is_boolean())
-        {
-            *value = typed;
-        }
+        typed(value, &schema["properties"][name], &pointer_join("", name), settings);
     }
     map
+}
+
+/// Recursive, but no deeper than the file's own limit.
+fn typed(value: &mut Value, schema: &Value, pointer: &str, settings: &Settings) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                typed(value, &schema["properties"][name], &pointer_join(pointer, name), settings);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                typed(item, &schema["items"], &format!("{pointer}/{at}"), settings);
+            }
+        }
+        Value::String(text) if settings.is_referenced(pointer) => {
+            let wanted = schema["type"].as_str();
+            if matches!(wanted, Some("integer" | "number" | "boolean"))
+                && let Ok(typed) = serde_json::from_str::<Value>(text)
+                && (typed.is_number() || typed.is_boolean())
+            {
+                *value = typed;
+            }
+        }
+        _ => {}
+    }
 }
 
 fn settings_fit(

@@ -45,6 +45,7 @@ fn catalog() -> Catalog {
             "glob": { "type": "string", "x-path": "read", "x-path-kind": "glob" },
             "format": { "enum": ["csv", "jsonl", "lines"] },
             "batch": { "type": "integer", "minimum": 1 },
+            "rotate": { "type": "object", "properties": { "records": { "type": "integer" } } },
             "every": { "type": "string", "x-unit": "duration" },
             "types": { "type": "object", "additionalProperties": { "enum": ["int", "float"] } },
         },
@@ -126,6 +127,8 @@ fn settings_are_checked_against_the_schema() {
 fn references_take_the_type_the_schema_asks_for() {
     let plan = source("path: x, batch: \"${env:N}\"").unwrap();
     assert_eq!(plan.pipelines[0].source.as_ref().unwrap().guest.settings["batch"], json!(3));
+    let plan = source("path: x, rotate: { records: \"${env:N}\" }").unwrap();
+    assert_eq!(plan.pipelines[0].source.as_ref().unwrap().guest.settings["rotate"], json!({ "records": 3 }));
     let shown = source("path: x, batch: \"${env:SECRET}\", format: \"${env:SECRET}\"").unwrap_err();
     assert!(!shown.contains("hunter2"), "{shown}");
 }
