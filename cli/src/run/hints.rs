@@ -14,7 +14,9 @@ pub(super) fn show(plan: &Plan, address: &str, data_dir: Option<&Path>) -> Outco
         let written = sink.guest.grants.files.iter().filter(|grant| grant.access == Access::Write);
         let name = sink.guest.settings.get("path").and_then(|path| Path::new(path.as_str()?).file_name());
         for grant in written {
-            let path = name.map_or_else(|| grant.host.clone(), |name| grant.host.join(name));
+            // A sink that rotates gives other names: then the folder is where to look.
+            let file = name.map(|name| grant.host.join(name)).filter(|file| file.exists());
+            let path = file.unwrap_or_else(|| grant.host.clone());
             text.push_str(&format!("  {}: {}\n", sink.name, near(&path).display()));
         }
     }
