@@ -12,6 +12,7 @@ mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
 mod api_versions;
+mod broker_loggers;
 mod commit;
 mod create_partitions;
 mod create_topics;

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::loggers::Loggers;
+
 /// The broker's surroundings.
 #[derive(Clone, Debug)]
 pub struct Env {
@@ -22,18 +24,30 @@ pub struct Env {
     pub clock: Clock,
     /// For ids and jitter.
     pub random: Random,
+    /// The log's levels, if they can be changed.
+    pub loggers: Option<Arc<dyn Loggers>>,
 }
 
 impl Env {
     /// The machine's own clock, randomness and files.
     pub fn real() -> Self {
         let seed = Uuid::new_v4().as_u64_pair();
-        Self { disk: Arc::new(RealDisk), clock: Clock::System, random: Random::new(seed.0 ^ seed.1) }
+        Self {
+            disk: Arc::new(RealDisk),
+            clock: Clock::System,
+            random: Random::new(seed.0 ^ seed.1),
+            loggers: None,
+        }
     }
 
     /// Everything from `disk`, tokio's clock (beginning at `start_ms`) and `seed`. To be called in a tokio runtime.
     pub fn simulated(disk: Arc<dyn Disk>, seed: u64, start_ms: i64) -> Self {
-        Self { disk, clock: Clock::Tokio { start_ms, start: Instant::now() }, random: Random::new(seed) }
+        Self {
+            disk,
+            clock: Clock::Tokio { start_ms, start: Instant::now() },
+            random: Random::new(seed),
+            loggers: None,
+        }
     }
 }
 

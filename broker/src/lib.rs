@@ -16,6 +16,7 @@
 //!   write to
 //! - `quota`: who has used how much, and how long they are to wait
 //! - `housekeeping`: retention, flushing, checkpoints
+//! - `loggers`: levels of the log, changed from outside
 //! - `metrics`: what is counted, under which names; `observe`: who asks for it over HTTP, and whether the broker is well
 //!
 //! Invariants:
@@ -38,6 +39,7 @@ mod fetch_session;
 mod group;
 mod housekeeping;
 mod internal_topic;
+mod loggers;
 mod metrics;
 mod net;
 mod observe;
@@ -51,3 +53,4 @@ pub use broker::{Broker, BrokerHandle};
 pub use config::{Address, Config, Error as ConfigError};
 pub use env::{Clock, Env, Random};
 pub use error::Error;
+pub use loggers::{LOG_LEVELS, Loggers, ROOT_LOGGER};

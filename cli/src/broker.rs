@@ -6,6 +6,7 @@ use millrace_broker::{Broker, BrokerHandle, Config, Env, Error};
 
 use crate::args::BrokerArgs;
 use crate::exit::{Failure, Outcome};
+use crate::logging;
 use crate::output::remark;
 use crate::signals;
 
@@ -67,7 +68,8 @@ fn config(args: &BrokerArgs) -> Result<Config, Failure> {
 
 /// Starts a broker; what stands in the way is told by its exit code.
 pub(crate) async fn start(config: Config) -> Result<BrokerHandle, Failure> {
-    Broker::start(config, Env::real()).await.map_err(failure)
+    let env = Env { loggers: logging::loggers(), ..Env::real() };
+    Broker::start(config, env).await.map_err(failure)
 }
 
 /// A refused setting is the user's, everything else the surroundings'.

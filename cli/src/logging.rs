@@ -1,9 +1,20 @@
-//! What happened, on stderr.
+//! What happened, on stderr. Rooms: `levels` (which change while the process runs).
+
+mod levels;
 
 use std::io::IsTerminal;
+use std::sync::{Arc, OnceLock};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use millrace_broker::Loggers;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
+
+use levels::Levels;
+
+/// The process has one log.
+static LEVELS: OnceLock<Arc<Levels>> = OnceLock::new();
 
 /// Form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -17,12 +28,27 @@ pub(crate) enum LogFormat {
 /// Starts logging. `filter`: as `RUST_LOG`; empty: `info` for a server, else `warn`.
 pub(crate) fn start(filter: &str, format: LogFormat, is_server: bool) {
     let default = if is_server { "info" } else { "warn" };
-    let filter = EnvFilter::try_new(if filter.is_empty() { default } else { filter })
-        .unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let text = if filter.is_empty() { default } else { filter };
+    let (text, filter) = match EnvFilter::try_new(text) {
+        Ok(filter) => (text, filter),
+        Err(_) => (default, EnvFilter::new(default)),
+    };
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     // A second start in one process can't happen; if it did, the first stays.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false);
+            registry.with(lines).try_init()
+        }
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
+    let put = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    let _ = LEVELS.set(Arc::new(Levels::new(text.to_owned(), Box::new(put))));
+}
+
+/// The levels of this process's log.
+pub(crate) fn loggers() -> Option<Arc<dyn Loggers>> {
+    LEVELS.get().map(|levels| levels.clone() as Arc<dyn Loggers>)
 }

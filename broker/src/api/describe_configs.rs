@@ -3,7 +3,7 @@
 //! - Topics and brokers; all settings, or the ones asked for, each with its value, where it comes from and, if asked,
 //!   its synonyms from the strongest to the weakest, and one line of documentation.
 //! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one, with all its settings, or, with an empty
-//!   name, what was changed for all brokers. Other kinds of resource are INVALID_REQUEST.
+//!   name, what was changed for all brokers. A broker's loggers are settings too (KIP-412). Other kinds of resource are INVALID_REQUEST.
 //! - A resource that is named twice is answered once.
 //! - Sensitive settings have no value.
 
@@ -17,6 +17,7 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::broker_loggers::{self, RESOURCE_BROKER_LOGGER};
 use super::{RequestContext, reply};
 use crate::config::setting::{Kind, Setting};
 use crate::config::topic::TOPIC_SETTINGS;
@@ -29,6 +30,7 @@ const DYNAMIC_BROKER_CONFIG: i8 = 2;
 const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 const STATIC_BROKER_CONFIG: i8 = 4;
 const DEFAULT_CONFIG: i8 = 5;
+const DYNAMIC_BROKER_LOGGER_CONFIG: i8 = 6;
 
 /// A setting with the value that holds.
 pub(super) struct Described {
@@ -95,11 +97,29 @@ fn settings(
             let message = format!("this is broker {}, not {name:?}; ask that one", broker.node_id);
             Err((ResponseError::InvalidRequest, message))
         }
+        RESOURCE_BROKER_LOGGER => match broker_loggers::of(broker, name) {
+            Ok(loggers) => Ok(loggers.levels().into_iter().map(logger).collect()),
+            Err(refusal) => Err((refusal.error, refusal.message)),
+        },
         other => {
             let message =
                 format!("resources of type {other} have no settings here; 2 (topic) and 4 (broker) have");
             Err((ResponseError::InvalidRequest, message))
         }
+    }
+}
+
+/// A logger's level.
+fn logger((name, level): (String, String)) -> Described {
+    Described {
+        name: StrBytes::from_string(name),
+        value: Some(StrBytes::from_string(level)),
+        source: DYNAMIC_BROKER_LOGGER_CONFIG,
+        is_sensitive: false,
+        read_only: false,
+        kind: Kind::Text,
+        doc: "what is logged",
+        synonyms: Vec::new(),
     }
 }
 

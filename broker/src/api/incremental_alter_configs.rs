@@ -4,7 +4,7 @@
 //! on what is not a list are INVALID_CONFIG; so is an unknown name or a value that is not allowed. A name twice for one
 //! resource, or a resource twice, is INVALID_REQUEST. A resource's changes are made together or not at all.
 //!
-//! A resource is a topic, this broker (by its number) or all brokers (the empty name). A broker's setting that is read at
+//! A broker's loggers: see [`super::broker_loggers`]. Else a resource is a topic, this broker (by its number) or all brokers (the empty name). A broker's setting that is read at
 //! start, like an unknown one or a bad value, is INVALID_REQUEST (KIP-226).
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
+use super::broker_loggers::{self, RESOURCE_BROKER_LOGGER};
 use super::{RequestContext, reply};
 use crate::config::setting::{Kind, items};
 use crate::config::{broker_setting, topic};
@@ -25,6 +26,14 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
+
+/// What has become of a resource that was not refused.
+enum Step {
+    /// It is changed.
+    Done,
+    /// The controller was asked.
+    Asked,
+}
 
 /// Changes settings, or says whether they could be changed.
 pub(super) async fn handle(
@@ -40,6 +49,12 @@ pub(super) async fn handle(
     for resource in &request.resources {
         let twice =
             mentions.get(&(resource.resource_type, &*resource.resource_name)).is_some_and(|count| *count > 1);
+        if resource.resource_type == RESOURCE_BROKER_LOGGER && !twice {
+            checked.push(
+                broker_loggers::alter(&ctx.broker, resource, request.validate_only).map(|()| Step::Done),
+            );
+            continue;
+        }
         let changes = if twice {
             refuse(ResponseError::InvalidRequest, "the resource is named twice".to_owned())
         } else {
@@ -51,11 +66,15 @@ pub(super) async fn handle(
                 resource: resource.resource_name.to_string(),
                 changes,
             });
+            Step::Asked
         }));
     }
     let mut replies = ctx.broker.controller.run(commands, request.validate_only).await.into_iter();
     let responses = request.resources.iter().zip(checked).map(|(resource, checked)| {
-        let done = checked.and_then(|()| replies.next().map_or(Ok(()), |reply| reply.map(|_| ())));
+        let done = checked.and_then(|step| match step {
+            Step::Done => Ok(()),
+            Step::Asked => replies.next().map_or(Ok(()), |reply| reply.map(|_| ())),
+        });
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())

@@ -1,5 +1,6 @@
 //! DescribeConfigs, IncrementalAlterConfigs, DescribeLogDirs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -9,16 +10,18 @@ use kafka_protocol::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
     alter_configs_request,
 };
+use millrace_broker::{Broker, Config, Env, Loggers};
 use millrace_log::disk::SimDisk;
 use millrace_wire::compression::Compression;
 
 use crate::fetch::{self, values};
 use crate::produce::produce;
-use crate::support::{Client, batch, broker, broker_on, broker_with, text};
+use crate::support::{Client, START_MS, batch, broker, broker_on, broker_with, text};
 use crate::topics::{create, create_all, new_topic, with_config};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const LOGGER: i8 = 8;
 
 async fn describe(
     client: &mut Client,
@@ -255,4 +258,65 @@ async fn log_dirs_tell_sizes() {
         let sizes: Vec<bool> = dir.topics[0].partitions.iter().map(|p| p.partition_size > 0).collect();
         assert_eq!(sizes, [false, true], "version {version}");
     }
+}
+
+/// Loggers that only remember.
+#[derive(Debug, Default)]
+struct Remembered(std::sync::Mutex<BTreeMap<String, String>>);
+
+impl Loggers for Remembered {
+    fn levels(&self) -> BTreeMap<String, String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn exists(&self, logger: &str) -> bool {
+        matches!(logger, "root" | "millrace_broker")
+    }
+
+    fn set(&self, changes: &[(String, Option<String>)]) -> Result<(), String> {
+        for (logger, level) in changes {
+            match level {
+                Some(level) => self.0.lock().unwrap().insert(logger.clone(), level.clone()),
+                None => self.0.lock().unwrap().remove(logger),
+            };
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_levels_are_settings_of_a_brokers_loggers() {
+    let mut config = Config::new();
+    config.set("log.dirs", "/data").unwrap();
+    let env = Env {
+        loggers: Some(Arc::new(Remembered::default())),
+        ..Env::simulated(Arc::new(SimDisk::new()), 7, START_MS)
+    };
+    let broker = Broker::start(config, env).await.unwrap();
+    let mut client = Client::new(&broker);
+    assert_eq!(alter_kind(&mut client, LOGGER, "1", &[("root", 0, Some("WARN"))]).await, 0);
+    assert_eq!(alter_kind(&mut client, LOGGER, "1", &[("millrace_broker", 0, Some("DEBUG"))]).await, 0);
+    let told = describe(&mut client, 4, LOGGER, "1", &[]).await;
+    let levels: Vec<(&str, &str, i8)> = told
+        .configs
+        .iter()
+        .map(|config| (&*config.name, config.value.as_deref().unwrap(), config.config_source))
+        .collect();
+    assert_eq!(levels, [("millrace_broker", "DEBUG", 6), ("root", "WARN", 6)]);
+    for (resource, logger, operation, level, error) in [
+        ("2", "root", 0, Some("INFO"), 42),
+        ("1", "kafka", 0, Some("INFO"), 40),
+        ("1", "root", 0, Some("LOUD"), 40),
+        ("1", "root", 1, None, 42),
+        ("1", "root", 2, Some("INFO"), 42),
+    ] {
+        let refused = alter_kind(&mut client, LOGGER, resource, &[(logger, operation, level)]).await;
+        assert_eq!(refused, error, "{resource} {logger} {level:?}");
+    }
+    assert_eq!(alter_kind(&mut client, LOGGER, "1", &[("millrace_broker", 1, None)]).await, 0);
+    assert_eq!(describe(&mut client, 4, LOGGER, "1", &[]).await.configs.len(), 1);
+    // A broker that can't change its log says so.
+    let fixed = self::broker().await;
+    let mut other = Client::new(&fixed);
+    assert_eq!(describe(&mut other, 4, LOGGER, "1", &[]).await.error_code, 42);
 }
