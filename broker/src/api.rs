@@ -48,6 +48,7 @@ mod reply;
 mod sync_group;
 mod throttle;
 mod txn_offset_commit;
+mod update_features;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -216,6 +217,7 @@ pub(crate) static APIS: &[Api] = &[
     api!(OffsetDelete, 0..=0, offset_delete::handle),
     api!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
     api!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
+    api!(UpdateFeatures, 0..=2, update_features::handle),
     api!(DescribeCluster, 0..=2, describe_cluster::handle),
     api!(DescribeProducers, 0..=0, describe_producers::handle),
     api!(DescribeTransactions, 0..=0, describe_transactions::handle),

@@ -1,14 +1,15 @@
 //! The controller: which brokers, topics, partitions, settings and producer ids there are.
 //!
 //! Rooms: `record` (the metadata log's records, in KRaft's format), `image` (what the records add up to), `step`
-//! (commands to records: the decisions, without clock, disk or randomness of its own), `topic_name` (what a topic may
-//! be called), `service` (the one who runs commands: decide, append, sync, apply, publish).
+//! (commands to records: the decisions, without clock, disk or randomness of its own), `feature` (what the cluster agrees
+//! to be able to do), `topic_name` (what a topic may be called), `service` (the one who runs commands: decide, append, sync, apply, publish).
 //!
 //! The metadata log is the truth: it lies in `__cluster_metadata-0`, in the format that Apache's
 //! `kafka-dump-log --cluster-metadata-decoder` reads. Nothing is answered before its records are durable, and the image
 //! is nothing but the log replayed. With more than one node, the same commands and records go through a quorum; here
 //! the quorum is this node.
 
+pub(crate) mod feature;
 pub(crate) mod image;
 pub(crate) mod record;
 pub(crate) mod service;

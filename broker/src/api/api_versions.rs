@@ -6,7 +6,8 @@
 //! - From version 3 on the client names its software; a malformed name is INVALID_REQUEST.
 //! - Produce is advertised from version 0 on although 0 to 2 are refused: older librdkafka takes a missing version 0 as
 //!   a sign that the broker can't compress (KAFKA-18659).
-//! - `metadata.version` is the only finalized feature: no transactions version 2 yet.
+//! - Features are those of the controller's table. Before version 4 the supported ones that begin at level 0 are left out,
+//!   because older clients can't read such a range (KAFKA-17492). Their epoch is the offset of the metadata that says so.
 
 use std::time::Duration;
 
@@ -14,12 +15,10 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::{APIS, Error, Outcome, Reply, RequestContext, decode, reply, throttle};
-use crate::controller::step::METADATA_VERSION;
-
-/// The first `metadata.version` of KRaft brokers that is still supported (Kafka 3.3).
-const METADATA_VERSION_MIN: i16 = 7;
+use crate::controller::feature::{FEATURES, Feature};
 
 /// Answers at once.
 pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Error> {
@@ -48,18 +47,23 @@ fn response(context: &RequestContext) -> ApiVersionsResponse {
     let mut response = ApiVersionsResponse::default();
     response.api_keys = APIS.iter().map(advertised).collect();
     if context.version >= 3 {
-        let name = reply::text("metadata.version");
-        let supported = SupportedFeatureKey::default()
-            .with_name(name.clone())
-            .with_min_version(METADATA_VERSION_MIN)
-            .with_max_version(METADATA_VERSION);
-        let finalized = FinalizedFeatureKey::default()
-            .with_name(name)
-            .with_min_version_level(METADATA_VERSION)
-            .with_max_version_level(METADATA_VERSION);
-        response.supported_features = vec![supported];
-        response.finalized_features = vec![finalized];
-        response.finalized_features_epoch = 0;
+        let image = context.broker.image();
+        let readable = |feature: &&Feature| context.version >= 4 || feature.min > 0;
+        let supported = FEATURES.iter().filter(readable).map(|feature| {
+            SupportedFeatureKey::default()
+                .with_name(StrBytes::from_static_str(feature.name))
+                .with_min_version(feature.min)
+                .with_max_version(feature.max)
+        });
+        let finalized = image.features.iter().map(|(name, level)| {
+            FinalizedFeatureKey::default()
+                .with_name(reply::text(name))
+                .with_min_version_level(*level)
+                .with_max_version_level(*level)
+        });
+        response.supported_features = supported.collect();
+        response.finalized_features = finalized.collect();
+        response.finalized_features_epoch = image.offset;
     }
     response
 }

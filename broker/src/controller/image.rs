@@ -19,6 +19,8 @@ pub(crate) const NO_LEADER: i32 = -1;
 /// All metadata at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
+    /// Of the last record in it.
+    pub(crate) offset: i64,
     /// By node id.
     pub(crate) brokers: BTreeMap<i32, BrokerImage>,
     /// By name.
@@ -29,7 +31,7 @@ pub(crate) struct Image {
     broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// By entity.
     pub(crate) quotas: Arc<QuotaTable>,
-    /// Settled feature levels.
+    /// Settled feature levels; none is 0.
     pub(crate) features: BTreeMap<String, i16>,
     /// The first producer id that was not given out.
     pub(crate) next_producer_id: i64,
@@ -148,6 +150,7 @@ impl Image {
             }
             MetadataRecord::Config { .. } => {}
             MetadataRecord::ClientQuota { entity, key, value } => self.set_quota(entity, key, *value),
+            MetadataRecord::FeatureLevel { name, level: 0 } => drop(self.features.remove(name)),
             MetadataRecord::FeatureLevel { name, level } => {
                 self.features.insert(name.clone(), *level);
             }

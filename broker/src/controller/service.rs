@@ -95,10 +95,11 @@ impl Controller {
         clock: Clock,
         simulated: bool,
     ) -> Result<Self, Error> {
-        let Replayed { image, last_epoch, deleted } = replay(&log)?;
+        let Replayed { mut image, last_epoch, deleted } = replay(&log)?;
         let epoch = LeaderEpoch(last_epoch.0.saturating_add(1));
         append(&log, super::record::leader_change(node_id, clock.now_ms())?, epoch, &clock)?;
         log.sync()?;
+        image.offset = log.end_offset().0 - 1;
         info!(epoch = epoch.0, topics = image.topics.len(), "controller ready");
         let published = RwLock::new(Arc::new(image));
         let (running, failed) = (tokio::sync::Mutex::new(()), AtomicBool::new(false));
@@ -196,7 +197,7 @@ impl Controller {
     }
 
     /// Makes the records durable, publishes the image, and lets the replicas follow it.
-    fn commit(&self, records: &[MetadataRecord], image: Image) -> Result<(), Error> {
+    fn commit(&self, records: &[MetadataRecord], mut image: Image) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let mut builder = BatchBuilder::new(BatchOptions::default());
         for record in records {
@@ -205,6 +206,7 @@ impl Controller {
         }
         append(&self.log, builder.build(Offset(0))?, self.epoch, &self.clock)?;
         self.log.sync()?;
+        image.offset = self.log.end_offset().0 - 1;
         let image = Arc::new(image);
         *self.published.write() = image.clone();
         self.replicas.follow(&image);

@@ -8,6 +8,7 @@ use kafka_protocol::ResponseError;
 use millrace_wire::ids::LeaderEpoch;
 use uuid::Uuid;
 
+use super::feature::{self, FeatureUpdate};
 use super::image::{Image, NO_LEADER, TopicImage};
 use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
 use super::topic_name;
@@ -18,8 +19,6 @@ use crate::quota::Entity;
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 /// Producer ids given to a broker at a time (`ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
 pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
-/// `metadata.version` of Kafka 4.0 (4.0-IV3), whose record versions are written here.
-pub(crate) const METADATA_VERSION: i16 = 25;
 
 /// Something asked of the controller.
 #[derive(Clone, Debug)]
@@ -45,6 +44,8 @@ pub(crate) enum Command {
     AlterConfig { resource_type: i8, resource: String, changes: Vec<(String, Option<String>)> },
     /// Quotas of an entity change: name and new value, or none to take it back. The entity is pairs of type and name.
     AlterQuotas { entity: Vec<(String, Option<String>)>, changes: Vec<(String, Option<f64>)> },
+    /// Features get other levels: all, or none.
+    UpdateFeatures(Vec<FeatureUpdate>),
     /// A broker wants producer ids to give out.
     AllocateProducerIds { broker_id: i32 },
 }
@@ -100,9 +101,8 @@ pub(crate) fn step(image: &Image, command: &Command) -> Result<(Vec<MetadataReco
     match command {
         Command::StartBroker { id, incarnation, epoch, host, port, rack, clean } => {
             let mut records = Vec::new();
-            if !image.features.contains_key("metadata.version") {
-                let name = "metadata.version".to_owned();
-                records.push(MetadataRecord::FeatureLevel { name, level: METADATA_VERSION });
+            if !image.features.contains_key(feature::METADATA) {
+                records.extend(feature::bootstrap());
             }
             let (id, epoch, port) = (*id, *epoch, *port);
             let (incarnation, host, rack) = (*incarnation, host.clone(), rack.clone());
@@ -125,6 +125,7 @@ pub(crate) fn step(image: &Image, command: &Command) -> Result<(Vec<MetadataReco
             alter_config(image, *resource_type, resource, changes)
         }
         Command::AlterQuotas { entity, changes } => alter_quotas(entity, changes),
+        Command::UpdateFeatures(updates) => Ok((feature::update(&image.features, updates)?, Reply::Done)),
         Command::AllocateProducerIds { broker_id } => {
             let first = image.next_producer_id;
             let Some(next) = first.checked_add(PRODUCER_ID_BLOCK) else {

@@ -1,7 +1,9 @@
 //! ApiVersions, and what is advertised.
 
 use bytes::{BufMut, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::api_versions_response::FinalizedFeatureKey;
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, UpdateFeaturesRequest};
 use kafka_protocol::protocol::Decodable;
 
 use crate::support::{Client, broker, text};
@@ -42,12 +44,54 @@ async fn produce_is_advertised_from_0_for_old_librdkafka() {
     assert_eq!(range(ApiKey::ApiVersions), (0, 4));
 }
 
+/// The levels that the cluster agreed on, and since when.
+async fn finalized(client: &mut Client) -> (Vec<(String, i16)>, i64) {
+    let response = client.call(4, request()).await;
+    let level = |key: &FinalizedFeatureKey| (key.name.to_string(), key.max_version_level);
+    (response.finalized_features.iter().map(level).collect(), response.finalized_features_epoch)
+}
+
 #[tokio::test(start_paused = true)]
-async fn no_feature_promises_transactions_version_2() {
+async fn a_feature_that_begins_at_0_is_kept_from_clients_that_cannot_read_it() {
     let broker = broker().await;
-    let response = Client::new(&broker).call(4, request()).await;
-    let names: Vec<&str> = response.finalized_features.iter().map(|feature| &*feature.name).collect();
-    assert_eq!(names, ["metadata.version"]);
+    let mut client = Client::new(&broker);
+    for (version, expected) in
+        [(3, &["metadata.version"][..]), (4, &["metadata.version", "transaction.version"])]
+    {
+        let response = client.call(version, request()).await;
+        let names: Vec<&str> = response.supported_features.iter().map(|feature| &*feature.name).collect();
+        assert_eq!(names, expected, "version {version}");
+        assert_eq!(response.finalized_features.len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn levels_of_features_change_and_the_epoch_with_them() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    let level_of = |levels: &[(String, i16)]| {
+        levels.iter().find(|(name, _)| name == "transaction.version").map(|(_, level)| *level)
+    };
+    let (levels, before) = finalized(&mut client).await;
+    assert!(level_of(&levels).is_some());
+    let update = |level, kind| {
+        let update = FeatureUpdateKey::default()
+            .with_feature(text("transaction.version"))
+            .with_max_version_level(level)
+            .with_upgrade_type(kind);
+        UpdateFeaturesRequest::default().with_timeout_ms(1000).with_feature_updates(vec![update])
+    };
+    let refused = client.call(1, update(0, 1)).await;
+    assert_eq!((refused.error_code, refused.results[0].error_code), (95, 95));
+    let tried = client.call(1, update(0, 2).with_validate_only(true)).await;
+    assert_eq!((tried.error_code, tried.results[0].error_code), (0, 0));
+    assert_eq!(finalized(&mut client).await, (levels, before));
+    assert_eq!(client.call(2, update(0, 2)).await.error_code, 0);
+    let (levels, after) = finalized(&mut client).await;
+    assert_eq!(level_of(&levels), None);
+    assert!(after > before, "{after} is not after {before}");
+    assert_eq!(client.call(2, update(1, 1)).await.error_code, 0);
+    assert_eq!(level_of(&finalized(&mut client).await.0), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
