@@ -104,6 +104,23 @@ async fn a_followed_file_survives_its_rotation() {
 }
 
 #[tokio::test]
+async fn a_followed_file_is_read_on_after_its_end_was_met() {
+    let settings = json!({ "path": "logs/app.log", "follow": true });
+    let mut sandbox = Sandbox::new("file-source", "logs", Access::Read, settings).await;
+    sandbox.write("app.log", "");
+    let (mut resume, mut wanted) = (Vec::new(), Vec::new());
+    let mut source = open(&mut sandbox, &resume).await;
+    // Well beyond the beginning that positions know a file by.
+    for round in 0..8 {
+        let line = format!("{round}").repeat(500);
+        let mut log = std::fs::OpenOptions::new().append(true).open(sandbox.path("app.log")).expect("opens");
+        std::io::Write::write_all(&mut log, format!("{line}\n").as_bytes()).expect("grows");
+        wanted.push(line);
+        assert_eq!(drain(&mut source, &mut resume).await, wanted[round..], "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_granted_is_not_there() {
     let mut sandbox =
         Sandbox::new("file-source", "in", Access::Read, json!({ "path": "/etc/hostname" })).await;

@@ -19,6 +19,8 @@ pub struct Reader {
     start: usize,
     offset: u64,
     head: Vec<u8>,
+    /// Whether the last read met the end of the file.
+    at_end: bool,
 }
 
 impl Reader {
@@ -38,7 +40,7 @@ impl Reader {
                 "the file is shorter than what was read of it",
             ));
         }
-        Ok(Self { file, start: buffer.len(), buffer, offset, head })
+        Ok(Self { file, start: buffer.len(), buffer, offset, head, at_end: false })
     }
 
     /// What is in memory and not consumed.
@@ -65,10 +67,16 @@ impl Reader {
             self.start -= keep;
         }
         let before = self.buffer.len();
+        if self.at_end {
+            // The C library of WASI remembers an end: without a seek, what a file grows by is never seen.
+            let end = self.offset - self.start as u64 + before as u64;
+            self.file.seek(SeekFrom::Start(end))?;
+        }
         self.buffer.resize(before + READ_BYTES, 0);
         let read = self.file.read(&mut self.buffer[before..]);
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
         let read = read?;
+        self.at_end = read == 0;
         if self.head.len() < HEAD_BYTES && self.offset - (self.start as u64) < HEAD_BYTES as u64 {
             self.grow_head()?;
         }
