@@ -59,6 +59,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, StrBytes};
+use millrace_log::Piece;
 use millrace_wire::frame::Frame;
 use millrace_wire::guard;
 use tokio::time::Instant;
@@ -118,6 +119,8 @@ pub(crate) struct Reply {
 pub(crate) enum Answer {
     /// A response, and the room it takes until it is written, if that is counted.
     Frame(Frame, Option<Share>),
+    /// A response whose records may still be in their files, and the room that those in memory take.
+    Pieces(Vec<Piece>, Share),
     /// Nothing: Produce with `acks=0`.
     Nothing,
     /// Nothing, ever again: the connection is closed.

@@ -15,6 +15,7 @@
 use std::fmt;
 use std::io;
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -115,6 +116,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the contents and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
+    /// The system's handle, for what only the system can do with a file; `None` if there is no real file behind it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Fills `buffer` from `offset` on; an error if the file ends before.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {

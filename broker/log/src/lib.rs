@@ -14,6 +14,7 @@
 //! - [`disk`]: the seam, the real and the simulated disk
 //! - [`log`]: the log itself
 //! - [`manager`]: all logs of a data directory, its lock and its checkpoints
+//! - `piece`: record bytes in memory or in their file
 //! - `segment`, `index`, `producer`, `epochs`, `cache`: what a log is made of
 //! - [`checkpoint`], [`partition_metadata`]: the small files
 //!
@@ -31,6 +32,7 @@ mod epochs;
 mod error;
 mod index;
 mod lazy_file;
+mod piece;
 mod producer;
 mod segment;
 mod topic_partition;
@@ -41,5 +43,6 @@ pub use error::{AppendError, Error};
 pub use index::AbortedTxn;
 pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryReport, TimestampOffset};
 pub use manager::{LogManager, ManagerOptions};
+pub use piece::{FileSlice, Piece};
 pub use producer::{ActiveProducer, AppendOrigin};
 pub use topic_partition::{NotAPartition, TopicPartition};

@@ -20,6 +20,7 @@ use crate::lazy_file::LazyFile;
 mod files;
 mod lookup;
 pub(crate) mod scan;
+mod slice;
 
 pub(crate) use files::{Found, SegmentFiles, Suffix, file_name};
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::FetchRequest;
+use millrace_log::Piece;
 use millrace_wire::ids::Offset;
 use tokio::time::{Instant, timeout_at};
 
@@ -180,24 +181,31 @@ async fn read_all(
     share: &mut Share,
 ) -> (usize, bool) {
     let budget = &context.broker.response_budget;
-    let mut bytes = 0;
+    // What is held in memory, of all that is read: the rest goes to the client from its file.
+    let (mut bytes, mut held) = (0, 0);
     let (mut is_empty, mut failed) = (true, false);
     for source in sources {
         is_empty = false;
         let mut left = limits.bytes_max.saturating_sub(bytes);
-        if !budget.try_grow(share, bytes + source.bytes_wanted(left)) {
+        if !budget.try_grow(share, held + source.bytes_wanted(left)) {
             left = 0;
         }
         source.read(context, limits.isolation, left, bytes == 0).await;
         // The others are read all the same: one partition that is never well must not starve them.
         failed |= source.fetched.error != 0 || source.fetched.diverging.is_some();
         bytes += source.fetched.bytes;
-        share.shrink(bytes);
+        held += source.fetched.held_bytes();
+        share.shrink(held);
     }
     (bytes, is_empty || failed)
 }
 
 impl FetchedPartition {
+    /// The records that are in memory.
+    fn held_bytes(&self) -> usize {
+        self.parts.iter().map(|part| if let Piece::Memory(bytes) = part { bytes.len() } else { 0 }).sum()
+    }
+
     /// Nothing known, nothing read.
     fn empty(index: i32) -> Self {
         Self {

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
+use millrace_log::Piece;
 use millrace_wire::frame::Frame;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 use super::budget::Share;
 use super::frame;
 use super::reader::{self, FrameReader, Request};
+use super::transport::Transport;
 use crate::api::{self, Answer, BoxFuture, Outcome, Reply, Started};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -79,7 +80,7 @@ enum State {
 /// Answers on their way out, and the room they take until they are written.
 #[derive(Default)]
 struct Outgoing {
-    parts: VecDeque<Bytes>,
+    parts: VecDeque<Piece>,
     shares: Vec<Share>,
     /// How long nothing is read after them.
     mute: Duration,
@@ -100,7 +101,7 @@ pub(crate) async fn serve<S>(
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Transport,
 {
     let _open = shared.metrics.connections_open.enter();
     let ended = run(&mut stream, &peer, &shared, &mut stop).await;
@@ -125,7 +126,7 @@ async fn run<S>(
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Transport,
 {
     let limits = &shared.limits;
     let mut reader = FrameReader::new(limits.request_bytes_max, shared.request_budget.clone());
@@ -201,8 +202,8 @@ where
 }
 
 /// Writes all of `parts`; a client that takes nothing for too long, or too little, is given up.
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, parts: &mut VecDeque<Bytes>) -> Result<(), Error> {
-    let bytes: usize = parts.iter().map(Bytes::len).sum();
+async fn write<S: Transport>(stream: &mut S, parts: &mut VecDeque<Piece>) -> Result<(), Error> {
+    let bytes: usize = parts.iter().map(Piece::len).sum();
     let slowest = WRITE_STALL_MAX + Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
     let give_up = Instant::now() + slowest;
     while !parts.is_empty() {
@@ -245,8 +246,13 @@ impl InFlight {
             match answer {
                 Answer::Frame(Frame { mut parts }, share) => {
                     metrics.sent_bytes.add(parts.iter().map(Bytes::len).sum());
-                    outgoing.parts.append(&mut parts);
+                    outgoing.parts.extend(parts.drain(..).map(Piece::Memory));
                     outgoing.shares.extend(share);
+                }
+                Answer::Pieces(pieces, share) => {
+                    metrics.sent_bytes.add(pieces.iter().map(Piece::len).sum());
+                    outgoing.parts.extend(pieces);
+                    outgoing.shares.push(share);
                 }
                 Answer::Nothing => {}
                 Answer::Close => return false,

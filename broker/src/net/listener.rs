@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -22,6 +21,7 @@ use tracing::{Instrument, debug_span, warn};
 
 use super::connection;
 use super::creation::CreationRates;
+use super::transport::Transport;
 use crate::api::Peer;
 use crate::config::setting::items;
 use crate::config::{Address, Config};
@@ -226,7 +226,7 @@ impl Connections {
 
     fn spawn<S>(self: &Arc<Self>, stream: S, peer: Peer, ip: Option<IpAddr>)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Transport + 'static,
     {
         let (connections, shared, stop) = (self.clone(), self.shared.clone(), self.stop.clone());
         let span = debug_span!("connection", client = %peer.host);

@@ -11,8 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
-use bytes::Bytes;
-use millrace_log::{Log, LogConfig};
+use millrace_log::{Log, LogConfig, Piece};
 use millrace_wire::ids::{LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 
@@ -55,7 +54,7 @@ pub(crate) enum Isolation {
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     /// Whole batches, one after the other.
-    pub(crate) parts: Vec<Bytes>,
+    pub(crate) parts: Vec<Piece>,
     /// Their length together.
     pub(crate) bytes: usize,
     /// Producer and first offset of transactions that were aborted in what was read, by first offset; only for
@@ -221,7 +220,7 @@ impl Partition {
         at_least_one: bool,
     ) -> Result<Read, Error> {
         let upper = self.visible_end(isolation);
-        let found = self.log.read(from, bytes_max, upper, at_least_one)?;
+        let found = self.log.read_pieces(from, bytes_max, upper, at_least_one)?;
         let mut aborted = Vec::new();
         if isolation == Isolation::ReadCommitted && found.bytes > 0 {
             let transactions = self.log.aborted_transactions(from, found.next_offset)?;

@@ -12,6 +12,7 @@ mod basics;
 mod crashes;
 mod damage;
 mod model;
+mod pieces;
 mod threads;
 mod transactions;
 

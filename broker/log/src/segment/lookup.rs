@@ -27,7 +27,7 @@ pub(crate) struct Located {
 
 /// What must be true of the batch that a walk begins with.
 #[derive(Clone, Copy, Debug)]
-enum First {
+pub(super) enum First {
     BeginsAtLeast(Offset),
     EndsAt(Offset),
 }
@@ -86,7 +86,7 @@ impl Segment {
 
     /// The first batch from `position` on that `wanted` likes. Offsets that do not ascend are an error: a batch whose
     /// header was damaged must not be passed over in silence.
-    fn walk(
+    pub(super) fn walk(
         &self,
         mut position: u64,
         first: First,
@@ -151,13 +151,18 @@ impl Segment {
         }
         buffer.truncate(end);
         if end > 0 {
-            let mut hints = self.hints.lock();
-            if hints.len() == HINTS_MAX {
-                hints.remove(0);
-            }
-            hints.push((next.0, position + end as u64));
+            self.remember(next, position + end as u64);
         }
         Ok(Some(SegmentRead { bytes: Bytes::from(buffer), next }))
+    }
+
+    /// A reader that stopped before `next`, which begins at `position`, will go on there.
+    pub(super) fn remember(&self, next: Offset, position: u64) {
+        let mut hints = self.hints.lock();
+        if hints.len() == HINTS_MAX {
+            hints.remove(0);
+        }
+        hints.push((next.0, position));
     }
 
     fn bad_batch(&self, position: u64, error: &dyn std::fmt::Display) -> io::Error {

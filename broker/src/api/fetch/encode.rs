@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
-use millrace_wire::frame::Frame;
+use millrace_log::Piece;
 use millrace_wire::ids::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ pub(super) struct FetchedPartition {
     /// The leader's id and epoch are told (v12).
     pub(super) leader: Option<(i32, LeaderEpoch)>,
     pub(super) aborted: Vec<(i64, i64)>,
-    pub(super) parts: Vec<Bytes>,
+    pub(super) parts: Vec<Piece>,
     pub(super) bytes: usize,
 }
 
@@ -66,11 +66,11 @@ pub(super) fn reply(context: &RequestContext, isolation: Isolation, fetched: Fet
     let mut writer = Writer::new(context.version, isolation);
     writer.response(fetched);
     let mut parts = writer.finish();
-    let body_bytes = parts.iter().map(Bytes::len).sum();
+    let body_bytes = parts.iter().map(Piece::len).sum();
     let mut header = BytesMut::with_capacity(reply::HEADER_BYTES);
     reply::put_header(context, body_bytes, &mut header);
-    parts.insert(0, header.freeze());
-    Reply::from(Answer::Frame(Frame { parts: parts.into() }, Some(share))).muting(mute)
+    parts.insert(0, header.freeze().into());
+    Reply::from(Answer::Pieces(parts, share)).muting(mute)
 }
 
 /// Writes in one version.
@@ -79,7 +79,7 @@ pub(super) struct Writer {
     flexible: bool,
     isolation: Isolation,
     out: BytesMut,
-    parts: Vec<Bytes>,
+    parts: Vec<Piece>,
 }
 
 impl Writer {
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// The body's pieces.
-    pub(super) fn finish(mut self) -> Vec<Bytes> {
+    pub(super) fn finish(mut self) -> Vec<Piece> {
         self.cut();
         self.parts
     }
@@ -151,7 +151,7 @@ impl Writer {
         self.partition_tags(partition.diverging, partition.leader);
     }
 
-    fn records(&mut self, parts: Vec<Bytes>, bytes: usize) {
+    fn records(&mut self, parts: Vec<Piece>, bytes: usize) {
         if self.flexible {
             self.varint(bytes + 1);
         } else {
@@ -216,7 +216,7 @@ impl Writer {
     /// Ends the current piece of our own, so that foreign bytes can follow.
     fn cut(&mut self) {
         if !self.out.is_empty() {
-            self.parts.push(self.out.split().freeze());
+            self.parts.push(self.out.split().freeze().into());
         }
     }
 }

@@ -8,6 +8,7 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{BrokerId, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
+use millrace_log::Piece;
 use millrace_wire::ids::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
@@ -20,14 +21,18 @@ fn partition(index: i32, records: &[&'static [u8]]) -> FetchedPartition {
     partition.last_stable = Offset(90);
     partition.log_start = Offset(5);
     partition.bytes = records.iter().map(|part| part.len()).sum();
-    partition.parts = records.iter().map(|part| Bytes::from_static(part)).collect();
+    partition.parts = records.iter().map(|part| Bytes::from_static(part).into()).collect();
     partition
 }
 
 fn ours(version: i16, isolation: Isolation, topics: Vec<FetchedTopic>) -> Vec<u8> {
     let mut writer = Writer::new(version, isolation);
     writer.response(Fetched { error: 0, throttle: Duration::ZERO, session: 0, topics });
-    writer.finish().concat()
+    let bytes = |piece| match piece {
+        Piece::Memory(bytes) => bytes,
+        Piece::File(slice) => panic!("{slice:?}: nothing here is in a file"),
+    };
+    writer.finish().into_iter().map(bytes).collect::<Vec<_>>().concat()
 }
 
 fn theirs(version: i16, partitions: Vec<PartitionData>) -> Vec<u8> {
