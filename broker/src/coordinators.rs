@@ -148,7 +148,7 @@ impl Coordinators {
         };
         match shard.ask(move |token| transaction::event::Event::Init(token, init)).await? {
             transaction::event::Reply::Init(result) => result,
-            transaction::event::Reply::Done(_) => Err(ResponseError::UnknownServerError),
+            _ => Err(ResponseError::UnknownServerError),
         }
     }
 
@@ -164,8 +164,40 @@ impl Coordinators {
         let shard = self.transaction(shared, &add.transactional_id).await?;
         match shard.ask(move |token| transaction::event::Event::AddPartitions(token, add)).await? {
             transaction::event::Reply::Done(result) => result,
-            transaction::event::Reply::Init(_) => Err(ResponseError::UnknownServerError),
+            _ => Err(ResponseError::UnknownServerError),
         }
+    }
+
+    /// Makes sure that partitions which are about to be written to are part of a transaction (KIP-890): by the second
+    /// protocol they are added, by the first they must have been, unless that is not to be verified. Says which are not.
+    ///
+    /// # Errors
+    /// The coordinator refuses, or is not here.
+    pub(crate) async fn admit(
+        &self,
+        shared: &Arc<Shared>,
+        write: transaction::event::AddPartitions,
+    ) -> Result<Vec<TopicPartition>, ResponseError> {
+        if write.protocol == transaction::state::Protocol::Second {
+            return self.add_partitions(shared, write).await.map(|()| Vec::new());
+        }
+        if !shared.config.boolean("transaction.partition.verification.enable") {
+            return Ok(Vec::new());
+        }
+        self.missing(shared, write).await
+    }
+
+    /// The partitions that are not part of a producer's transaction.
+    ///
+    /// # Errors
+    /// The coordinator refuses, or is not here.
+    pub(crate) async fn missing(
+        &self,
+        shared: &Arc<Shared>,
+        asked: transaction::event::AddPartitions,
+    ) -> Result<Vec<TopicPartition>, ResponseError> {
+        let shard = self.transaction(shared, &asked.transactional_id).await?;
+        shard.look(move |coordinator| coordinator.missing(&asked)).await?
     }
 
     /// These topics are gone: their committed offsets go as well, soon.

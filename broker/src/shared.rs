@@ -20,6 +20,7 @@ use crate::net::budget::{Budget, RESPONSE_BYTES_MAX};
 use crate::net::log_limit::LogLimit;
 use crate::quota::Quotas;
 use crate::replica::Replicas;
+use crate::transaction::turns::Turns;
 
 /// Stands for "no limit" where the clock needs a number.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     producer_ids: AsyncMutex<std::ops::Range<i64>>,
     /// Topics being created because somebody asked for their metadata, so that one burst of requests asks once.
     pub(crate) creating: Mutex<std::collections::BTreeSet<String>>,
+    /// Transactional writes that wait for their coordinator.
+    pub(crate) turns: Arc<Turns>,
     /// Log lines about connections that were closed for what their clients did.
     pub(crate) broken_connections: LogLimit,
 }
@@ -107,6 +110,7 @@ impl Shared {
             controller,
             producer_ids: AsyncMutex::new(0..0),
             creating: Mutex::default(),
+            turns: Arc::default(),
             broken_connections: LogLimit::default(),
         }
     }

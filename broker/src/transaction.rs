@@ -1,4 +1,4 @@
-//! The transaction coordinator (KIP-98): producer epochs, transactions over many partitions, and who is fenced.
+//! The transaction coordinator (KIP-98, KIP-890): producer epochs, transactions over many partitions, and who is fenced.
 //!
 //! A transactional id belongs to one partition of `__transaction_state`; the broker that leads it coordinates. A
 //! transaction is decided by one durable record, `PrepareCommit` or `PrepareAbort`: the client is answered then, and the
@@ -12,12 +12,13 @@
 //! | [`coordinator`] | `step(event, now) -> effects` |
 //! | [`init`] | InitProducerId: epochs, fencing, recovery of a producer (KIP-360) |
 //! | [`end`] | from Ongoing to Complete: EndTxn, timeouts, markers |
+//! | [`turns`] | the order of a producer's writes while its partitions are looked up |
 //! | [`records`], [`replay`] | Kafka's format of `__transaction_state`, written and read again |
 //! | [`service`] | carries out the effects |
 //! | [`query`] | what can be asked without changing anything |
 //!
-//! The second protocol (KIP-890, an epoch per transaction) is not served yet and `transaction.version` is not
-//! advertised; the stored format has room for it.
+//! Two protocols are served side by side. By the first an epoch lasts until a producer is replaced; by the second, which
+//! clients speak when the cluster's `transaction.version` is 2, every end of a transaction begins the next epoch.
 
 pub(crate) mod config;
 pub(crate) mod coordinator;
@@ -29,6 +30,7 @@ pub(crate) mod records;
 pub(crate) mod replay;
 pub(crate) mod service;
 pub(crate) mod state;
+pub(crate) mod turns;
 
 pub(crate) use config::Config;
 

@@ -9,6 +9,7 @@ use super::RequestContext;
 use crate::coordinators::{Producer, TopicPartition};
 use crate::internal_topic::InternalTopic;
 use crate::transaction::event::AddPartitions;
+use crate::transaction::state::Protocol;
 
 /// The version from which on PRODUCER_FENCED is understood.
 const KNOWS_FENCED: i16 = 2;
@@ -31,6 +32,7 @@ async fn add(ctx: &RequestContext, request: AddOffsetsToTxnRequest) -> Result<()
         transactional_id: request.transactional_id.to_string(),
         producer: Producer { id: request.producer_id.0, epoch: request.producer_epoch },
         partitions: vec![TopicPartition::new(offsets.name(), partition)],
+        protocol: Protocol::First,
     };
     ctx.broker.coordinators.add_partitions(&ctx.broker, add).await
 }

@@ -8,8 +8,12 @@
 //! - The topics that the broker itself writes are INVALID_TOPIC_EXCEPTION, but for Kafka's own admin tools.
 //! - Too few in-sync replicas: NOT_ENOUGH_REPLICAS before the append.
 //! - A partition that is led elsewhere is NOT_LEADER_OR_FOLLOWER with the leader and its address (version 10 on).
+//! - A transactional batch is written only if its partition is part of the transaction (KIP-890, [`admission`]): from version
+//!   12 on it is added, before that it is INVALID_TXN_STATE, or TRANSACTION_ABORTABLE in version 11.
 //! - The appends have been made, or queued in order, when `start` returns: the next Produce may start while this one
-//!   waits for the disk.
+//!   waits for the disk. Batches that wait for the coordinator keep their order among those of their producer.
+
+mod admission;
 
 use std::time::Duration;
 
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use self::admission::Admission;
 use super::{Answer, Error, Outcome, Reply, RequestContext, decode, reply, throttle};
 use crate::controller::topic_name;
 use crate::quota::{Usage, metered};
@@ -55,6 +60,13 @@ struct Refused {
     message: String,
 }
 
+impl Refused {
+    /// For what cannot happen.
+    fn unknown() -> Self {
+        replica::Error::Closed.into()
+    }
+}
+
 impl From<replica::Error> for Refused {
     fn from(error: replica::Error) -> Self {
         Self { code: error.code(), message: error.to_string() }
@@ -65,7 +77,15 @@ impl From<replica::Error> for Refused {
 struct Entry {
     index: i32,
     partition: Option<Arc<Partition>>,
-    state: Result<Ticket, Refused>,
+    state: Result<Placed, Refused>,
+}
+
+/// Where a batch is.
+enum Placed {
+    /// In the log, or in its queue.
+    Ticket(Ticket),
+    /// Held until the transaction's coordinator has answered.
+    Held(Write),
 }
 
 /// One topic of the request, as it is named in the answer.
@@ -87,8 +107,9 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
         _ => None,
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let transactional = request.transactional_id.is_some();
-    let topics: Vec<TopicEntries> = request
+    let transactional_id = request.transactional_id;
+    let transactional = transactional_id.is_some();
+    let mut topics: Vec<TopicEntries> = request
         .topic_data
         .into_iter()
         .map(|topic| append_topic(&context, topic, acks, transactional, frame_bytes))
@@ -97,15 +118,19 @@ pub(super) fn start(context: RequestContext, body: Bytes) -> Result<Outcome, Err
         let (responses, failed) = answer_now(topics);
         return Ok(Outcome::Done(finish(&context, acks, failed, responses, (started.elapsed(), produced))));
     }
+    let admission = Admission::new(&context, transactional_id.as_ref().map(|id| &***id), &topics);
     let appending = started.elapsed();
     Ok(Outcome::Later(Box::pin(async move {
+        if let Some(admission) = admission {
+            admission.resolve(&context, &mut topics).await;
+        }
         let ((responses, failed), waiting) = metered(answer(&context, acks, timeout, topics)).await;
         finish(&context, acks, failed, responses, (appending + waiting, produced))
     })))
 }
 
 fn is_settled(entry: &Entry) -> bool {
-    !matches!(entry.state, Ok(Ticket::Queued(_)))
+    !matches!(entry.state, Ok(Placed::Ticket(Ticket::Queued(_)) | Placed::Held(_)))
 }
 
 fn append_topic(
@@ -141,7 +166,7 @@ fn append(
     records: Option<Bytes>,
     acks: Option<Acks>,
     (transactional, frame_bytes): (bool, usize),
-) -> Result<Ticket, Refused> {
+) -> Result<Placed, Refused> {
     let Some(acks) = acks else {
         let message = "acks must be 0, 1 or -1 (all)".to_owned();
         return Err(Refused { code: ResponseError::InvalidRequiredAcks.code(), message });
@@ -159,7 +184,11 @@ fn append(
     }
     context.broker.metrics.appended_bytes.add(batch.bytes.len());
     let batch = recompress(detached(batch, frame_bytes), &config.compression)?;
-    Ok(partition.append(Write { batch, origin: AppendOrigin::Client }))
+    let write = Write { batch, origin: AppendOrigin::Client };
+    if admission::must_wait(context, partition, &write.batch.header) {
+        return Ok(Placed::Held(write));
+    }
+    Ok(Placed::Ticket(partition.append(write)))
 }
 
 /// The batch with bytes of its own, unless it is most of the frame it came in. Batches outlive their frame in the log's
@@ -216,9 +245,9 @@ fn answer_now(topics: Vec<TopicEntries>) -> (Vec<TopicProduceResponse>, bool) {
     for TopicEntries { mut answer, entries } in topics {
         for entry in entries {
             let appended = match entry.state {
-                Ok(Ticket::Done(result)) => result.map_err(Refused::from),
+                Ok(Placed::Ticket(Ticket::Done(result))) => result.map_err(Refused::from),
                 // `start` doesn't come here with one of these.
-                Ok(Ticket::Queued(_)) => Err(replica::Error::Closed.into()),
+                Ok(Placed::Ticket(Ticket::Queued(_)) | Placed::Held(_)) => Err(Refused::unknown()),
                 Err(refused) => Err(refused),
             };
             failed |= appended.is_err();
@@ -242,7 +271,9 @@ async fn answer(
     for TopicEntries { mut answer, entries } in topics {
         for Entry { index, partition, state } in entries {
             let mut appended = match state {
-                Ok(ticket) => ticket.appended().await.map_err(Refused::from),
+                Ok(Placed::Ticket(ticket)) => ticket.appended().await.map_err(Refused::from),
+                // All of them were resolved.
+                Ok(Placed::Held(_)) => Err(Refused::unknown()),
                 Err(refused) => Err(refused),
             };
             if let (Ok(done), Some(partition), Some(Acks::All)) = (&appended, &partition, acks) {

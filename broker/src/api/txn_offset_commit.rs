@@ -1,8 +1,9 @@
-//! TxnOffsetCommit (key 28), versions 0 to 4. KIP-98, KIP-320 (v2), KIP-447 (generation and member, v3), KIP-890 (v4).
+//! TxnOffsetCommit (key 28), versions 0 to 5. KIP-98, KIP-320 (v2), KIP-447 (generation and member, v3), KIP-890 (v4, v5).
 //!
-//! Offsets that become visible when the producer's transaction commits. A producer with an old epoch is refused by the
-//! partition of `__consumer_offsets` itself (INVALID_PRODUCER_EPOCH). Version 5, where the coordinator adds the partition
-//! to the transaction by itself, belongs to the second transaction protocol and is not served.
+//! Offsets that become visible when the producer's transaction commits. A producer with an old epoch is refused
+//! (INVALID_PRODUCER_EPOCH), as is one whose transaction does not have the group's partition of `__consumer_offsets`:
+//! TRANSACTION_ABORTABLE, before version 4 INVALID_TXN_STATE. Version 5 is the second transaction protocol: the partition is
+//! added by the broker.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::txn_offset_commit_response::{
@@ -10,10 +11,20 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 };
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
+use millrace_wire::ids::{ProducerEpoch, ProducerId};
+
 use super::RequestContext;
 use super::commit::{Asked, commit, committed};
-use crate::coordinators::Producer;
+use crate::coordinators::{Producer, TopicPartition};
 use crate::group::event::{Commit, Event, MemberRef};
+use crate::internal_topic::InternalTopic;
+use crate::transaction::event::AddPartitions;
+use crate::transaction::state::Protocol;
+
+/// The version from which on the broker adds the partition to the transaction.
+const ADDS_PARTITION: i16 = 5;
+/// The version from which on TRANSACTION_ABORTABLE is understood.
+const KNOWS_ABORTABLE: i16 = 4;
 
 /// Stores offsets in a transaction.
 pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
@@ -37,8 +48,13 @@ pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest
     let results = if member.group.is_empty() {
         Err(ResponseError::InvalidGroupId)
     } else {
-        let wanted = Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets };
-        commit(ctx, wanted, move |token, commit| Event::TxnCommit(token, producer, commit)).await
+        match admit(ctx, &request.transactional_id, producer, &member.group).await {
+            Ok(()) => {
+                let wanted = Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets };
+                commit(ctx, wanted, move |token, commit| Event::TxnCommit(token, producer, commit)).await
+            }
+            Err(error) => Err(refused(error, ctx.version)),
+        }
     };
     let topics = asked.answer(results).map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, code)| {
@@ -47,4 +63,48 @@ pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest
         TxnOffsetCommitResponseTopic::default().with_name(name).with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// Makes sure that the group's partition is part of the transaction.
+async fn admit(
+    ctx: &RequestContext,
+    transactional_id: &str,
+    producer: Producer,
+    group: &str,
+) -> Result<(), ResponseError> {
+    let broker = &ctx.broker;
+    broker.ensure_internal(InternalTopic::ConsumerOffsets).await?;
+    let index = broker.coordinators.groups.partition(broker, group);
+    let name = InternalTopic::ConsumerOffsets.name();
+    let partition = broker.replicas.partition(name, index).map_err(|_| ResponseError::NotCoordinator)?;
+    let (id, epoch) = (ProducerId(producer.id), ProducerEpoch(producer.epoch));
+    if partition.is_verified(id, epoch) {
+        return Ok(());
+    }
+    let question = partition.verify(id);
+    let write = AddPartitions {
+        transactional_id: transactional_id.to_owned(),
+        producer,
+        partitions: vec![TopicPartition::new(name, index)],
+        protocol: if ctx.version >= ADDS_PARTITION { Protocol::Second } else { Protocol::First },
+    };
+    let missing = broker.coordinators.admit(broker, write).await?;
+    if !missing.is_empty() {
+        return Err(ResponseError::TransactionAbortable);
+    }
+    question.confirm(epoch);
+    Ok(())
+}
+
+/// In the words that the request's version has.
+fn refused(error: ResponseError, version: i16) -> ResponseError {
+    match error {
+        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        ResponseError::TransactionAbortable if version < KNOWS_ABORTABLE => ResponseError::InvalidTxnState,
+        ResponseError::ConcurrentTransactions if version < ADDS_PARTITION => {
+            ResponseError::CoordinatorNotAvailable
+        }
+        ResponseError::NotCoordinator => ResponseError::CoordinatorNotAvailable,
+        other => other,
+    }
 }

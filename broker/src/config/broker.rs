@@ -133,7 +133,7 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("socket.send.buffer.bytes", Kind::Int, "-1", Check::AtLeast(-1), "send buffer of a socket; -1 leaves it to the system, which adapts it"),
     row("transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Int, "10000", Check::AtLeast(1), NO_EFFECT),
     row("transaction.max.timeout.ms", Kind::Int, "900000", Check::AtLeast(1), "longest timeout that a transaction may ask for"),
-    row("transaction.partition.verification.enable", Kind::Boolean, "true", Check::Any, NO_EFFECT),
+    row("transaction.partition.verification.enable", Kind::Boolean, "true", Check::Any, "whether a transactional write is refused if its partition is not part of the transaction"),
     row("transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Int, "3600000", Check::AtLeast(1), "how often expired transactional ids are looked for"),
     row("transaction.state.log.min.isr", Kind::Int, "1", Check::AtLeast(1), "min.insync.replicas of __transaction_state (Kafka's default is 2, for a cluster)"),
     row("transaction.state.log.num.partitions", Kind::Int, "50", Check::AtLeast(1), "partitions of __transaction_state when it is created"),

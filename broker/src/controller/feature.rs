@@ -34,7 +34,7 @@ pub(crate) struct Feature {
 /// Every feature, by name.
 pub(crate) static FEATURES: &[Feature] = &[
     Feature { name: METADATA, min: 7, max: METADATA_VERSION, default: METADATA_VERSION },
-    Feature { name: TRANSACTION, min: 0, max: 1, default: 1 },
+    Feature { name: TRANSACTION, min: 0, max: 2, default: 2 },
 ];
 
 /// How far a change may go.

@@ -16,6 +16,7 @@ use millrace_wire::batch::RawBatch;
 use millrace_wire::ids::Offset;
 use tokio::sync::oneshot;
 
+use super::verification::Verifications;
 use super::{Error, Partition};
 use crate::purgatory::{Registration, Waiter};
 
@@ -64,6 +65,8 @@ pub(super) struct Writer {
     /// Somebody is writing.
     busy: bool,
     queue: VecDeque<Job>,
+    /// Whose transactional batches are let in.
+    pub(super) verifications: Verifications,
 }
 
 struct Job {
@@ -77,6 +80,12 @@ impl Partition {
     pub(crate) fn append(self: &Arc<Self>, write: Write) -> Ticket {
         {
             let mut writer = self.writer.lock();
+            let header = &write.batch.header;
+            if !writer.verifications.allow(header) {
+                let producer = header.producer_id;
+                return Ticket::Done(Err(Error::NotInTransaction { producer }));
+            }
+            writer.verifications.note(header);
             if writer.busy {
                 let (answer, ticket) = oneshot::channel();
                 writer.queue.push_back(Job { write, answer });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use millrace_log::AppendError;
-use millrace_wire::ids::Offset;
+use millrace_wire::ids::{Offset, ProducerId};
 
 /// Why a partition didn't do it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub(crate) enum Error {
     /// Fewer replicas are in sync than `min.insync.replicas` asks for.
     #[error("{in_sync} replicas are in sync, min.insync.replicas is {wanted}; nothing was written")]
     NotEnoughReplicas { in_sync: i32, wanted: i32 },
+    /// The coordinator did not say that the partition is part of the transaction, or its end came first.
+    #[error("the partition is not part of an open transaction of producer {producer}; abort and begin anew")]
+    NotInTransaction { producer: ProducerId },
     /// The log refused the batch.
     #[error("{0}")]
     Append(#[from] AppendError),
@@ -64,6 +67,7 @@ impl Error {
             Self::UnknownLeaderEpoch { .. } => ResponseError::UnknownLeaderEpoch.code(),
             Self::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange.code(),
             Self::NotEnoughReplicas { .. } => ResponseError::NotEnoughReplicas.code(),
+            Self::NotInTransaction { .. } => ResponseError::InvalidTxnState.code(),
             Self::Append(error) => error.code(),
             Self::Log(error) => error.code(),
         }

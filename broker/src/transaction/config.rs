@@ -26,3 +26,7 @@ pub(crate) const RETRY_MS: i64 = 100;
 
 /// How many transactional ids one partition of `__transaction_state` holds; past it new ones are refused.
 pub(crate) const TRANSACTIONS_MAX: usize = 100_000;
+
+/// How many AddPartitions requests of one transactional id wait for the one before; past it they are told
+/// CONCURRENT_TRANSACTIONS. A producer has five in flight by default.
+pub(crate) const QUEUED_MAX: usize = 32;

@@ -9,8 +9,8 @@
 
 use crate::coordinators::timers::Timers;
 use crate::coordinators::{KeyValue, Producer, Token, WriteId};
-use crate::transaction::config::Config;
-use crate::transaction::event::{AddPartitions, Effect, Event, Reply};
+use crate::transaction::config::{Config, QUEUED_MAX};
+use crate::transaction::event::{AddPartitions, Effect, Event, NeedsId, Reply};
 use crate::transaction::records;
 use crate::transaction::state::{State, Stored, Transaction};
 use kafka_protocol::ResponseError;
@@ -28,16 +28,27 @@ pub(crate) enum Deadline {
 }
 
 /// Who waits for an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// The producer that asked for its id.
     Init(Token),
     /// A producer that has to come again because its predecessor's transaction is being aborted.
     Fence(Token),
-    /// A producer that added partitions or ended its transaction.
-    Done(Token),
+    /// A producer's requests that added partitions.
+    Added(Vec<Token>),
+    /// A producer that ended its transaction.
+    Ended(Token),
     /// Nobody.
     Nobody,
+}
+
+/// Refuses a producer that is not the one that may speak.
+pub(super) fn check_owner(current: &Stored, asked: Producer) -> Result<(), ResponseError> {
+    let owner = current.owner();
+    if owner.id != asked.id {
+        return Err(ResponseError::InvalidProducerIdMapping);
+    }
+    if owner.epoch != asked.epoch { Err(ResponseError::ProducerFenced) } else { Ok(()) }
 }
 
 /// All transactional ids of one partition of `__transaction_state`.
@@ -80,11 +91,16 @@ impl Coordinator {
                     self.effect(Effect::Reply(token, Reply::Init(Err(error))));
                 }
             }
-            Event::NoProducerId(token, error) => self.effect(Effect::Reply(token, Reply::Init(Err(error)))),
+            Event::NoProducerId(token, NeedsId::Init(_), error) => {
+                self.effect(Effect::Reply(token, Reply::Init(Err(error))));
+            }
+            Event::NoProducerId(token, NeedsId::End(_), error) => {
+                self.effect(Effect::Reply(token, Reply::Ended(Err(error))));
+            }
             Event::AddPartitions(token, request) => self.add_or_queue(token, request),
             Event::End(token, request) => {
-                if let Some(result) = self.end(token, &request).transpose() {
-                    self.effect(Effect::Reply(token, Reply::Done(result)));
+                if let Some(result) = self.end(token, request).transpose() {
+                    self.effect(Effect::Reply(token, Reply::Ended(result)));
                 }
             }
             Event::Marked { transactional_id, producer, untold } => {
@@ -122,7 +138,7 @@ impl Coordinator {
     }
 
     /// The transaction of a producer that must be its owner, with no transition under way.
-    pub(super) fn owned(&self, id: &str, producer: Producer) -> Result<&Transaction, ResponseError> {
+    fn owned(&self, id: &str, producer: Producer) -> Result<&Transaction, ResponseError> {
         if id.is_empty() {
             return Err(ResponseError::InvalidRequest);
         }
@@ -130,33 +146,45 @@ impl Coordinator {
         if transaction.pending.is_some() {
             return Err(ResponseError::ConcurrentTransactions);
         }
-        if transaction.current.producer.id != producer.id {
-            return Err(ResponseError::InvalidProducerIdMapping);
-        }
-        if transaction.current.producer.epoch != producer.epoch {
-            return Err(ResponseError::ProducerFenced);
-        }
+        check_owner(&transaction.current, producer)?;
         Ok(transaction)
     }
 
-    /// Adds partitions at once, or when the transaction before is over: its producer would otherwise be told
+    /// Adds partitions at once, or when what is under way is over: the producer would otherwise be told
     /// CONCURRENT_TRANSACTIONS and sleep for longer than that takes.
     fn add_or_queue(&mut self, token: Token, request: AddPartitions) {
         if let Some(transaction) = self.transactions.get_mut(&request.transactional_id)
-            && transaction.current.state.prepared().is_some()
-            && transaction.current.producer == request.producer
-            && transaction.queued.is_none()
+            && transaction.current.owner() == request.producer
+            && transaction.queued.len() < QUEUED_MAX
+            && transaction.is_soon_ready()
         {
-            transaction.queued = Some((token, request));
+            transaction.queued.push((token, request));
             return;
         }
-        if let Some(result) = self.add_partitions(token, request).transpose() {
-            self.effect(Effect::Reply(token, Reply::Done(result)));
+        let id = request.transactional_id.clone();
+        self.add_partitions(&id, vec![(token, request)]);
+    }
+
+    /// Adds the partitions of all requests with one record, and answers those that need none.
+    fn add_partitions(&mut self, id: &str, requests: Vec<(Token, AddPartitions)>) {
+        let (mut next, mut waiting) = (None, Vec::new());
+        for (token, request) in requests {
+            match self.with_partitions(&request) {
+                Ok(None) => self.effect(Effect::Reply(token, Reply::Done(Ok(())))),
+                Ok(Some(stored)) => {
+                    next.get_or_insert(stored).partitions.extend(request.partitions);
+                    waiting.push(token);
+                }
+                Err(error) => self.effect(Effect::Reply(token, Reply::Done(Err(error)))),
+            }
+        }
+        if let Some(next) = next {
+            self.store(id, next, Waiting::Added(waiting));
         }
     }
 
-    /// `Ok(Some(()))`: nothing to do; `Ok(None)`: the disk will answer.
-    fn add_partitions(&mut self, token: Token, request: AddPartitions) -> Result<Option<()>, ResponseError> {
+    /// What is to be stored for the partitions, without them; nothing if they are part of the transaction.
+    fn with_partitions(&self, request: &AddPartitions) -> Result<Option<Stored>, ResponseError> {
         let transaction = self.owned(&request.transactional_id, request.producer)?;
         let mut next = transaction.current.clone();
         match next.state {
@@ -165,7 +193,7 @@ impl Coordinator {
             }
             State::Ongoing => {
                 if request.partitions.iter().all(|partition| next.partitions.contains(partition)) {
-                    return Ok(Some(()));
+                    return Ok(None);
                 }
             }
             State::Empty | State::CompleteCommit | State::CompleteAbort => {
@@ -174,31 +202,32 @@ impl Coordinator {
                 next.partitions.clear();
             }
         }
-        next.partitions.extend(request.partitions);
-        self.store(&request.transactional_id, next, Waiting::Done(token));
-        Ok(None)
+        next.protocol = request.protocol;
+        Ok(Some(next))
     }
 
     fn written(&mut self, write: WriteId, result: Result<(), ResponseError>) {
         let Some((id, waiting)) = self.writes.remove(&write) else { return };
         self.settle(&id, result);
-        let reply = match (waiting, result) {
-            (Waiting::Nobody, _) => None,
-            (Waiting::Fence(token), _) => {
-                Some((token, Reply::Init(Err(ResponseError::ConcurrentTransactions))))
+        let current = self.transactions.get(&id).map(|transaction| &transaction.current);
+        let owner = current.map(Stored::owner).ok_or(ResponseError::InvalidProducerIdMapping);
+        match waiting {
+            Waiting::Nobody => {}
+            Waiting::Fence(token) => {
+                self.effect(Effect::Reply(token, Reply::Init(Err(ResponseError::ConcurrentTransactions))));
             }
-            (Waiting::Done(token), result) => Some((token, Reply::Done(result))),
-            (Waiting::Init(token), result) => {
-                let producer = self.transactions.get(&id).map(|transaction| transaction.current.producer);
-                let known = producer.ok_or(ResponseError::InvalidProducerIdMapping);
-                Some((token, Reply::Init(result.and(known))))
+            Waiting::Added(tokens) => {
+                tokens.into_iter().for_each(|token| self.effect(Effect::Reply(token, Reply::Done(result))));
             }
-        };
-        if let Some((token, reply)) = reply {
-            self.effect(Effect::Reply(token, reply));
+            Waiting::Ended(token) => self.effect(Effect::Reply(token, Reply::Ended(result.and(owner)))),
+            Waiting::Init(token) => self.effect(Effect::Reply(token, Reply::Init(result.and(owner)))),
         }
         if result.is_ok() {
             self.tell_partitions(&id);
+        }
+        if self.transactions.get(&id).is_some_and(|transaction| !transaction.is_soon_ready()) {
+            let queued = self.take_queued(&id);
+            self.add_partitions(&id, queued);
         }
     }
 
@@ -210,7 +239,6 @@ impl Coordinator {
             (Ok(()), Some(next)) if next.state == State::Dead => drop(self.transactions.remove(id)),
             (Ok(()), Some(next)) => {
                 let open = next.state == State::Ongoing;
-                let over = before.prepared().is_some();
                 transaction.current = next;
                 transaction.untold = None;
                 transaction.in_log = true;
@@ -218,10 +246,6 @@ impl Coordinator {
                     self.timers.cancel(&Deadline::Timeout(id.to_owned()));
                 } else if before != State::Ongoing {
                     self.watch(id);
-                }
-                let queued = if over { self.take_queued(id) } else { None };
-                if let Some((token, request)) = queued {
-                    self.add_or_queue(token, request);
                 }
             }
             (Err(_), _) if !transaction.in_log => drop(self.transactions.remove(id)),
@@ -231,9 +255,9 @@ impl Coordinator {
         }
     }
 
-    /// The request that waits for the end of the transaction before.
-    pub(super) fn take_queued(&mut self, id: &str) -> Option<(Token, AddPartitions)> {
-        self.transactions.get_mut(id)?.queued.take()
+    /// The requests that wait for what is under way.
+    pub(super) fn take_queued(&mut self, id: &str) -> Vec<(Token, AddPartitions)> {
+        self.transactions.get_mut(id).map(|found| std::mem::take(&mut found.queued)).unwrap_or_default()
     }
 
     /// Sets the deadline of an open transaction.

@@ -1,6 +1,7 @@
 //! What the transaction coordinator is asked, what it does about it, and what it answers.
 
 use crate::coordinators::{KeyValue, Producer, Token, TopicPartition, WriteId};
+use crate::transaction::state::Protocol;
 use kafka_protocol::ResponseError;
 
 /// Something that happens to the coordinator.
@@ -8,8 +9,8 @@ use kafka_protocol::ResponseError;
 pub(crate) enum Event {
     /// A producer begins, or recovers.
     Init(Token, Init),
-    /// There is no producer id for an `Init` that needs one.
-    NoProducerId(Token, ResponseError),
+    /// There is no producer id for a request that needs one.
+    NoProducerId(Token, NeedsId, ResponseError),
     /// Partitions become part of the transaction.
     AddPartitions(Token, AddPartitions),
     /// The producer decides.
@@ -42,7 +43,7 @@ pub(crate) struct Init {
     pub(crate) fresh_producer_id: Option<i64>,
 }
 
-/// An AddPartitionsToTxn or AddOffsetsToTxn request.
+/// An AddPartitionsToTxn or AddOffsetsToTxn request, or a first write to partitions by the second protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct AddPartitions {
     /// `transactional.id`.
@@ -51,10 +52,21 @@ pub(crate) struct AddPartitions {
     pub(crate) producer: Producer,
     /// Partitions to be written to.
     pub(crate) partitions: Vec<TopicPartition>,
+    /// How the client speaks.
+    pub(crate) protocol: Protocol,
+}
+
+/// A request that may need a producer id nobody has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NeedsId {
+    /// A producer begins, and its id is new or has no epochs left.
+    Init(Init),
+    /// A transaction ends by the second protocol, and the producer's id has no epochs left.
+    End(End),
 }
 
 /// An EndTxn request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     /// `transactional.id`.
     pub(crate) transactional_id: String,
@@ -62,6 +74,10 @@ pub(crate) struct End {
     pub(crate) producer: Producer,
     /// Commit or abort.
     pub(crate) commit: bool,
+    /// How the client speaks.
+    pub(crate) protocol: Protocol,
+    /// A producer id nobody has, once the coordinator has asked for it.
+    pub(crate) fresh_producer_id: Option<i64>,
 }
 
 /// What the service has to do.
@@ -70,7 +86,7 @@ pub(crate) enum Effect {
     /// Answer a request.
     Reply(Token, Reply),
     /// Get a producer id that nobody has and send the request again with it.
-    AllocateProducerId(Token, Init),
+    AllocateProducerId(Token, NeedsId),
     /// Append a record and report `Event::Written` once it is durable, in the order of the appends.
     Append(WriteId, KeyValue),
     /// Write the end of a transaction to all its partitions and report `Event::Marked`.
@@ -95,6 +111,8 @@ pub(crate) struct Markers {
 pub(crate) enum Reply {
     /// To `Init`.
     Init(Result<Producer, ResponseError>),
-    /// To `AddPartitions` and `End`.
+    /// To `AddPartitions`.
     Done(Result<(), ResponseError>),
+    /// To `End`: who the producer is from now on.
+    Ended(Result<Producer, ResponseError>),
 }

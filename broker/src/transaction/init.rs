@@ -10,8 +10,8 @@
 use crate::coordinators::{Producer, Token};
 use crate::transaction::config::TRANSACTIONS_MAX;
 use crate::transaction::coordinator::{Coordinator, Waiting};
-use crate::transaction::event::{Effect, Init};
-use crate::transaction::state::{NO_EPOCH, NONE, State, Stored, Transaction};
+use crate::transaction::event::{Effect, Init, NeedsId};
+use crate::transaction::state::{NO_EPOCH, NONE, Protocol, State, Stored, Transaction, is_last_epoch};
 use kafka_protocol::ResponseError;
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ impl Coordinator {
                 return Err(ResponseError::CoordinatorNotAvailable);
             }
             let Some(fresh) = request.fresh_producer_id else {
-                self.effect(Effect::AllocateProducerId(token, request));
+                self.effect(Effect::AllocateProducerId(token, NeedsId::Init(request)));
                 return Ok(());
             };
             let transaction = Transaction::new(id.clone(), fresh, request.timeout_ms, self.now_ms);
@@ -47,7 +47,7 @@ impl Coordinator {
                 Err(ResponseError::ConcurrentTransactions)
             }
             State::Ongoing => {
-                self.abort_fenced(&id, Waiting::Fence(token));
+                self.abort_fenced(&id, Protocol::First, Waiting::Fence(token));
                 Ok(())
             }
             State::Empty | State::CompleteCommit | State::CompleteAbort => self.bump(token, request),
@@ -63,7 +63,7 @@ impl Coordinator {
         let exhausted = transaction.epochs_exhausted() && expected.is_none_or(|epoch| epoch == current.epoch);
         let (producer, last_epoch) = if exhausted {
             let Some(fresh) = request.fresh_producer_id else {
-                self.effect(Effect::AllocateProducerId(token, request));
+                self.effect(Effect::AllocateProducerId(token, NeedsId::Init(request)));
                 return Ok(());
             };
             previous_producer_id = current.id;
@@ -83,6 +83,8 @@ impl Coordinator {
         let next = Stored {
             producer,
             previous_producer_id,
+            next_producer_id: NONE,
+            protocol: Protocol::First,
             timeout_ms: request.timeout_ms,
             state: State::Empty,
             partitions: BTreeSet::new(),
@@ -98,5 +100,7 @@ impl Coordinator {
 fn may_be(transaction: &Transaction, expected: Producer) -> bool {
     transaction.current.producer.epoch == NO_EPOCH
         || expected.id == transaction.current.producer.id
-        || (expected.id == transaction.current.previous_producer_id && expected.id != NONE)
+        || (expected.id == transaction.current.previous_producer_id
+            && expected.id != NONE
+            && is_last_epoch(expected.epoch))
 }

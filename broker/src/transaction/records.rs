@@ -1,12 +1,12 @@
 //! The records of `__transaction_state`, byte for byte as Apache Kafka writes them.
 //!
 //! The key is `TransactionLogKey` 0, the transactional id. The value is `TransactionLogValue`, read in versions 0 and 1
-//! and written in version 1, the flexible one that has room for KIP-890's fields. A tombstone forgets the id.
+//! and written in version 1, the flexible one that has room for KIP-890's fields, whatever `transaction.version` says. A tombstone forgets the id.
 //! `kafka-dump-log --transaction-log-decoder` prints all of it.
 
 use crate::coordinators::codec::{Error, Reader, Writer};
 use crate::coordinators::{KeyValue, Producer, TopicPartition};
-use crate::transaction::state::{NONE, State, Stored};
+use crate::transaction::state::{NONE, Protocol, State, Stored};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ const VALUE: i16 = 1;
 /// The first version of the value that uses the flexible form.
 const FLEXIBLE: i16 = 1;
 const TAG_PREVIOUS_PRODUCER_ID: u32 = 0;
+const TAG_NEXT_PRODUCER_ID: u32 = 1;
+const TAG_CLIENT_TRANSACTION_VERSION: u32 = 2;
 
 /// Reads a key: the transactional id.
 pub(crate) fn read_key(key: Bytes) -> Result<String, Error> {
@@ -46,12 +48,18 @@ pub(crate) fn record(id: &str, stored: &Stored) -> KeyValue {
     write_partitions(&mut writer, stored);
     writer.i64(stored.updated_ms);
     writer.i64(stored.started_ms);
-    if stored.previous_producer_id == NONE {
-        writer.tagged(&[]);
-    } else {
-        let id = Bytes::copy_from_slice(&stored.previous_producer_id.to_be_bytes());
-        writer.tagged(&[(TAG_PREVIOUS_PRODUCER_ID, id)]);
+    let mut tags = Vec::new();
+    let mut tag = |number: u32, bytes: &[u8]| tags.push((number, Bytes::copy_from_slice(bytes)));
+    if stored.previous_producer_id != NONE {
+        tag(TAG_PREVIOUS_PRODUCER_ID, &stored.previous_producer_id.to_be_bytes());
     }
+    if stored.next_producer_id != NONE {
+        tag(TAG_NEXT_PRODUCER_ID, &stored.next_producer_id.to_be_bytes());
+    }
+    if stored.protocol != Protocol::First {
+        tag(TAG_CLIENT_TRANSACTION_VERSION, &(stored.protocol as i16).to_be_bytes());
+    }
+    writer.tagged(&tags);
     KeyValue { key: key(id), value: Some(writer.finish()) }
 }
 
@@ -96,15 +104,32 @@ pub(crate) fn read(value: Bytes) -> Result<Stored, Error> {
     }
     let updated_ms = reader.i64("last update timestamp")?;
     let started_ms = reader.i64("start timestamp")?;
-    let mut previous_producer_id = NONE;
-    if flexible {
-        for (tag, content) in reader.tagged()? {
-            if tag == TAG_PREVIOUS_PRODUCER_ID {
-                previous_producer_id = Reader::new(content).i64("previous producer id")?;
+    let (mut previous_producer_id, mut next_producer_id) = (NONE, NONE);
+    let mut protocol = Protocol::First;
+    for (tag, content) in if flexible { reader.tagged()? } else { Vec::new() } {
+        let mut content = Reader::new(content);
+        match tag {
+            TAG_PREVIOUS_PRODUCER_ID => previous_producer_id = content.i64("previous producer id")?,
+            TAG_NEXT_PRODUCER_ID => next_producer_id = content.i64("next producer id")?,
+            TAG_CLIENT_TRANSACTION_VERSION
+                if content.i16("client transaction version")? >= Protocol::Second as i16 =>
+            {
+                protocol = Protocol::Second;
             }
+            _ => {}
         }
     }
-    Ok(Stored { producer, previous_producer_id, timeout_ms, state, partitions, updated_ms, started_ms })
+    Ok(Stored {
+        producer,
+        previous_producer_id,
+        next_producer_id,
+        protocol,
+        timeout_ms,
+        state,
+        partitions,
+        updated_ms,
+        started_ms,
+    })
 }
 
 fn read_topic(reader: &mut Reader, flexible: bool, into: &mut BTreeSet<TopicPartition>) -> Result<(), Error> {
@@ -129,6 +154,8 @@ mod tests {
         Stored {
             producer: Producer { id: 4000, epoch: 7 },
             previous_producer_id: if state == State::Ongoing { 3000 } else { NONE },
+            next_producer_id: if state == State::PrepareCommit { 5000 } else { NONE },
+            protocol: if state == State::PrepareCommit { Protocol::Second } else { Protocol::First },
             timeout_ms: 60_000,
             state,
             partitions: partitions

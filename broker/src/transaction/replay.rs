@@ -22,7 +22,7 @@ impl Coordinator {
                     pending: None,
                     last_epoch: NO_EPOCH,
                     in_log: true,
-                    queued: None,
+                    queued: Vec::new(),
                     untold: None,
                 };
                 self.transactions.insert(id, transaction);

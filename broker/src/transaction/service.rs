@@ -11,7 +11,7 @@ use millrace_wire::record::ControlKind;
 use tokio::task::JoinSet;
 
 use super::coordinator::Coordinator;
-use super::event::{Effect, Event, Init, Markers, Reply};
+use super::event::{Effect, End, Event, Init, Markers, NeedsId, Reply};
 use crate::coordinators::batch::{Loaded, read};
 use crate::coordinators::machine::{Append, Machine, Output, Task};
 use crate::coordinators::{Producer, Token, TopicPartition, WriteId};
@@ -26,7 +26,7 @@ const COORDINATOR_EPOCH: i32 = 0;
 /// What the machine wants beside appends.
 pub(crate) enum Other {
     /// A producer id for a request.
-    ProducerId(Token, Init),
+    ProducerId(Token, NeedsId),
     /// The end of a transaction told to its partitions.
     Markers(Markers),
 }
@@ -74,7 +74,7 @@ impl Machine for Coordinator {
 
     fn perform(other: Other, shared: Arc<Shared>) -> Task<Event> {
         match other {
-            Other::ProducerId(token, init) => Box::pin(allocate(shared, token, init)),
+            Other::ProducerId(token, request) => Box::pin(allocate(shared, token, request)),
             Other::Markers(markers) => Box::pin(write_markers(shared, markers)),
         }
     }
@@ -84,15 +84,16 @@ fn output(effect: Effect) -> Output<Coordinator> {
     match effect {
         Effect::Reply(token, reply) => Output::Reply(token, reply),
         Effect::Append(id, record) => Output::Append(id, Append::Records(vec![record], None)),
-        Effect::AllocateProducerId(token, init) => Output::Other(Other::ProducerId(token, init)),
+        Effect::AllocateProducerId(token, request) => Output::Other(Other::ProducerId(token, request)),
         Effect::WriteMarkers(markers) => Output::Other(Other::Markers(markers)),
     }
 }
 
-async fn allocate(shared: Arc<Shared>, token: Token, init: Init) -> Event {
-    match shared.next_producer_id().await {
-        Ok(id) => Event::Init(token, Init { fresh_producer_id: Some(id.0), ..init }),
-        Err(error) => Event::NoProducerId(token, error),
+async fn allocate(shared: Arc<Shared>, token: Token, request: NeedsId) -> Event {
+    match (shared.next_producer_id().await, request) {
+        (Ok(id), NeedsId::Init(init)) => Event::Init(token, Init { fresh_producer_id: Some(id.0), ..init }),
+        (Ok(id), NeedsId::End(end)) => Event::End(token, End { fresh_producer_id: Some(id.0), ..end }),
+        (Err(error), request) => Event::NoProducerId(token, request, error),
     }
 }
 

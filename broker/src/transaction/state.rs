@@ -9,6 +9,9 @@
 //!                                     +------------------------------------------+----------------+
 //! ```
 //!
+//! With the second protocol (KIP-890) EndTxn moves on to the next epoch, or to a new producer id when the epochs run out, in
+//! the same record as the decision: whatever arrives late for the transaction before is refused by its epoch.
+//!
 //! What is stored of an id is a [`Stored`]; a transition is a new `Stored` on its way to the disk, and until the disk has
 //! answered every other request for the id is told CONCURRENT_TRANSACTIONS.
 
@@ -83,6 +86,10 @@ pub(crate) struct Stored {
     pub(crate) producer: Producer,
     /// The producer id before the epochs of the last one ran out, or -1.
     pub(crate) previous_producer_id: i64,
+    /// While a decision is told under an id whose epochs ran out with it: the id of the next transaction. Else -1.
+    pub(crate) next_producer_id: i64,
+    /// The protocol by which the client brought about this state: `transaction.version` as it understood it.
+    pub(crate) protocol: Protocol,
     /// After how long the coordinator aborts.
     pub(crate) timeout_ms: i32,
     /// Where it stands.
@@ -93,6 +100,39 @@ pub(crate) struct Stored {
     pub(crate) updated_ms: i64,
     /// When the transaction began, or -1.
     pub(crate) started_ms: i64,
+}
+
+/// How a client speaks of transactions; the numbers are those in the log (`ClientTransactionVersion`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    /// KIP-98: an epoch lasts for many transactions, and the producer names each partition beforehand.
+    #[default]
+    First = 0,
+    /// KIP-890: every transaction has an epoch of its own.
+    Second = 2,
+}
+
+impl Stored {
+    /// The producer that may speak for the id from now on.
+    pub(crate) fn owner(&self) -> Producer {
+        match self.next_producer_id {
+            NONE => self.producer,
+            id => Producer { id, epoch: 0 },
+        }
+    }
+
+    /// Whether `asked` brought this state about by an EndTxn of the second protocol, so that it asks for the second time.
+    pub(crate) fn was_ended_by(&self, asked: Producer) -> bool {
+        let bumped = asked.id == self.producer.id && asked.epoch.checked_add(1) == Some(self.producer.epoch);
+        let replaced =
+            asked.id == self.previous_producer_id && is_last_epoch(asked.epoch) && self.producer.epoch == 0;
+        self.protocol == Protocol::Second && (bumped || replaced)
+    }
+}
+
+/// Epochs are 16 bits; the very last one is never given out, but kept for fencing.
+pub(crate) fn is_last_epoch(epoch: i16) -> bool {
+    epoch >= i16::MAX - 1
 }
 
 /// A transactional id in memory.
@@ -109,9 +149,10 @@ pub(crate) struct Transaction {
     pub(crate) last_epoch: i16,
     /// At least one record is in the log.
     pub(crate) in_log: bool,
-    /// The first partitions of the next transaction, asked for while this one's partitions are still being told. At
-    /// most one request waits; it is answered when that is over, or told to come again if it takes long.
-    pub(crate) queued: Option<(Token, AddPartitions)>,
+    /// Partitions that were asked for while others are on their way to the disk, or while those of the transaction before
+    /// are still being told of its end. At most [`QUEUED_MAX`](super::config::QUEUED_MAX) requests wait; they are added
+    /// together when that is over, or told to come again if it takes long.
+    pub(crate) queued: Vec<(Token, AddPartitions)>,
     /// Partitions that could not be told of the decision so far; before the first try, none is known.
     pub(crate) untold: Option<Vec<TopicPartition>>,
 }
@@ -122,17 +163,34 @@ impl Transaction {
         let current = Stored {
             producer: Producer { id: producer_id, epoch: NO_EPOCH },
             previous_producer_id: NONE,
+            next_producer_id: NONE,
+            protocol: Protocol::First,
             timeout_ms,
             state: State::Empty,
             partitions: BTreeSet::new(),
             updated_ms: now_ms,
             started_ms: NONE,
         };
-        Self { id, current, pending: None, last_epoch: NO_EPOCH, in_log: false, queued: None, untold: None }
+        Self {
+            id,
+            current,
+            pending: None,
+            last_epoch: NO_EPOCH,
+            in_log: false,
+            queued: Vec::new(),
+            untold: None,
+        }
     }
 
-    /// Epochs are 16 bits; the last one is kept for fencing.
+    /// Whether partitions that are asked for now can be added as soon as the disk, or the partitions of the transaction
+    /// before, have answered.
+    pub(crate) fn is_soon_ready(&self) -> bool {
+        let adding = self.pending.as_ref().is_some_and(|next| next.state == State::Ongoing);
+        adding || self.current.state.prepared().is_some()
+    }
+
+    /// Whether the next bump needs a new producer id.
     pub(crate) fn epochs_exhausted(&self) -> bool {
-        self.current.producer.epoch >= i16::MAX - 1
+        is_last_epoch(self.current.producer.epoch)
     }
 }

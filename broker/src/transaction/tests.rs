@@ -19,4 +19,14 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(commit_and_abort, fencing, recovering_producers, timeouts, crashes, disk_errors, refusals);
+scripts!(
+    commit_and_abort,
+    fencing,
+    recovering_producers,
+    timeouts,
+    crashes,
+    disk_errors,
+    refusals,
+    second_protocol,
+    epochs_run_out,
+);

@@ -26,16 +26,16 @@ use crate::topics::create;
 
 /// A producer's view of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Me {
-    id: i64,
-    epoch: i16,
+pub(crate) struct Me {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
 }
 
-fn tx(id: &str) -> TransactionalId {
+pub(crate) fn tx(id: &str) -> TransactionalId {
     TransactionalId(text(id))
 }
 
-async fn init(client: &mut Client, version: i16, id: &str, was: Option<Me>) -> Result<Me, i16> {
+pub(crate) async fn init(client: &mut Client, version: i16, id: &str, was: Option<Me>) -> Result<Me, i16> {
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(tx(id)))
         .with_transaction_timeout_ms(60_000);
@@ -62,7 +62,7 @@ async fn init_patiently(client: &mut Client, id: &str) -> Me {
     panic!("the coordinator never let us in");
 }
 
-async fn add(client: &mut Client, version: i16, id: &str, me: Me, partitions: &[i32]) -> Vec<i16> {
+pub(crate) async fn add(client: &mut Client, version: i16, id: &str, me: Me, partitions: &[i32]) -> Vec<i16> {
     let asked = AddPartitionsToTxnTopic::default().with_name(topic("t")).with_partitions(partitions.to_vec());
     let request = AddPartitionsToTxnRequest::default()
         .with_v3_and_below_transactional_id(tx(id))
@@ -86,7 +86,7 @@ async fn add_patiently(client: &mut Client, id: &str, me: Me) {
     panic!("the transaction before never ended");
 }
 
-async fn end(client: &mut Client, version: i16, id: &str, me: Me, commit: bool) -> i16 {
+pub(crate) async fn end(client: &mut Client, version: i16, id: &str, me: Me, commit: bool) -> i16 {
     let request = EndTxnRequest::default()
         .with_transactional_id(tx(id))
         .with_producer_id(ProducerId(me.id))
@@ -109,7 +109,7 @@ async fn write(client: &mut Client, id: &str, me: Me, sequence: i32, value: &str
 
 /// What a reader that wants only what is committed sees: the values, without those of aborted transactions, as clients
 /// filter them, and the last stable offset.
-async fn committed(client: &mut Client) -> (Vec<String>, i64) {
+pub(crate) async fn committed(client: &mut Client) -> (Vec<String>, i64) {
     let response =
         client.call(12, fetch_request("t", 0, 0).with_isolation_level(1).with_max_wait_ms(0)).await;
     let data = partition(&response);
@@ -131,7 +131,7 @@ async fn committed(client: &mut Client) -> (Vec<String>, i64) {
 }
 
 /// Waits until readers see `values`.
-async fn until_committed(client: &mut Client, values: &[&str]) {
+pub(crate) async fn until_committed(client: &mut Client, values: &[&str]) {
     for _ in 0..100 {
         if committed(client).await.0 == values {
             return;
@@ -278,7 +278,7 @@ async fn add_offsets(client: &mut Client, version: i16, me: Me) {
     assert_eq!(client.call(version, request).await.error_code, 0, "version {version}");
 }
 
-async fn commit_offset(client: &mut Client, version: i16, me: Me, offset: i64) -> i16 {
+pub(crate) async fn commit_offset(client: &mut Client, version: i16, me: Me, offset: i64) -> i16 {
     let one = TxnOffsetCommitRequestPartition::default()
         .with_partition_index(0)
         .with_committed_offset(offset)

@@ -3,7 +3,8 @@
 use crate::coordinators::{KeyValue, TopicPartition, WriteId};
 use crate::transaction::config::Config;
 use crate::transaction::coordinator::Coordinator;
-use crate::transaction::event::{Effect, Event, Markers, Reply};
+use crate::transaction::event::{Effect, End, Event, Init, Markers, NeedsId, Reply};
+use crate::transaction::records;
 use kafka_protocol::ResponseError;
 use std::collections::VecDeque;
 
@@ -43,10 +44,14 @@ impl Harness {
         let mut seen = Vec::new();
         for effect in effects {
             match effect.clone() {
-                Effect::AllocateProducerId(token, mut init) => {
-                    init.fresh_producer_id = Some(self.next_producer_id);
+                Effect::AllocateProducerId(token, request) => {
+                    let fresh_producer_id = Some(self.next_producer_id);
                     self.next_producer_id += 1;
-                    seen.extend(self.step(Event::Init(token, init), now_ms));
+                    let event = match request {
+                        NeedsId::Init(init) => Event::Init(token, Init { fresh_producer_id, ..init }),
+                        NeedsId::End(end) => Event::End(token, End { fresh_producer_id, ..end }),
+                    };
+                    seen.extend(self.step(event, now_ms));
                     continue;
                 }
                 Effect::Reply(token, reply) => self.replies.push((token.0, reply)),
@@ -88,6 +93,15 @@ impl Harness {
             coordinator.load(record.clone()).expect("our own record");
         }
         coordinator
+    }
+
+    /// As if `epoch` had been reached in many transactions.
+    pub(super) fn set_epoch(&mut self, id: &str, epoch: i16) {
+        let mut stored = self.coordinator.describe(id).expect("a known id").clone();
+        stored.producer.epoch = epoch;
+        self.log.push(records::record(id, &stored));
+        self.coordinator = self.reread();
+        self.coordinator.loaded(stored.updated_ms);
     }
 
     /// The broker dies, with what was on its way to the disk and to the partitions, and comes back.

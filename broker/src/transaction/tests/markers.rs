@@ -4,6 +4,7 @@ use super::harness::Harness;
 use crate::coordinators::{Token, TopicPartition};
 use crate::transaction::config::Config;
 use crate::transaction::event::{AddPartitions, End, Event, Init, Reply};
+use crate::transaction::state::Protocol;
 
 const ID: &str = "tx";
 
@@ -25,10 +26,13 @@ fn only_partitions_that_were_not_told_are_told_again() {
         transactional_id: transactional_id.clone(),
         producer,
         partitions: partitions.clone(),
+        protocol: Protocol::First,
     };
     harness.step(Event::AddPartitions(Token(2), add), 0);
     harness.disk(Ok(()), 0);
-    harness.step(Event::End(Token(3), End { transactional_id, producer, commit: true }), 0);
+    let protocol = Protocol::First;
+    let end = End { transactional_id, producer, commit: true, protocol, fresh_producer_id: None };
+    harness.step(Event::End(Token(3), end), 0);
     harness.disk(Ok(()), 0);
     assert_eq!(harness.markers[0].partitions, partitions);
 

@@ -5,7 +5,7 @@ use crate::coordinators::{Producer, Token, TopicPartition};
 use crate::transaction::config::Config;
 use crate::transaction::event::{AddPartitions, Effect, End, Event, Init, Reply};
 use crate::transaction::records;
-use crate::transaction::state::Stored;
+use crate::transaction::state::{NONE, Protocol, Stored};
 use kafka_protocol::ResponseError;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,15 +33,20 @@ fn play(harness: &mut Harness, command: &str) -> String {
     let verb = words.next().expect("a verb");
     let mut token = Token(0);
     let mut by_key: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut bare_words = Vec::new();
     for word in words {
         match (word.strip_prefix('#'), word.split_once('=')) {
             (Some(number), _) => token = Token(number.parse().expect("a number after #")),
             (None, Some((key, value))) => drop(by_key.insert(key, value)),
-            (None, None) => drop(by_key.insert("", word)),
+            (None, None) => {
+                by_key.insert("", word);
+                bare_words.push(word);
+            }
         }
     }
     let transactional_id = by_key.get("tx").copied().unwrap_or_default().to_owned();
     let bare = by_key.get("").copied().unwrap_or_default();
+    let protocol = if by_key.contains_key("v") { Protocol::Second } else { Protocol::First };
     let answer = || if bare == "ok" { Ok(()) } else { Err(ResponseError::NotCoordinator) };
     let effects = match verb {
         "init" => {
@@ -53,16 +58,24 @@ fn play(harness: &mut Harness, command: &str) -> String {
         "add" => {
             let list = by_key.get("of").copied().unwrap_or_default();
             let partitions = list.split(',').map(partition).collect();
-            let add = AddPartitions { transactional_id, producer: producer(by_key["as"]), partitions };
+            let add =
+                AddPartitions { transactional_id, producer: producer(by_key["as"]), partitions, protocol };
             harness.step(Event::AddPartitions(token, add), now_ms)
         }
         "end" => {
-            let end = End { transactional_id, producer: producer(by_key["as"]), commit: bare == "commit" };
+            let producer = producer(by_key["as"]);
+            let commit = bare == "commit";
+            let end = End { transactional_id, producer, commit, protocol, fresh_producer_id: None };
             harness.step(Event::End(token, end), now_ms)
         }
         "tick" => harness.step(Event::Tick, now_ms),
         "disk" => harness.disk(answer(), now_ms),
         "partitions" => harness.partitions(answer(), now_ms),
+        "epoch" => {
+            let (epoch, id) = (bare_words[0], bare_words[1]);
+            harness.set_epoch(id, epoch.parse().expect("an epoch"));
+            Vec::new()
+        }
         "restart" => harness.restart(now_ms),
         "describe" => {
             return match harness.coordinator.describe(bare) {
@@ -94,7 +107,13 @@ fn show(effects: &[Effect]) -> String {
                 format!("#{} is {}/{}", token.0, producer.id, producer.epoch)
             }
             Effect::Reply(token, Reply::Done(Ok(()))) => format!("#{} ok", token.0),
-            Effect::Reply(token, Reply::Init(Err(error)) | Reply::Done(Err(error))) => {
+            Effect::Reply(token, Reply::Ended(Ok(producer))) => {
+                format!("#{} ok, {}/{} from here on", token.0, producer.id, producer.epoch)
+            }
+            Effect::Reply(
+                token,
+                Reply::Init(Err(error)) | Reply::Done(Err(error)) | Reply::Ended(Err(error)),
+            ) => {
                 format!("#{} {error:?}", token.0)
             }
             Effect::AllocateProducerId(token, _) => format!("#{} needs a producer id", token.0),
@@ -109,7 +128,10 @@ fn show(effects: &[Effect]) -> String {
             }
             Effect::WriteMarkers(markers) => {
                 let kind = if markers.commit { "commit" } else { "abort" };
-                let to: Vec<_> = markers.partitions.iter().map(ToString::to_string).collect();
+                let mut to: Vec<_> = markers.partitions.iter().map(ToString::to_string).collect();
+                if to.is_empty() {
+                    to.push("none".to_owned());
+                }
                 format!(
                     "markers: {kind} of {}/{} to {}",
                     markers.producer.id,
@@ -125,6 +147,9 @@ fn show(effects: &[Effect]) -> String {
 
 fn show_stored(stored: &Stored) -> String {
     let mut line = format!("{} of {}/{}", stored.state.name(), stored.producer.id, stored.producer.epoch);
+    if stored.next_producer_id != NONE {
+        let _ = write!(line, " then {}/0", stored.next_producer_id);
+    }
     for partition in &stored.partitions {
         let _ = write!(line, " {partition}");
     }
