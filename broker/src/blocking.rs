@@ -1,5 +1,47 @@
 //! Work that waits for a disk: on a blocking thread, or right here when the disk is simulated (a simulation has one
-//! thread and a clock that must not run while nothing happens).
+//! thread and a clock that must not run while nothing happens); and a limit on how much of it goes on at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// So many at a time; the others wait in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    semaphore: Semaphore,
+    /// How many turns there are, taken or not.
+    size: AtomicUsize,
+}
+
+impl Turns {
+    /// At least one.
+    pub(crate) fn new(size: i64) -> Self {
+        let size = bounded(size);
+        Self { semaphore: Semaphore::new(size), size: AtomicUsize::new(size) }
+    }
+
+    /// Waits for a turn, which ends when it is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed; if it were, nobody would have to wait.
+        self.semaphore.acquire().await.ok()
+    }
+
+    /// From now on so many. Turns that are taken end first, so that this may have to be said again. One caller at a time.
+    pub(crate) fn resize(&self, size: i64) {
+        let (wanted, present) = (bounded(size), self.size.load(Ordering::Acquire));
+        let new = if wanted >= present {
+            self.semaphore.add_permits(wanted - present);
+            wanted
+        } else {
+            present - self.semaphore.forget_permits(present - wanted)
+        };
+        self.size.store(new, Ordering::Release);
+    }
+}
+
+fn bounded(size: i64) -> usize {
+    usize::try_from(size).unwrap_or(1).clamp(1, Semaphore::MAX_PERMITS)
+}
 
 /// Runs `work` and gives back its result. A panic in `work` goes on here.
 pub(crate) async fn run<T, F>(simulated: bool, work: F) -> T
@@ -17,5 +59,26 @@ where
             // The runtime is being torn down; nobody waits for this task any more.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn turns_grow_and_shrink() {
+        let turns = Turns::new(1);
+        let first = turns.turn().await;
+        turns.resize(3);
+        let (second, third) = (turns.turn().await, turns.turn().await);
+        assert_eq!(turns.semaphore.available_permits(), 0);
+        turns.resize(0);
+        drop((first, second));
+        // Said again once turns have ended.
+        turns.resize(0);
+        drop(third);
+        turns.resize(0);
+        assert_eq!((turns.semaphore.available_permits(), turns.size.load(Ordering::Acquire)), (1, 1));
     }
 }

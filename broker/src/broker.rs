@@ -190,6 +190,12 @@ fn hostname() -> Option<String> {
 }
 
 impl BrokerHandle {
+    /// The broker's state, for tests of its rooms.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The address listened on, with the port that the system chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr

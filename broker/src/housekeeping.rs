@@ -26,7 +26,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             biased;
             _ = stop.changed() => return,
-            _ = flush.tick() => flush_due(&shared),
+            _ = flush.tick() => {
+                flush_due(&shared);
+                shared.cold_reads.resize(config.long("num.io.threads"));
+            }
             _ = release.tick() => {
                 shared.replicas.logs().release_idle();
                 if shared.replicas.lacks_logs() {

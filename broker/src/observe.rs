@@ -8,6 +8,9 @@
 //! Limits: [`CONNECTIONS_MAX`] at a time, [`CONNECTION_TIME_MAX`] for each, [`HEADER_BYTES_MAX`] of request header; no
 //! body is read. There is no authentication: the setting's address should be one that only watchers reach.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, OnceLock};

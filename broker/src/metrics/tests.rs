@@ -20,6 +20,17 @@ fn names_are_area_noun_unit() {
 }
 
 #[test]
+fn every_metric_is_in_the_handbook() {
+    let handbook = include_str!("../../../docs/OPERATIONS.md");
+    let missing: Vec<&str> = ALL
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !handbook.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/OPERATIONS.md: {missing:?}");
+}
+
+#[test]
 fn errors_are_counted_by_api_and_code() {
     let metrics = Metrics::new([ApiKey::Fetch].into_iter());
     for code in [0, 3, 3, -1, i16::MAX] {

@@ -138,7 +138,9 @@ impl Source {
         let read = if partition.log().is_cached(from) {
             partition.read(from, bytes_max, isolation, first)?
         } else {
-            // May wait for the disk: not on a thread that others need.
+            // May wait for the disk: not on a thread that others need, and only so many at a time, so that those who read
+            // old records leave the disk to those who write.
+            let _turn = context.broker.cold_reads.turn().await;
             let simulated = context.broker.replicas.simulated();
             crate::blocking::run(simulated, move || partition.read(from, bytes_max, isolation, first)).await?
         };
