@@ -7,26 +7,26 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// So many at a time; the others wait in the order in which they came.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct Slots {
     semaphore: Semaphore,
-    /// How many turns there are, taken or not.
+    /// How many slots there are, taken or not.
     size: AtomicUsize,
 }
 
-impl Turns {
+impl Slots {
     /// At least one.
     pub(crate) fn new(size: i64) -> Self {
         let size = bounded(size);
         Self { semaphore: Semaphore::new(size), size: AtomicUsize::new(size) }
     }
 
-    /// Waits for a turn, which ends when it is dropped.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a slot, which is free again when it is dropped.
+    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         // Never closed; if it were, nobody would have to wait.
         self.semaphore.acquire().await.ok()
     }
 
-    /// From now on so many. Turns that are taken end first, so that this may have to be said again. One caller at a time.
+    /// From now on so many. Slots that are taken must be free first, so that this may have to be said again. One caller at a time.
     pub(crate) fn resize(&self, size: i64) {
         let (wanted, present) = (bounded(size), self.size.load(Ordering::Acquire));
         let new = if wanted >= present {
@@ -67,18 +67,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn turns_grow_and_shrink() {
-        let turns = Turns::new(1);
-        let first = turns.turn().await;
-        turns.resize(3);
-        let (second, third) = (turns.turn().await, turns.turn().await);
-        assert_eq!(turns.semaphore.available_permits(), 0);
-        turns.resize(0);
+    async fn slots_grow_and_shrink() {
+        let slots = Slots::new(1);
+        let first = slots.slot().await;
+        slots.resize(3);
+        let (second, third) = (slots.slot().await, slots.slot().await);
+        assert_eq!(slots.semaphore.available_permits(), 0);
+        slots.resize(0);
         drop((first, second));
-        // Said again once turns have ended.
-        turns.resize(0);
+        // Said again once slots are free.
+        slots.resize(0);
         drop(third);
-        turns.resize(0);
-        assert_eq!((turns.semaphore.available_permits(), turns.size.load(Ordering::Acquire)), (1, 1));
+        slots.resize(0);
+        assert_eq!((slots.semaphore.available_permits(), slots.size.load(Ordering::Acquire)), (1, 1));
     }
 }

@@ -9,7 +9,7 @@ use millrace_wire::ids::ProducerId;
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::blocking::Turns;
+use crate::blocking::Slots;
 use crate::config::{Address, Config};
 use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller, Image, Reply};
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) quotas: Quotas,
     pub(crate) fetch_sessions: FetchSessions,
     /// Reads from disk that may run at a time (`num.io.threads`).
-    pub(crate) cold_reads: Turns,
+    pub(crate) cold_reads: Slots,
     /// Everything is loaded, and the broker does not stop yet.
     ready: AtomicBool,
     /// Producer ids got from the controller and not given out yet.
@@ -100,7 +100,7 @@ impl Shared {
             limits,
             metrics: replicas.metrics().clone(),
             quotas: Quotas::new(&config),
-            cold_reads: Turns::new(config.long("num.io.threads")),
+            cold_reads: Slots::new(config.long("num.io.threads")),
             fetch_sessions: FetchSessions::new(
                 usize::try_from(config.long("max.incremental.fetch.session.cache.slots")).unwrap_or(0),
                 env.random.clone(),

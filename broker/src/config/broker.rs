@@ -102,7 +102,7 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     unset("metrics.listener", Kind::Text, Check::Any, "host:port where /metrics, /healthz and /readyz are answered over HTTP, without authentication; unset: nowhere"),
     row("min.insync.replicas", Kind::Int, "1", Check::AtLeast(1), "in-sync replicas without which acks=all is refused"),
     row("node.id", Kind::Int, "1", Check::AtLeast(0), "this node's number"),
-    row("num.io.threads", Kind::Int, "8", Check::AtLeast(1), "reads of records from disk at a time, for Fetch requests"),
+    row("num.io.threads", Kind::Int, "8", Check::AtLeast(1), "look-ups of records that are not in memory at a time, for Fetch requests"),
     row("num.network.threads", Kind::Int, "3", Check::AtLeast(1), NO_EFFECT),
     row("num.partitions", Kind::Int, "1", Check::AtLeast(1), "partitions of a topic whose creator doesn't say"),
     row("num.recovery.threads.per.data.dir", Kind::Int, "2", Check::AtLeast(1), NO_EFFECT),

@@ -140,7 +140,7 @@ impl Source {
         } else {
             // May wait for the disk: not on a thread that others need, and only so many at a time, so that those who read
             // old records leave the disk to those who write.
-            let _turn = context.broker.cold_reads.turn().await;
+            let _slot = context.broker.cold_reads.slot().await;
             let simulated = context.broker.replicas.simulated();
             crate::blocking::run(simulated, move || partition.read(from, bytes_max, isolation, first)).await?
         };
