@@ -31,7 +31,7 @@ pub struct Catalog {
     pub descriptions: BTreeMap<ComponentRef, Result<Description, String>>,
 }
 
-/// The components that deployments name, each once: what to load before [`super::Plan::of`].
+/// The components that deployments name, each once: what to load before [`super::Draft::of`].
 pub fn components(deployments: &[Deployment]) -> Vec<ComponentRef> {
     let pipelines = deployments.iter().flat_map(|deployment| &deployment.pipelines);
     let connectors = pipelines.flat_map(|pipeline| pipeline.source.iter().chain(&pipeline.sinks));
