@@ -49,6 +49,7 @@ mod sync_group;
 mod throttle;
 mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -210,6 +211,7 @@ pub(crate) static APIS: &[Api] = &[
     api!(AddPartitionsToTxn, 0..=5, add_partitions_to_txn::handle),
     api!(AddOffsetsToTxn, 0..=4, add_offsets_to_txn::handle),
     api!(EndTxn, 0..=5, end_txn::handle),
+    Api { key: ApiKey::WriteTxnMarkers, min: 1, max: 1, handler: write_txn_markers::start },
     api!(TxnOffsetCommit, 0..=5, txn_offset_commit::handle),
     api!(DescribeConfigs, 1..=4, describe_configs::handle),
     api!(AlterConfigs, 0..=2, alter_configs::handle),
@@ -224,7 +226,7 @@ pub(crate) static APIS: &[Api] = &[
     api!(DescribeCluster, 0..=2, describe_cluster::handle),
     api!(DescribeProducers, 0..=0, describe_producers::handle),
     api!(DescribeTransactions, 0..=0, describe_transactions::handle),
-    api!(ListTransactions, 0..=1, list_transactions::handle),
+    api!(ListTransactions, 0..=2, list_transactions::handle),
     api!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
 ];
 

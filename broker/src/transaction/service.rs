@@ -20,6 +20,8 @@ use crate::internal_topic::InternalTopic;
 use crate::replica;
 use crate::shared::Shared;
 
+pub(crate) use crate::group::event::Marker;
+
 /// The epoch that stands in markers: that of this partition's leader, which is always the first on a single node.
 const COORDINATOR_EPOCH: i32 = 0;
 
@@ -123,19 +125,15 @@ async fn write_markers(shared: Arc<Shared>, markers: Markers) -> Event {
     Event::Marked { transactional_id, producer, untold }
 }
 
+/// Tells one partition; an end that it knows of already is as good.
 async fn write_marker(
     shared: Arc<Shared>,
     partition: &TopicPartition,
     producer: Producer,
     commit: bool,
 ) -> Result<(), ResponseError> {
-    let result = if partition.topic == InternalTopic::ConsumerOffsets.name() {
-        end_offsets(&shared, partition.partition, producer, commit).await
-    } else {
-        let kind = if commit { ControlKind::Commit } else { ControlKind::Abort };
-        let (id, epoch) = (ProducerId(producer.id), ProducerEpoch(producer.epoch));
-        shared.write_marker(&partition.topic, partition.partition, kind, COORDINATOR_EPOCH, id, epoch).await
-    };
+    let marker = Marker { producer, coordinator_epoch: COORDINATOR_EPOCH, commit };
+    let result = write_one_marker(&shared, partition, marker).await;
     match result {
         // Somebody else writes there with a later epoch, so this transaction has ended there before.
         Err(ResponseError::InvalidProducerEpoch) => {
@@ -150,15 +148,27 @@ async fn write_marker(
     }
 }
 
-/// The group coordinator writes the marker into its own partition, so that it applies the offsets in order.
-async fn end_offsets(
+/// Writes a marker to a partition and waits until it is durable.
+///
+/// # Errors
+/// The partition is not here, or its log refuses; the wire's code.
+pub(crate) async fn write_one_marker(
     shared: &Arc<Shared>,
-    partition: i32,
-    producer: Producer,
-    commit: bool,
+    partition: &TopicPartition,
+    marker: Marker,
 ) -> Result<(), ResponseError> {
+    let Marker { producer, coordinator_epoch, commit } = marker;
+    if partition.topic == InternalTopic::ConsumerOffsets.name() {
+        return end_offsets(shared, partition.partition, marker).await;
+    }
+    let kind = if commit { ControlKind::Commit } else { ControlKind::Abort };
+    let (id, epoch) = (ProducerId(producer.id), ProducerEpoch(producer.epoch));
+    shared.write_marker(&partition.topic, partition.partition, kind, coordinator_epoch, id, epoch).await
+}
+
+/// The group coordinator writes the marker into its own partition, so that it applies the offsets in order.
+async fn end_offsets(shared: &Arc<Shared>, partition: i32, marker: Marker) -> Result<(), ResponseError> {
     let groups = shared.coordinators.groups.at(shared, partition)?;
-    let marker = group::event::Marker { producer, coordinator_epoch: COORDINATOR_EPOCH, commit };
     match groups.ask(move |token| group::event::Event::Marker(token, marker)).await? {
         group::event::Reply::Done(result) => result,
         _ => Err(ResponseError::UnknownServerError),

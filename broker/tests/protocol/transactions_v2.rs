@@ -3,13 +3,18 @@
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
-use kafka_protocol::messages::{AddPartitionsToTxnRequest, EndTxnRequest, ProducerId};
+use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, DescribeProducersRequest, EndTxnRequest, ListTransactionsRequest, ProducerId,
+    WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
 use millrace_wire::ids as wire;
 use millrace_wire::record::{BatchOptions, ProducerStamp};
 
 use crate::groups::fetch as fetch_offset;
 use crate::produce::request as produce_request;
-use crate::support::{Client, START_MS, broker, broker_with, build, topic};
+use crate::support::{Client, START_MS, batch, broker, broker_with, build, text, topic};
 use crate::topics::create;
 use crate::transactions::{Me, add, commit_offset, committed, end, init, tx, until_committed};
 
@@ -117,13 +122,58 @@ async fn a_write_outside_of_its_transaction_is_refused() {
     assert_eq!(committed(&mut client).await, (vec!["v".to_owned()], 2), "nothing hangs");
 }
 
+/// `kafka-transactions.sh`: a transaction that no coordinator knows of is found, and ended by hand.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_verified_is_written() {
+async fn what_is_not_verified_hangs_until_it_is_ended_by_hand() {
     let broker = broker_with(&[("transaction.partition.verification.enable", "false")]).await;
     let mut client = Client::new(&broker);
     create(&mut client, "t", 1).await;
     let me = init(&mut client, 5, "app", None).await.expect("a producer id");
     assert_eq!(write(&mut client, 11, me, 0, "v").await, 0);
+    let plain = produce_request(-1, "t", 0, Some(batch(&["behind it"])));
+    client.call(11, plain).await;
+    assert_eq!(committed(&mut client).await, (vec![], 0));
+    // The coordinator has nothing open; the partition has.
+    let listed = client.call(2, ListTransactionsRequest::default()).await;
+    assert_eq!(&*listed.transaction_states[0].transaction_state, "Empty");
+    let asked = TopicRequest::default().with_name(topic("t")).with_partition_indexes(vec![0]);
+    let described = client.call(0, DescribeProducersRequest::default().with_topics(vec![asked])).await;
+    let found = &described.topics[0].partitions[0].active_producers[0];
+    assert_eq!((found.producer_id.0, found.current_txn_start_offset), (me.id, 0));
+
+    let abort = |epoch: i16, partitions: Vec<i32>| {
+        let topic =
+            WritableTxnMarkerTopic::default().with_name(topic("t")).with_partition_indexes(partitions);
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(ProducerId(me.id))
+            .with_producer_epoch(epoch)
+            .with_coordinator_epoch(found.coordinator_epoch.max(0))
+            .with_topics(vec![topic]);
+        WriteTxnMarkersRequest::default().with_markers(vec![marker])
+    };
+    let codes = |response: WriteTxnMarkersResponse| {
+        let partitions = response.markers[0].topics[0].partitions.iter();
+        partitions.map(|partition| partition.error_code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(client.call(1, abort(-1, vec![0])).await), [47]);
+    assert_eq!(codes(client.call(1, abort(me.epoch, vec![0, 9])).await), [0, 3]);
+    assert_eq!(committed(&mut client).await, (vec!["behind it".to_owned()], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn transactions_are_listed_by_pattern() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    for id in ["app-1", "app-2", "other"] {
+        init(&mut client, 5, id, None).await.expect("a producer id");
+    }
+    for (pattern, expected) in [("app-.*", 2), ("app", 0), ("other|app-1", 2), ("", 3)] {
+        let request = ListTransactionsRequest::default().with_transactional_id_pattern(Some(text(pattern)));
+        let listed = client.call(2, request).await;
+        assert_eq!((listed.error_code, listed.transaction_states.len()), (0, expected), "{pattern:?}");
+    }
+    let request = ListTransactionsRequest::default().with_transactional_id_pattern(Some(text("(")));
+    assert_eq!(client.call(2, request).await.error_code, 128);
 }
 
 #[tokio::test(start_paused = true)]
