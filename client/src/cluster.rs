@@ -17,7 +17,7 @@ pub(crate) use self::coordinator::{CoordinatorKind, Coordinators};
 pub use self::metadata::{Broker, Metadata, PartitionInfo, TopicInfo};
 use crate::backoff::{Backoff, Random, within};
 use crate::client::{ClientConfig, parse_address};
-use crate::connection::{Connection, ConnectionConfig};
+use crate::connection::{Connection, ConnectionConfig, Finalized};
 use crate::error::{Error, Result};
 use crate::topic::str_bytes;
 
@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     /// Held while metadata is fetched.
     refreshing: AsyncMutex<()>,
     random: Mutex<Random>,
+    /// The latest that any broker has said.
+    transaction_version: Mutex<Finalized>,
 }
 
 type Slot = Arc<AsyncMutex<Option<Arc<Connection>>>>;
@@ -46,6 +48,7 @@ impl Cluster {
             topics: Mutex::default(),
             refreshing: AsyncMutex::default(),
             random: Mutex::new(random),
+            transaction_version: Mutex::default(),
         }
     }
 
@@ -60,6 +63,18 @@ impl Cluster {
 
     pub(crate) fn backoff(&self) -> Backoff {
         self.config.backoff(self.random())
+    }
+
+    /// The cluster's `transaction.version`, as far as brokers have said when they were connected to.
+    pub(crate) fn transaction_version(&self) -> i16 {
+        self.transaction_version.lock().level
+    }
+
+    fn note(&self, told: Finalized) {
+        let mut known = self.transaction_version.lock();
+        if told.epoch >= known.epoch {
+            *known = told;
+        }
     }
 
     /// The connection to a broker of the metadata.
@@ -110,6 +125,7 @@ impl Cluster {
             return Ok(connection.clone());
         }
         let connection = Arc::new(self.connect(host, port, address).await?);
+        self.note(connection.transaction_version());
         *slot = Some(connection.clone());
         Ok(connection)
     }

@@ -23,7 +23,7 @@ use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-pub(crate) use self::versions::Versions;
+pub(crate) use self::versions::{Finalized, Versions};
 use crate::error::{Error, Result};
 use crate::transport::Stream;
 
@@ -105,10 +105,25 @@ impl Connection {
         self.versions.pick::<R>(&self.address)
     }
 
+    /// The same, and no newer than `limit`.
+    pub(crate) fn version_up_to<R: Request>(&self, limit: i16) -> Result<i16> {
+        self.versions.pick_up_to::<R>(limit, &self.address)
+    }
+
+    /// What the broker says of `transaction.version`.
+    pub(crate) fn transaction_version(&self) -> Finalized {
+        self.versions.transaction_version()
+    }
+
+    /// Sends a request in the newest common version up to `limit` and waits for its response.
+    pub(crate) async fn request_up_to<R: Request>(&self, request: &R, limit: i16) -> Result<R::Response> {
+        let version = self.version_up_to::<R>(limit)?;
+        self.request_within(request, version, self.config.request_timeout).await
+    }
+
     /// Sends a request in the newest common version and waits for its response.
     pub(crate) async fn request<R: Request>(&self, request: &R) -> Result<R::Response> {
-        let version = self.version_of::<R>()?;
-        self.request_within(request, version, self.config.request_timeout).await
+        self.request_up_to(request, i16::MAX).await
     }
 
     /// Sends a request of a given version and waits at most `limit` for its response.

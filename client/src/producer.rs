@@ -225,7 +225,10 @@ impl Producer {
         // A failed batch puts the transaction into an error state, which `commit` looks at.
         let _ = self.flush().await;
         self.shared.settle();
-        transactions.commit().await
+        if let Some(identity) = transactions.commit().await? {
+            self.shared.accumulator.lock().start_identity(identity);
+        }
+        Ok(())
     }
 
     /// Gives up what has not been sent, waits for the rest and aborts the transaction.

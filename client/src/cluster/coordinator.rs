@@ -66,8 +66,17 @@ impl Coordinators {
         request: &R,
         check: impl Fn(&R::Response) -> Result<()>,
     ) -> Result<R::Response> {
+        self.request_once(request, check, i16::MAX).await
+    }
+
+    async fn request_once<R: Request>(
+        &self,
+        request: &R,
+        check: impl Fn(&R::Response) -> Result<()>,
+        version_max: i16,
+    ) -> Result<R::Response> {
         let done: Result<_> = async {
-            let response = self.connection().await?.request(request).await?;
+            let response = self.connection().await?.request_up_to(request, version_max).await?;
             check(&response)?;
             Ok(response)
         }
@@ -96,10 +105,21 @@ impl Coordinators {
         check: impl Fn(&R::Response) -> Result<()>,
         pauses: BackoffConfig,
     ) -> Result<R::Response> {
+        self.request_up_to(request, check, pauses, i16::MAX).await
+    }
+
+    /// As [`Self::request_with_pauses`], in a version up to `version_max`.
+    pub(crate) async fn request_up_to<R: Request>(
+        &self,
+        request: &R,
+        check: impl Fn(&R::Response) -> Result<()>,
+        pauses: BackoffConfig,
+        version_max: i16,
+    ) -> Result<R::Response> {
         let backoff = Backoff::new(pauses, self.cluster.random());
         let mut retry = Retry::new(self.cluster.config().api_timeout, backoff);
         loop {
-            match self.request(request, &check).await {
+            match self.request_once(request, &check, version_max).await {
                 Err(error) if retry.again(&error).await => {}
                 done => return done,
             }

@@ -15,6 +15,17 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Versions {
     ranges: BTreeMap<i16, (i16, i16)>,
+    /// See [`Self::transaction_version`].
+    transaction_version: Finalized,
+}
+
+/// The level of a feature that the cluster agreed on (KIP-584), and the epoch of that agreement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Finalized {
+    /// Later ones hold.
+    pub(crate) epoch: i64,
+    /// 0 if there is none.
+    pub(crate) level: i16,
 }
 
 /// Requests that this client speaks only up to an older version than the crate knows, and why.
@@ -34,18 +45,22 @@ const CEILINGS: &[(ApiKey, i16)] = &[
     (ApiKey::JoinGroup, 7),
     // From 6 on by topic id.
     (ApiKey::DeleteTopics, 5),
-    // The versions of the first transaction protocol (KIP-98); the next ones belong to KIP-890's.
+    // From 4 on brokers ask, for many transactions at once.
     (ApiKey::AddPartitionsToTxn, 3),
-    (ApiKey::AddOffsetsToTxn, 3),
-    (ApiKey::EndTxn, 3),
-    (ApiKey::TxnOffsetCommit, 3),
-    (ApiKey::InitProducerId, 4),
+    // From 6 on a transaction may be prepared and outlive its producer (KIP-939).
+    (ApiKey::InitProducerId, 5),
 ];
 
 impl Versions {
     /// The newest version of `R` that both sides speak.
     pub(super) fn pick<R: Request>(&self, address: &str) -> Result<i16> {
-        let ours = range_of::<R>();
+        self.pick_up_to::<R>(i16::MAX, address)
+    }
+
+    /// The same, and no newer than `limit`.
+    pub(super) fn pick_up_to<R: Request>(&self, limit: i16, address: &str) -> Result<i16> {
+        let (min, max) = range_of::<R>();
+        let ours = (min, max.min(limit));
         let common = self.ranges.get(&R::KEY).map(|(min, max)| (ours.0.max(*min), ours.1.min(*max)));
         match common {
             Some((min, max)) if min <= max => Ok(max),
@@ -56,6 +71,11 @@ impl Versions {
                 max: ours.1,
             }),
         }
+    }
+
+    /// `transaction.version`: from 2 on every transaction has an epoch of its own (KIP-890).
+    pub(crate) fn transaction_version(&self) -> Finalized {
+        self.transaction_version
     }
 }
 
@@ -80,7 +100,10 @@ pub(super) async fn negotiate(connection: &Connection) -> Result<Versions> {
     };
     Error::check("ApiVersions", || format!("broker {}", connection.address()), response.error_code)?;
     let ranges = response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
-    Ok(Versions { ranges: ranges.collect() })
+    let feature = response.finalized_features.iter().find(|feature| &*feature.name == "transaction.version");
+    let level = feature.map_or(0, |feature| feature.max_version_level);
+    let transaction_version = Finalized { epoch: response.finalized_features_epoch, level };
+    Ok(Versions { ranges: ranges.collect(), transaction_version })
 }
 
 async fn ask(

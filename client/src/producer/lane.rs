@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Shared;
 use super::accumulator::Batch;
 use super::request::encode;
+use super::transaction::Transactions;
 use crate::connection::Pending;
 use crate::error::Result;
 
@@ -45,7 +46,8 @@ pub(super) async fn run(
 
 async fn submit(shared: &Shared, broker: i32, batches: &[Batch]) -> Result<Pending> {
     let connection = shared.cluster.broker(broker).await?;
-    let version = connection.version_of::<ProduceRequest>()?;
+    let limit = shared.transactions.as_ref().map_or(i16::MAX, Transactions::produce_version_max);
+    let version = connection.version_up_to::<ProduceRequest>(limit)?;
     let timeout_ms = i32::try_from(shared.cluster.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
     let body = encode(version, shared.config.transactional_id.as_deref(), timeout_ms, batches);
     connection.submit::<ProduceRequest>(body, version).await

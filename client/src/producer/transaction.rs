@@ -1,5 +1,9 @@
-//! Transactions by the first protocol (KIP-98, with KIP-360's epoch bump and KIP-447's group metadata): the producer tells
-//! the coordinator which partitions take part, then how it ends.
+//! Transactions (KIP-98, with KIP-360's epoch bump and KIP-447's group metadata): the producer tells the coordinator which
+//! partitions take part, then how it ends.
+//!
+//! Where the cluster's `transaction.version` is 2 the second protocol is spoken (KIP-890): brokers add partitions when they are
+//! first written to, and every end gives the producer the epoch of its next transaction. Which one holds is decided when a
+//! transaction begins.
 //!
 //! ```text
 //! New ──init──> Ready ──begin──> Open ──commit──> Ready
@@ -35,6 +39,16 @@ use crate::topic::{TopicPartition, by_topic, topic_name, transactional_id};
 const BUSY_BACKOFF: BackoffConfig =
     BackoffConfig { initial: Duration::from_millis(5), max: Duration::from_millis(200) };
 
+/// The last version of Produce that belongs to the first protocol.
+const PRODUCE_FIRST: i16 = 11;
+/// The same of EndTxn.
+const END_TXN_FIRST: i16 = 4;
+/// The same of TxnOffsetCommit.
+const TXN_OFFSET_COMMIT_FIRST: i16 = 4;
+
+/// A producer id and its epoch.
+type Identity = (ProducerId, ProducerEpoch);
+
 /// The transactional side of a producer.
 #[derive(Debug)]
 pub(super) struct Transactions {
@@ -49,13 +63,31 @@ pub(super) struct Transactions {
 #[derive(Debug)]
 struct State {
     status: Status,
-    identity: Option<(ProducerId, ProducerEpoch)>,
+    identity: Option<Identity>,
     /// Partitions that the coordinator knows to take part.
     partitions: BTreeSet<TopicPartition>,
     /// Whether a group's offsets take part.
     has_offsets: bool,
     /// Sequence numbers may be spent; the next transaction needs a new epoch.
     needs_new_epoch: bool,
+    protocol: Protocol,
+}
+
+/// See the module's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    First,
+    Second,
+}
+
+impl Protocol {
+    /// The newest version of a request that belongs to this protocol, if `last` is the last one of the first.
+    fn version_max(self, last: i16) -> i16 {
+        match self {
+            Self::First => last,
+            Self::Second => i16::MAX,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -100,6 +132,7 @@ impl Transactions {
             partitions: BTreeSet::new(),
             has_offsets: false,
             needs_new_epoch: false,
+            protocol: Protocol::First,
         };
         Self {
             coordinator: Coordinators::new(cluster.clone(), CoordinatorKind::Transaction, id),
@@ -112,7 +145,7 @@ impl Transactions {
     }
 
     /// Gets the producer id and an epoch that fences earlier ones.
-    pub(super) async fn init(&self) -> Result<(ProducerId, ProducerEpoch)> {
+    pub(super) async fn init(&self) -> Result<Identity> {
         match &self.state.lock().status {
             Status::New | Status::Ready => {}
             Status::Dead(error) => return Err(Error::Fatal(error.clone())),
@@ -128,7 +161,11 @@ impl Transactions {
     pub(super) fn begin(&self) -> Result<()> {
         let mut state = self.state.lock();
         match &state.status {
-            Status::Ready => state.status = Status::Open,
+            Status::Ready => {
+                state.status = Status::Open;
+                let is_second = self.cluster.transaction_version() >= 2;
+                state.protocol = if is_second { Protocol::Second } else { Protocol::First };
+            }
             Status::Dead(error) => return Err(Error::Fatal(error.clone())),
             Status::Failed(error) => return Err(Error::Abort(error.clone())),
             other => return Err(refused("begin_transaction", other)),
@@ -166,12 +203,21 @@ impl Transactions {
         }
     }
 
-    /// Tells the coordinator of partitions it does not know yet.
+    /// The newest version of Produce that belongs to the protocol that is spoken.
+    pub(super) fn produce_version_max(&self) -> i16 {
+        self.state.lock().protocol.version_max(PRODUCE_FIRST)
+    }
+
+    /// Tells the coordinator of partitions it does not know yet. By the second protocol the write itself does.
     pub(super) async fn add_partitions(&self, partitions: &[TopicPartition]) -> Result<()> {
         let (new, (id, epoch)) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             let new: Vec<_> =
                 partitions.iter().filter(|tp| !state.partitions.contains(tp)).cloned().collect();
+            if state.protocol == Protocol::Second {
+                state.partitions.extend(new);
+                return Ok(());
+            }
             (new, self.identity_in(&state)?)
         };
         if new.is_empty() {
@@ -191,8 +237,8 @@ impl Transactions {
         Ok(())
     }
 
-    /// Commits, or says why not.
-    pub(super) async fn commit(&self) -> Result<()> {
+    /// Commits, or says why not. Gives the identity of the next transaction, if it is a new one.
+    pub(super) async fn commit(&self) -> Result<Option<Identity>> {
         {
             let mut state = self.state.lock();
             match &state.status {
@@ -204,7 +250,7 @@ impl Transactions {
             if state.partitions.is_empty() && !state.has_offsets {
                 // The coordinator never heard of it.
                 state.status = Status::Ready;
-                return Ok(());
+                return Ok(None);
             }
             state.status = Status::Committing;
         }
@@ -212,9 +258,9 @@ impl Transactions {
             // Unknown: the caller may commit again.
             Err(error) if error.is_retriable() => Err(error),
             Err(error) => self.watched(Err(error)),
-            Ok(()) => {
-                self.ended();
-                Ok(())
+            Ok(next) => {
+                self.ended(next);
+                Ok(next)
             }
         }
     }
@@ -230,43 +276,45 @@ impl Transactions {
         Ok(())
     }
 
-    /// Aborts. Gives a new identity if the old one's sequence numbers are spent, as `is_spent` or a failure says.
-    pub(super) async fn abort(&self, is_spent: bool) -> Result<Option<(ProducerId, ProducerEpoch)>> {
+    /// Aborts. Gives the identity of the next transaction, if it is a new one: because the protocol says so, or because the
+    /// old one's sequence numbers are spent, as `is_spent` or a failure says.
+    pub(super) async fn abort(&self, is_spent: bool) -> Result<Option<Identity>> {
         let (is_known, needs_new_epoch) = {
             let mut state = self.state.lock();
             state.needs_new_epoch |= is_spent;
             (!state.partitions.is_empty() || state.has_offsets, state.needs_new_epoch)
         };
+        let mut next = None;
         if is_known {
             match self.end(false).await {
                 Err(error) if error.is_retriable() => return Err(error),
                 Err(error) => return self.watched(Err(error)),
-                Ok(()) => {}
+                Ok(identity) => next = identity,
             }
         }
-        let identity = match needs_new_epoch {
-            true => {
-                let current = self.state.lock().identity;
-                Some(self.watched(self.init_producer_id(current).await)?)
-            }
-            false => None,
-        };
-        self.ended();
-        let mut state = self.state.lock();
-        state.needs_new_epoch = false;
-        state.identity = identity.or(state.identity);
-        Ok(identity)
+        if needs_new_epoch && next.is_none() {
+            let current = self.state.lock().identity;
+            next = Some(self.watched(self.init_producer_id(current).await)?);
+        }
+        self.ended(next);
+        self.state.lock().needs_new_epoch = false;
+        Ok(next)
     }
 
-    fn ended(&self) {
+    fn ended(&self, next: Option<Identity>) {
         let mut state = self.state.lock();
         state.status = Status::Ready;
         state.partitions.clear();
         state.has_offsets = false;
+        state.identity = next.or(state.identity);
     }
 
-    async fn end(&self, committed: bool) -> Result<()> {
-        let (id, epoch) = self.identity_in(&self.state.lock())?;
+    /// Ends the transaction; by the second protocol the answer says who the producer is from now on.
+    async fn end(&self, committed: bool) -> Result<Option<Identity>> {
+        let ((id, epoch), protocol) = {
+            let state = self.state.lock();
+            (self.identity_in(&state)?, state.protocol)
+        };
         let request = EndTxnRequest::default()
             .with_transactional_id(transactional_id(&self.id))
             .with_producer_id(id.0.into())
@@ -275,13 +323,13 @@ impl Transactions {
         let check = |response: &EndTxnResponse| {
             Error::check("EndTxn", || self.coordinator.subject(), response.error_code)
         };
-        self.coordinator.request_with_pauses(&request, check, BUSY_BACKOFF).await.map(drop)
+        let version_max = protocol.version_max(END_TXN_FIRST);
+        let response = self.coordinator.request_up_to(&request, check, BUSY_BACKOFF, version_max).await?;
+        let is_told = response.producer_id.0 >= 0 && protocol == Protocol::Second;
+        Ok(is_told.then_some((ProducerId(response.producer_id.0), ProducerEpoch(response.producer_epoch))))
     }
 
-    async fn init_producer_id(
-        &self,
-        current: Option<(ProducerId, ProducerEpoch)>,
-    ) -> Result<(ProducerId, ProducerEpoch)> {
+    async fn init_producer_id(&self, current: Option<Identity>) -> Result<Identity> {
         let (id, epoch) = current.unwrap_or((ProducerId::NONE, ProducerEpoch::NONE));
         let request = InitProducerIdRequest::default()
             .with_transactional_id(Some(transactional_id(&self.id)))
@@ -306,7 +354,7 @@ impl Transactions {
         })
     }
 
-    fn identity_in(&self, state: &State) -> Result<(ProducerId, ProducerEpoch)> {
+    fn identity_in(&self, state: &State) -> Result<Identity> {
         state.identity.ok_or_else(|| refused("a transaction", &state.status))
     }
 }

@@ -1,5 +1,6 @@
 //! A consumer group's offsets as part of a transaction (KIP-447): the transaction's coordinator hears which group, the
-//! group's coordinator gets the offsets and keeps them back until the transaction ends.
+//! group's coordinator gets the offsets and keeps them back until the transaction ends. By the second protocol (KIP-890) the
+//! group's coordinator tells the other one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
-use super::{BUSY_BACKOFF, Transactions, in_transaction};
+use super::{BUSY_BACKOFF, Protocol, TXN_OFFSET_COMMIT_FIRST, Transactions, in_transaction};
 use crate::cluster::{CoordinatorKind, Coordinators};
 use crate::error::{Error, Result};
 use crate::offsets::{GroupMetadata, OffsetAndMetadata};
@@ -35,16 +36,21 @@ impl Transactions {
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
         group: &GroupMetadata,
     ) -> Result<()> {
-        let (id, epoch) = self.identity_in(&self.state.lock())?;
-        let request = AddOffsetsToTxnRequest::default()
-            .with_transactional_id(transactional_id(&self.id))
-            .with_producer_id(id.0.into())
-            .with_producer_epoch(epoch.0)
-            .with_group_id(group_id(&group.group_id));
-        let check = |response: &AddOffsetsToTxnResponse| {
-            Error::check("AddOffsetsToTxn", || self.coordinator.subject(), response.error_code)
+        let ((id, epoch), protocol) = {
+            let state = self.state.lock();
+            (self.identity_in(&state)?, state.protocol)
         };
-        self.coordinator.request_with_pauses(&request, check, BUSY_BACKOFF).await?;
+        if protocol == Protocol::First {
+            let request = AddOffsetsToTxnRequest::default()
+                .with_transactional_id(transactional_id(&self.id))
+                .with_producer_id(id.0.into())
+                .with_producer_epoch(epoch.0)
+                .with_group_id(group_id(&group.group_id));
+            let check = |response: &AddOffsetsToTxnResponse| {
+                Error::check("AddOffsetsToTxn", || self.coordinator.subject(), response.error_code)
+            };
+            self.coordinator.request_with_pauses(&request, check, BUSY_BACKOFF).await?;
+        }
         self.state.lock().has_offsets = true;
 
         let topics = by_topic(&offsets).into_iter().map(|(topic, partitions)| {
@@ -68,7 +74,9 @@ impl Transactions {
             .with_member_id(str_bytes(&group.member_id))
             .with_group_instance_id(group.group_instance_id.as_deref().map(str_bytes))
             .with_topics(topics.collect());
-        self.group(&group.group_id).request_until_done(&request, check_committed).await.map(drop)
+        let version_max = protocol.version_max(TXN_OFFSET_COMMIT_FIRST);
+        let group = self.group(&group.group_id);
+        group.request_up_to(&request, check_committed, BUSY_BACKOFF, version_max).await.map(drop)
     }
 
     fn group(&self, group: &str) -> Arc<Coordinators> {
