@@ -13,7 +13,7 @@ use millrace_wire::record::{ControlKind, control_batch};
 
 use crate::controller::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::controller::{Command, NewTopic};
-use crate::replica::{Error, Partition, Write};
+use crate::replica::{Error, Partition, Ticket, Write};
 use crate::shared::Shared;
 
 /// Bytes of log read at a time while it is replayed.
@@ -97,19 +97,32 @@ impl Shared {
         self.replicas.partition(topic, partition).is_ok()
     }
 
-    /// Appends one batch (base offset 0) to an internal topic. When it returns, the batch is durable and visible.
-    ///
-    /// # Errors
-    /// The partition is not here, or its log refuses; the wire's code.
+    /// Appends batches (of base offset 0) to an internal topic, in their order, and waits for the disk once. When it returns,
+    /// those that were not refused are durable and visible; a batch that could not even be built hands its error on.
     pub(crate) async fn append_internal(
         &self,
         topic: InternalTopic,
         partition: i32,
-        batch: Bytes,
-    ) -> Result<Offset, ResponseError> {
-        let partition = self.replicas.partition(topic.name(), partition).map_err(|error| error.response())?;
-        let batch = RawBatch::parse(&batch).map_err(|_| ResponseError::CorruptMessage)?;
-        append_durable(&partition, coordinator(batch)).await.map_err(|error| error.response())
+        batches: Vec<Result<Bytes, ResponseError>>,
+    ) -> Vec<Result<(), ResponseError>> {
+        let partition = match self.replicas.partition(topic.name(), partition) {
+            Ok(partition) => partition,
+            Err(error) => return batches.iter().map(|_| Err(error.response())).collect(),
+        };
+        let append = |batch: Result<Bytes, ResponseError>| {
+            let batch = RawBatch::parse(&batch?).map_err(|_| ResponseError::CorruptMessage)?;
+            Ok(partition.append(coordinator(batch)))
+        };
+        // All are in the log, or in its queue, before the first is waited for.
+        let tickets: Vec<Result<Ticket, ResponseError>> = batches.into_iter().map(append).collect();
+        let mut results = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            results.push(match ticket {
+                Ok(ticket) => durable(&partition, ticket).await.map_err(|error| error.response()),
+                Err(error) => Err(error),
+            });
+        }
+        results
     }
 
     /// Shows `visit` every batch of an internal topic's partition, in the log's order, control batches too.
@@ -165,7 +178,7 @@ impl Shared {
         let partition = self.replicas.partition(topic, partition).map_err(|error| error.response())?;
         let marker = control_batch(kind, coordinator_epoch, producer_id, producer_epoch, self.now_ms());
         let batch = RawBatch::parse(&marker).map_err(|_| ResponseError::CorruptMessage)?;
-        append_durable(&partition, coordinator(batch)).await.map(|_| ()).map_err(|error| error.response())
+        durable(&partition, partition.append(coordinator(batch))).await.map_err(|error| error.response())
     }
 }
 
@@ -180,8 +193,8 @@ fn coordinator(batch: RawBatch) -> Write {
     Write { batch, origin: AppendOrigin::Coordinator }
 }
 
-async fn append_durable(partition: &Arc<Partition>, write: Write) -> Result<Offset, Error> {
-    let appended = partition.append(write).appended().await?;
-    partition.committed(appended.next_offset).await?;
-    Ok(appended.first_offset)
+/// Waits until what was appended is on disk.
+async fn durable(partition: &Arc<Partition>, ticket: Ticket) -> Result<(), Error> {
+    let appended = ticket.appended().await?;
+    partition.committed(appended.next_offset).await
 }

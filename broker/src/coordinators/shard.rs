@@ -1,8 +1,8 @@
 //! Runs a coordinator's state machine: one task for each partition of an internal topic.
 //!
 //! The task reads the partition's log, then takes requests from a bounded mailbox, steps the machine and carries out
-//! what it wants. Appends go out one batch at a time; what comes up while one is on its way to the disk is gathered into
-//! the next, so that many commits share one sync. Requests that come while the log is still being read wait for it.
+//! what it wants. What comes up while appends are on their way to the disk is gathered and goes out together: plain records in
+//! one batch, transactional ones and markers in batches of their own behind each other, and all share one sync. Requests that come while the log is still being read wait for it.
 //!
 //! The task ends when its last [`Handle`] is gone or it is aborted. It holds the broker weakly, so that it never keeps
 //! a stopped one alive.
@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use millrace_wire::batch::RawBatch;
 use millrace_wire::ids::{ProducerEpoch, ProducerId};
-use millrace_wire::record::ControlKind;
+use millrace_wire::record::{ControlKind, control_batch};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -33,6 +34,9 @@ const CLOCK_SET_MS: i64 = 1_000;
 /// Bytes of records gathered into one batch. Below any sensible `max.message.bytes`; a single larger record set is
 /// sent alone.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// Most batches that go to the disk together.
+const BATCHES_MAX: usize = 256;
 
 /// A message to a shard.
 enum Command<M: Machine> {
@@ -130,8 +134,11 @@ impl ClockWatch {
     }
 }
 
-/// What is on its way to the disk: the appends it answers.
-type Writing = Task<(Vec<WriteId>, Result<(), ResponseError>)>;
+/// What is on its way to the disk: the appends that each batch answers.
+type Writing = Task<Vec<(Vec<WriteId>, Result<(), ResponseError>)>>;
+
+/// A batch for the disk, and the appends that it answers.
+type Batch = (Vec<WriteId>, Result<Bytes, ResponseError>);
 
 /// Starts a shard in `tasks`.
 pub(crate) fn spawn<M: Machine>(
@@ -189,11 +196,9 @@ impl<M: Machine> Shard<M> {
             let wake = Duration::from_millis(wake_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0));
             tokio::select! {
                 biased;
-                (ids, result) = async { writing.as_mut().expect("guarded").await }, if writing.is_some() => {
+                written = async { writing.as_mut().expect("guarded").await }, if writing.is_some() => {
                     writing = None;
-                    for id in ids {
-                        self.step(M::written(id, result));
-                    }
+                    self.written(written);
                 }
                 () = sleep(wake), if wake_ms.is_some() => self.step(M::tick()),
                 Some(event) = self.tasks.join_next(), if !self.tasks.is_empty() => match event {
@@ -206,10 +211,7 @@ impl<M: Machine> Shard<M> {
                     // Stopping: what was accepted is still written, and answered.
                     None => {
                         while let Some(write) = writing.take().or_else(|| self.next_write()) {
-                            let (ids, result) = write.await;
-                            for id in ids {
-                                self.step(M::written(id, result));
-                            }
+                            self.written(write.await);
                         }
                         return;
                     }
@@ -266,33 +268,55 @@ impl<M: Machine> Shard<M> {
         }
     }
 
-    /// The next batch for the disk: a marker, a transactional batch, or as many plain records as fit.
+    /// Tells the machine, in the order of the appends.
+    fn written(&mut self, batches: Vec<(Vec<WriteId>, Result<(), ResponseError>)>) {
+        for (ids, result) in batches {
+            for id in ids {
+                self.step(M::written(id, result));
+            }
+        }
+    }
+
+    /// The next batches for the disk: as many as may go together.
     fn next_write(&mut self) -> Option<Writing> {
         let shared = self.shared.upgrade()?;
+        let now_ms = shared.now_ms();
+        let (mut ids, mut batches, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < BATCH_BYTES && batches.len() < BATCHES_MAX {
+            let Some((answers, batch)) = self.next_batch(now_ms) else { break };
+            bytes += batch.as_ref().map_or(0, Bytes::len);
+            ids.push(answers);
+            batches.push(batch);
+        }
+        if batches.is_empty() {
+            return None;
+        }
         let partition = self.partition;
+        Some(Box::pin(async move {
+            let results = shared.append_internal(M::TOPIC, partition, batches).await;
+            let results = results.into_iter().map(|result| result.map_err(coordinator_error));
+            ids.into_iter().zip(results).collect()
+        }))
+    }
+
+    /// The next batch: a marker, a transactional one, or as many plain records as fit.
+    fn next_batch(&mut self, now_ms: i64) -> Option<Batch> {
         let (id, append) = self.appends.pop_front()?;
         let mut ids = vec![id];
-        let write: Task<Result<(), ResponseError>> = match append {
-            Append::Marker { producer, coordinator_epoch, commit } => Box::pin(async move {
+        let batch = match append {
+            Append::Marker { producer, coordinator_epoch, commit } => {
                 let kind = if commit { ControlKind::Commit } else { ControlKind::Abort };
                 let (id, epoch) = (ProducerId(producer.id), ProducerEpoch(producer.epoch));
-                shared.write_marker(M::TOPIC.name(), partition, kind, coordinator_epoch, id, epoch).await
-            }),
+                Ok(control_batch(kind, coordinator_epoch, id, epoch, now_ms))
+            }
             Append::Records(mut records, producer) => {
                 if producer.is_none() {
                     self.gather(&mut ids, &mut records);
                 }
-                let batch = batch::build(&records, producer, shared.now_ms());
-                Box::pin(async move {
-                    shared
-                        .append_internal(M::TOPIC, partition, batch?)
-                        .await
-                        .map(drop)
-                        .map_err(coordinator_error)
-                })
+                batch::build(&records, producer, now_ms)
             }
         };
-        Some(Box::pin(async move { (ids, write.await) }))
+        Some((ids, batch))
     }
 
     /// Adds what else waits and may share the batch.
