@@ -23,12 +23,12 @@ use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller};
 use crate::env::Env;
 use crate::error::Error;
-use crate::housekeeping;
 use crate::metrics::Metrics;
 use crate::net::listener::{self, Connections};
 use crate::observe::{self, Watched};
 use crate::replica::{Replicas, manager};
 use crate::shared::Shared;
+use crate::{cleaner, housekeeping};
 
 /// How long connections may take to end once the broker stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -105,6 +105,7 @@ impl Broker {
         if let Some(listener) = listener {
             tasks.spawn(connections.clone().accept(listener));
         }
+        tasks.spawn(cleaner::run(shared.clone(), stopped.clone()));
         tasks.spawn(housekeeping::run(shared.clone(), stopped));
         tasks.spawn(ready_when_loaded(shared.clone()));
         info!(listen = %local_addr, advertised = %shared.advertised, cluster = shared.cluster_id, "broker started");

@@ -32,6 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             }
             _ = release.tick() => {
                 shared.replicas.logs().release_idle();
+                purge_deleted(&shared).await;
                 if shared.replicas.lacks_logs() {
                     shared.controller.follow_again().await;
                 }
@@ -57,6 +58,12 @@ fn flush_due(shared: &Shared) {
     for partition in shared.replicas.all() {
         partition.flush_if_due(now_ms);
     }
+}
+
+/// Removes files of deleted segments once `file.delete.delay.ms` is over.
+async fn purge_deleted(shared: &Arc<Shared>) {
+    let (replicas, now_ms) = (shared.replicas.clone(), shared.now_ms());
+    crate::blocking::run(shared.replicas.simulated(), move || replicas.logs().purge_deleted(now_ms)).await;
 }
 
 /// Deletes segments that are too old or too many.

@@ -25,11 +25,12 @@
 //! - no length from a socket is trusted, no queue is without a limit, no input panics;
 //! - requests of a connection take effect, and are answered, in their order.
 //!
-//! Deliberately absent: signals and command lines (the CLI's), compaction, replication, TLS and SASL (later issues).
+//! Deliberately absent: signals and command lines (the CLI's), replication, TLS and SASL (later issues).
 
 mod api;
 mod blocking;
 mod broker;
+mod cleaner;
 mod config;
 mod controller;
 mod coordinators;

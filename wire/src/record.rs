@@ -10,6 +10,7 @@
 mod builder;
 mod control;
 mod decode;
+mod retain;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use self::builder::{BatchBuilder, BatchOptions, ProducerStamp, record_size};
 pub use self::control::{ControlKind, ControlRecord, control_batch};
 pub use self::decode::{HeaderRefs, RecordRef, Records, decode};
+pub use self::retain::{emptied, retain};
 use crate::{compression, varint};
 
 /// A record, owning slices of its batch.

@@ -181,6 +181,15 @@ impl TailCache {
         }
     }
 
+    /// Drops the batches below `offset`: on disk there is less of them now.
+    pub(crate) fn forget_below(&self, offset: Offset) {
+        let mut batches = self.batches.lock();
+        while batches.queue.front().is_some_and(|first| first.first < offset) {
+            let bytes = batches.pop();
+            self.budget.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn clear(&self) {
         self.drop_all(&mut self.batches.lock());
     }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `recovery-point-offset-checkpoint` says below which offset each log was synced, `log-start-offset-checkpoint`
-//! from where on its records count, `replication-offset-checkpoint` how far they were committed. Each is replaced
+//! from where on its records count, `replication-offset-checkpoint` how far they were committed, `cleaner-offset-checkpoint` how far compaction came. Each is replaced
 //! in one step; a reader sees the old file or the new one.
 
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START: &str = "log-start-offset-checkpoint";
 /// Below these offsets records were committed.
 pub const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
+/// Below these offsets compaction has been.
+pub const CLEAN_END: &str = "cleaner-offset-checkpoint";
 /// Which leader wrote from where on, in each partition's folder.
 pub const LEADER_EPOCH: &str = "leader-epoch-checkpoint";
 

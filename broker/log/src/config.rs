@@ -11,12 +11,14 @@ pub enum CorruptionPolicy {
 }
 
 /// Settings of one log. Limits are inclusive; sizes in bytes, times in milliseconds; -1 means no limit where said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is rolled before it would grow larger.
     pub segment_bytes: u64,
     /// `segment.ms`: a segment is rolled when its first batch is this much older than the one to append.
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: up to so much is taken off `segment_ms`, for each segment anew.
+    pub segment_jitter_ms: i64,
     /// `segment.index.bytes`: a segment is rolled when its offset index is this large.
     pub segment_index_bytes: u64,
     /// `index.interval.bytes`: about how many bytes of log lie between two index entries.
@@ -37,6 +39,16 @@ pub struct LogConfig {
     pub compact: bool,
     /// `cleanup.policy` contains `delete`: retention applies.
     pub delete: bool,
+    /// `min.cleanable.dirty.ratio`: the share of the log that is not compacted before it is.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: a record is not compacted before it is this old.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a record is compacted when it is this old, whatever the ratio.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: tombstones and markers stay for this long after compaction met them first.
+    pub delete_retention_ms: i64,
+    /// `file.delete.delay.ms`: files of deleted segments stay for this long under another name.
+    pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: a producer without an open transaction is forgotten after this time.
     pub producer_id_expiration_ms: i64,
     /// `log.recovery.corruption.policy`, which Apache Kafka does not have.
@@ -51,6 +63,7 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * DAY_MS,
+            segment_jitter_ms: 0,
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             retention_ms: 7 * DAY_MS,
@@ -61,6 +74,11 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 60 * 60 * 1000,
             compact: false,
             delete: true,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: DAY_MS,
+            file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
             corruption_policy: CorruptionPolicy::Refuse,
             max_uncompressed_bytes: 256 << 20,

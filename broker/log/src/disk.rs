@@ -28,6 +28,8 @@ pub use sim::{Fault, FaultOp, SimDisk};
 /// How [`Disk::open`] treats a file that is there, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
+    /// Only read a file that must exist.
+    ReadOnly,
     /// Read and write a file that must exist.
     Existing,
     /// Read and write; an empty file is created where there is none.
@@ -75,7 +77,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// A whole file, which must not be larger than `max` bytes.
     fn read_file(&self, path: &Path, max: usize) -> io::Result<Vec<u8>> {
-        let file = self.open(path, OpenMode::Existing)?;
+        let file = self.open(path, OpenMode::ReadOnly)?;
         let len = file.len()?;
         if len > max as u64 {
             return Err(io::Error::other(format!("{} has {len} bytes, more than {max}", path.display())));

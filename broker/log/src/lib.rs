@@ -15,10 +15,11 @@
 //! - [`log`]: the log itself
 //! - [`manager`]: all logs of a data directory, its lock and its checkpoints
 //! - `piece`: record bytes in memory or in their file
+//! - `compaction`: what stays of a log when only the newest record of each key counts
 //! - `segment`, `index`, `producer`, `epochs`, `cache`: what a log is made of
 //! - [`checkpoint`], [`partition_metadata`]: the small files
 //!
-//! Deliberately absent: replication, high watermarks beyond taking note of one, compaction, any network.
+//! Deliberately absent: replication, high watermarks beyond taking note of one, any network.
 
 pub mod checkpoint;
 pub mod disk;
@@ -27,6 +28,7 @@ pub mod manager;
 pub mod partition_metadata;
 
 mod cache;
+mod compaction;
 mod config;
 mod epochs;
 mod error;
@@ -38,11 +40,12 @@ mod segment;
 mod topic_partition;
 
 pub use cache::CacheBudget;
+pub use compaction::{Cleaner, CompactionError, CompactionRange, CompactionReport, Pace};
 pub use config::{CorruptionPolicy, LogConfig};
 pub use error::{AppendError, Error};
 pub use index::AbortedTxn;
 pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryReport, TimestampOffset};
-pub use manager::{LogManager, ManagerOptions};
+pub use manager::{Dirty, LogManager, ManagerOptions};
 pub use piece::{FileSlice, Piece};
 pub use producer::{ActiveProducer, AppendOrigin};
 pub use topic_partition::{NotAPartition, TopicPartition};

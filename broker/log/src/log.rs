@@ -17,7 +17,7 @@
 //! saved), because going on could acknowledge what is not there.
 //!
 //! Rooms: `open` and its `recover`, `append` (with `validate`, `stage` and `roll`), `read`, `sync`, `retention`, `truncate`,
-//! `times`, `transactions`.
+//! `times`, `transactions`, `compact` (with `replace`), `trash`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,11 +35,14 @@ use crate::error::Error;
 use crate::producer::{ActiveProducer, Producers, StableView};
 use crate::segment::Segment;
 use crate::topic_partition::TopicPartition;
+use trash::Trash;
 
 mod append;
+mod compact;
 mod open;
 mod read;
 mod recover;
+mod replace;
 mod retention;
 mod roll;
 mod stage;
@@ -48,6 +51,7 @@ mod sync;
 mod tests;
 mod times;
 mod transactions;
+mod trash;
 mod truncate;
 mod validate;
 
@@ -56,6 +60,7 @@ pub use open::OpenOptions;
 pub use read::ReadResult;
 pub use recover::RecoveryReport;
 pub use times::TimestampOffset;
+pub(crate) use transactions::marker_of;
 
 /// A partition's log. Shared as `Arc<Log>`; see the module's head for what runs beside what.
 #[derive(Debug)]
@@ -86,6 +91,8 @@ pub struct Log {
     truncation: RwLock<()>,
     offline: AtomicBool,
     offline_reason: Mutex<String>,
+    /// Files that wait to be deleted.
+    trash: Mutex<Trash>,
 }
 
 /// What a flush has to do besides the sync.

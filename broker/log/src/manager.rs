@@ -8,6 +8,7 @@
 //!   recovery-point-offset-checkpoint   below these offsets nothing needs to be read at start
 //!   log-start-offset-checkpoint        below these offsets records were deleted
 //!   replication-offset-checkpoint      high watermarks
+//!   cleaner-offset-checkpoint          below these offsets compaction has been
 //!   orders-0/                          a partition, see `crate::log`
 //!   orders-1.<hex>-delete/             a deleted one, until its files are gone
 //!   orders-2.<hex>-stray/              one that the metadata did not know, for an operator
@@ -33,16 +34,18 @@ use crate::log::{Log, OpenOptions, RecoveryReport};
 use crate::partition_metadata;
 use crate::topic_partition::TopicPartition;
 
+mod cleaning;
 mod load;
 mod meta;
 mod stray;
 #[cfg(test)]
 mod tests;
 
+pub use cleaning::Dirty;
 pub use meta::MetaProperties;
 
-const LOCK: &str = ".lock";
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+pub(crate) const LOCK: &str = ".lock";
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// What Apache Kafka 4 writes when it does not know its broker epoch.
 const CLEAN_SHUTDOWN_TEXT: &[u8] = b"{\"version\":0,\"brokerEpoch\":-1}";
 /// Ends the names of folders whose partition was deleted.
@@ -109,12 +112,14 @@ pub struct LogManager {
     _lock: Box<dyn DiskLock>,
 }
 
-/// The offsets of all logs, as the three checkpoint files have them.
+/// The offsets of all logs, as the checkpoint files have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Checkpoints {
     recovery_points: BTreeMap<TopicPartition, Offset>,
     start_offsets: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// How far compaction came.
+    clean_ends: BTreeMap<TopicPartition, Offset>,
 }
 
 impl LogManager {
@@ -225,6 +230,7 @@ impl LogManager {
         change(&mut changed.recovery_points);
         change(&mut changed.start_offsets);
         change(&mut changed.high_watermarks);
+        change(&mut changed.clean_ends);
         self.write_checkpoints(&written, &changed)?;
         *written = changed;
         Ok(())
@@ -235,7 +241,8 @@ impl LogManager {
     pub fn checkpoint(&self) -> Result<(), Error> {
         let mut written = self.written.lock();
         let mut first_error = Ok(());
-        let mut checkpoints = Checkpoints::default();
+        let mut checkpoints =
+            Checkpoints { clean_ends: written.clean_ends.clone(), ..Checkpoints::default() };
         for (partition, _, log) in self.list() {
             if log.offline_reason().is_none()
                 && let Err(error) = log.flush()
@@ -285,6 +292,7 @@ impl LogManager {
             (checkpoint::RECOVERY_POINT, &old.recovery_points, &new.recovery_points),
             (checkpoint::LOG_START, &old.start_offsets, &new.start_offsets),
             (checkpoint::HIGH_WATERMARK, &old.high_watermarks, &new.high_watermarks),
+            (checkpoint::CLEAN_END, &old.clean_ends, &new.clean_ends),
         ];
         for (name, _, offsets) in files.into_iter().filter(|(_, old, new)| old != new) {
             checkpoint::write_offsets(&*self.disk, &self.data_dir.join(name), offsets)?;

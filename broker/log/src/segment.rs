@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use millrace_wire::batch::BatchHeader;
 use millrace_wire::ids::Offset;
 use parking_lot::{Mutex, RwLock};
 
@@ -21,8 +22,9 @@ mod files;
 mod lookup;
 pub(crate) mod scan;
 mod slice;
+pub(crate) mod swaps;
 
-pub(crate) use files::{Found, SegmentFiles, Suffix, file_name};
+pub(crate) use files::{CLEANED, DELETED, FILES, Found, SWAP, SegmentFiles, Suffix, file_name};
 
 /// Positions where readers stopped, so that the next read of a sequential reader needs no search.
 const HINTS_MAX: usize = 8;
@@ -33,7 +35,17 @@ pub(crate) struct IndexedBatch {
     pub(crate) last_offset: i64,
     pub(crate) position: u64,
     pub(crate) bytes: u64,
+    /// -1 if no record has a time.
     pub(crate) max_timestamp: i64,
+}
+
+impl IndexedBatch {
+    /// The batch with this header, at this place.
+    pub(crate) fn of(header: &BatchHeader, position: u64) -> Self {
+        // What compaction emptied keeps a time that no record has.
+        let max_timestamp = if header.record_count > 0 { header.max_timestamp } else { -1 };
+        Self { last_offset: header.last_offset().0, position, bytes: header.size() as u64, max_timestamp }
+    }
 }
 
 /// A segment. Its bytes below [`Self::size`] never change, except by truncation, which the log keeps readers out of.
@@ -66,7 +78,18 @@ struct Indexes {
 impl Segment {
     /// A new, empty segment; leftovers of the same name are overwritten.
     pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, base: Offset, now_ms: i64) -> io::Result<Self> {
-        let segment = Self::assemble(disk, dir, base, 0, now_ms, None);
+        Self::create_as(disk, dir, base, "", now_ms)
+    }
+
+    /// The same under names that end in `extension`.
+    pub(crate) fn create_as(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        base: Offset,
+        extension: &str,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let segment = Self::assemble(disk, dir, (base, extension), 0, now_ms, None);
         segment.disk.open(segment.log.path(), OpenMode::Truncate)?;
         Ok(segment)
     }
@@ -88,18 +111,18 @@ impl Segment {
             _ => None,
         };
         let whole = indexes.is_some() || files.len == 0;
-        (Self::assemble(disk, dir, base, files.len, now_ms, indexes), whole)
+        (Self::assemble(disk, dir, (base, ""), files.len, now_ms, indexes), whole)
     }
 
     fn assemble(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        base: Offset,
+        (base, extension): (Offset, &str),
         size: u64,
         now_ms: i64,
         indexes: Option<(SparseIndex<OffsetEntry>, SparseIndex<TimeEntry>, AbortedIndex)>,
     ) -> Self {
-        let path = |suffix| dir.join(file_name(base, suffix));
+        let path = |suffix| dir.join(file_name(base, suffix) + extension);
         let fresh = indexes.is_none();
         let (offsets, times, aborted) = indexes.unwrap_or_else(|| {
             (
@@ -237,6 +260,12 @@ impl Segment {
         let first = self.header_at(0)?.max_timestamp;
         self.indexes.write().first_timestamp = Some(first);
         Ok(Some(first))
+    }
+
+    /// Lengths of the offset, time and transaction index as they are in files.
+    pub(crate) fn index_lens(&self) -> (u64, u64, u64) {
+        let indexes = self.indexes.read();
+        (indexes.offsets.bytes(), indexes.times.bytes(), indexes.aborted.written_bytes())
     }
 
     pub(crate) fn since_ms(&self) -> i64 {

@@ -298,6 +298,7 @@ pub(crate) fn log_config(topic: &TopicConfig, broker: &Config) -> LogConfig {
     LogConfig {
         segment_bytes: size(topic.segment_bytes),
         segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
         segment_index_bytes: size(topic.segment_index_bytes),
         index_interval_bytes: size(topic.index_interval_bytes),
         retention_ms: topic.retention_ms,
@@ -308,6 +309,11 @@ pub(crate) fn log_config(topic: &TopicConfig, broker: &Config) -> LogConfig {
         timestamp_after_max_ms: topic.timestamp_after_max_ms,
         compact: topic.compact,
         delete: topic.delete,
+        min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        delete_retention_ms: topic.delete_retention_ms,
+        file_delete_delay_ms: topic.file_delete_delay_ms,
         producer_id_expiration_ms: broker.long("producer.id.expiration.ms"),
         corruption_policy: match broker.string("log.recovery.corruption.policy") {
             "cut" => CorruptionPolicy::Cut,

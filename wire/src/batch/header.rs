@@ -98,6 +98,11 @@ impl Attributes {
         self.with(LOG_APPEND_TIME, kind == TimestampType::LogAppend)
     }
 
+    /// The same with `base_timestamp` being the delete horizon, or not.
+    pub fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(DELETE_HORIZON, on)
+    }
+
     fn has(self, flag: i16) -> bool {
         self.0 & flag != 0
     }
@@ -108,6 +113,11 @@ impl Attributes {
 }
 
 impl BatchHeader {
+    /// The time from which on tombstones and transaction markers in the batch may be removed (KIP-534), if one is set.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
+    }
+
     /// Reads the header at the front of `bytes`. The records need not be there.
     ///
     /// Refuses lengths, counts and offset deltas that no writer writes; does not check the CRC.

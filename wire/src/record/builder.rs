@@ -84,35 +84,12 @@ impl BatchBuilder {
         }
         self.base_timestamp = base_timestamp;
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        self.append(body, size, delta, key, value, headers);
+        let start = self.buffer.len();
+        self.buffer.reserve(size);
+        write_record(&mut self.buffer, body, (delta, self.count), key, value, headers);
+        debug_assert_eq!(self.buffer.len() - start, size);
         self.count += 1;
         Ok(())
-    }
-
-    fn append<'a>(
-        &mut self,
-        body: usize,
-        size: usize,
-        delta: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
-    ) {
-        let out = &mut self.buffer;
-        out.reserve(size);
-        let start = out.len();
-        varint::write_u64(out, (body as u64) << 1);
-        out.push(0); // attributes: no bit is defined
-        varint::write_i64(out, delta);
-        varint::write_i32(out, self.count);
-        put_bytes(out, key);
-        put_bytes(out, value);
-        varint::write_u64(out, (headers.clone().count() as u64) << 1);
-        for (name, value) in headers {
-            put_bytes(out, Some(name));
-            put_bytes(out, value);
-        }
-        debug_assert_eq!(out.len() - start, size);
     }
 
     /// Records so far.
@@ -203,7 +180,29 @@ where
     varint::MAX_LEN_32 + body_size(i64::MIN, i32::MAX, key, value, headers.into_iter())
 }
 
-fn body_size<'a>(
+/// Appends a record whose fields have `body` bytes; `deltas` are those of its time and its offset.
+pub(super) fn write_record<'a>(
+    out: &mut Vec<u8>,
+    body: usize,
+    deltas: (i64, i32),
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
+) {
+    varint::write_u64(out, (body as u64) << 1);
+    out.push(0); // attributes: no bit is defined
+    varint::write_i64(out, deltas.0);
+    varint::write_i32(out, deltas.1);
+    put_bytes(out, key);
+    put_bytes(out, value);
+    varint::write_u64(out, (headers.clone().count() as u64) << 1);
+    for (name, value) in headers {
+        put_bytes(out, Some(name));
+        put_bytes(out, value);
+    }
+}
+
+pub(super) fn body_size<'a>(
     timestamp_delta: i64,
     offset_delta: i32,
     key: Option<&[u8]>,

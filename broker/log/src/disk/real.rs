@@ -31,9 +31,9 @@ struct RealLock(#[allow(dead_code, reason = "held for its lock, never read")] Fi
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(mode != OpenMode::ReadOnly);
         match mode {
-            OpenMode::Existing => {}
+            OpenMode::ReadOnly | OpenMode::Existing => {}
             OpenMode::Create => {
                 options.create(true);
             }

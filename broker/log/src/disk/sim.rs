@@ -79,6 +79,8 @@ struct State {
     life: u64,
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
+    /// Changes that still succeed before the machine dies, if it is to.
+    fuse: Option<u32>,
     /// Bytes that fit, or no limit.
     capacity: Option<u64>,
     syncs: u64,
@@ -166,6 +168,12 @@ impl SimDisk {
         self.state.lock().faults.push(fault);
     }
 
+    /// The machine dies after so many more changes (writes, syncs, names): every call fails from then on, until
+    /// [`SimDisk::power_cut`] or [`SimDisk::kill`]. For crashes in the middle of something.
+    pub fn die_after(&self, changes: u32) {
+        self.state.lock().fuse = Some(changes);
+    }
+
     /// Forgets the faults that have not struck.
     pub fn clear_faults(&self) {
         self.state.lock().faults.clear();
@@ -204,11 +212,17 @@ impl State {
         self.life += 1;
         self.locks.clear();
         self.faults.clear();
+        self.fuse = None;
         let named = self.names.all_files();
         self.files.retain(|id, _| named.contains(id));
     }
 
     fn strike(&mut self, op: FaultOp, path: &Path) -> io::Result<()> {
+        match &mut self.fuse {
+            Some(0) => return Err(io::Error::from_raw_os_error(IO_ERROR)),
+            Some(left) if op != FaultOp::Read => *left -= 1,
+            _ => {}
+        }
         let path = path.to_string_lossy();
         for at in 0..self.faults.len() {
             let fault = &mut self.faults[at];
@@ -245,7 +259,7 @@ impl Disk for SimDisk {
                 id
             }
             (Some(id), _) => id,
-            (None, OpenMode::Existing) => return Err(io::ErrorKind::NotFound.into()),
+            (None, OpenMode::Existing | OpenMode::ReadOnly) => return Err(io::ErrorKind::NotFound.into()),
             (None, _) => {
                 state.strike(FaultOp::Name, path)?;
                 let id = state.next_file;

@@ -95,6 +95,11 @@ impl AbortedIndex {
         self.written == 0 && self.entries.as_ref().is_some_and(Vec::is_empty)
     }
 
+    /// Bytes in the file.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written
+    }
+
     /// The entries, by ascending marker.
     pub(crate) fn entries(&mut self) -> io::Result<&[AbortedTxn]> {
         if self.entries.is_none() {

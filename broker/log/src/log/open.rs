@@ -16,7 +16,7 @@ use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::disk::{DirEntry, Disk};
 use crate::error::{Error, io_error};
-use crate::segment::{Found, Segment};
+use crate::segment::{Found, Segment, swaps};
 use crate::topic_partition::TopicPartition;
 
 /// What is known about a log before it is opened.
@@ -60,7 +60,10 @@ impl Log {
         partition: TopicPartition,
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), Error> {
-        let (entries, newborn) = list_or_create(&*disk, dir)?;
+        let (mut entries, newborn) = list_or_create(&*disk, dir)?;
+        if swaps::settle(&disk, dir, &entries)? {
+            entries = disk.list(dir).map_err(io_error("list", dir))?;
+        }
         let found = Found::of(&entries);
         for name in &found.stray {
             let path = dir.join(name);
@@ -126,6 +129,7 @@ impl Log {
             truncation: RwLock::new(()),
             offline: AtomicBool::new(false),
             offline_reason: Mutex::default(),
+            trash: Mutex::default(),
             partition,
             disk,
         };

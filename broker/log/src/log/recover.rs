@@ -303,12 +303,7 @@ impl<'o> Recovery<'o> {
     fn take(&mut self, segment: &Segment, position: u64, batch: &RawBatch) -> Result<(), Error> {
         let header = &batch.header;
         let aborted = replay(&mut self.producers, batch);
-        let indexed = IndexedBatch {
-            last_offset: header.last_offset().0,
-            position,
-            bytes: batch.bytes.len() as u64,
-            max_timestamp: header.max_timestamp,
-        };
+        let indexed = IndexedBatch::of(header, position);
         let interval = self.options.config.index_interval_bytes;
         let result = segment.index(&indexed, interval);
         let result = aborted.map_or(Ok(()), |aborted| segment.add_aborted(aborted)).and(result);

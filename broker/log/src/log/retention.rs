@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use millrace_wire::ids::Offset;
 
 use super::Log;
+use super::trash::ALL_FILES;
 use crate::config::LogConfig;
 use crate::error::{Error, io_error};
 use crate::segment::Segment;
@@ -104,8 +105,12 @@ impl Log {
         };
         self.writer.lock().rolled_dirty.retain(|segment| !is_in(&doomed, segment));
         self.unflushed.lock().segments.retain(|segment| !is_in(&doomed, segment));
-        for segment in &doomed {
-            segment.remove().map_err(io_error("remove", segment.path()))?;
+        {
+            // Files are opened by name when they are first needed: a reader who is in may still need one.
+            let _no_reader = self.truncation.write();
+            for segment in &doomed {
+                self.set_aside(segment.base(), &ALL_FILES)?;
+            }
         }
         Ok(doomed.len())
     }

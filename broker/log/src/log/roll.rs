@@ -55,7 +55,21 @@ impl Log {
             Some(first) if first >= 0 => incoming.newest.saturating_sub(first),
             _ => now_ms.saturating_sub(active.since_ms()),
         };
-        Ok(waited > config.segment_ms)
+        Ok(waited > self.segment_age_max_ms(active.base(), config))
+    }
+
+    /// How old a segment may become: `segment.ms`, or `max.compaction.lag.ms` if that is shorter and the log is
+    /// compacted (the active segment never is); less the jitter, which differs from segment to segment but is the same
+    /// after a restart.
+    fn segment_age_max_ms(&self, base: Offset, config: &LogConfig) -> i64 {
+        let age_max_ms = match config.compact {
+            true => config.segment_ms.min(config.max_compaction_lag_ms),
+            false => config.segment_ms,
+        };
+        let jitter_max_ms = config.segment_jitter_ms.min(age_max_ms).max(0) as u64;
+        let seed = format!("{} {base}", self.partition);
+        let jitter_ms = u64::from(crc32c::crc32c(seed.as_bytes())) % jitter_max_ms.max(1);
+        age_max_ms.saturating_sub(jitter_ms as i64)
     }
 
     /// The steps stand in an order in which a failure leaves the old segment in use and whole.

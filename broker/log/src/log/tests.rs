@@ -9,6 +9,7 @@ use crate::disk::{Fault, FaultOp, SimDisk};
 use crate::{AppendError, AppendOrigin};
 
 mod basics;
+mod compaction;
 mod crashes;
 mod damage;
 mod model;

@@ -49,6 +49,7 @@ impl Log {
     /// The first record with the newest time of all; `None` if no record has a time.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, Error> {
         let _no_truncation = self.truncation.read();
+        let _no_truncation = self.truncation.read();
         let segments: Vec<_> = self.segments.read().values().cloned().collect();
         let mut newest = -1;
         let mut holder = None;

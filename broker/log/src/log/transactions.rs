@@ -13,7 +13,7 @@ use crate::producer::{Marker, Producers};
 const MARKER_BYTES_MAX: usize = 1 << 16;
 
 /// The end of a transaction that a batch is; `None` for data and for control batches of another kind.
-pub(super) fn marker_of(batch: &RawBatch) -> Result<Option<Marker>, AppendError> {
+pub(crate) fn marker_of(batch: &RawBatch) -> Result<Option<Marker>, AppendError> {
     let header = &batch.header;
     if !header.attributes.is_control() || !header.has_producer() || header.record_count == 0 {
         return Ok(None);
@@ -43,6 +43,7 @@ impl Log {
 
     /// The aborted transactions with records in `from..upper`, by ascending marker.
     pub fn aborted_transactions(&self, from: Offset, upper: Offset) -> Result<Vec<AbortedTxn>, Error> {
+        let _no_truncation = self.truncation.read();
         let mut found = Vec::new();
         let mut segment = self.segment_of(from);
         while let Some(current) = segment {

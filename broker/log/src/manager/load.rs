@@ -42,6 +42,7 @@ impl LogManager {
             recovery_points: read_or_nothing(&*disk, &data_dir.join(checkpoint::RECOVERY_POINT)),
             start_offsets: read_or_nothing(&*disk, &data_dir.join(checkpoint::LOG_START)),
             high_watermarks: read_or_nothing(&*disk, &data_dir.join(checkpoint::HIGH_WATERMARK)),
+            clean_ends: read_or_nothing(&*disk, &data_dir.join(checkpoint::CLEAN_END)),
         };
 
         let partitions = find_partitions(&*disk, data_dir)?;

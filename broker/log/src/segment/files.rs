@@ -16,6 +16,16 @@ pub(crate) enum Suffix {
     Snapshot,
 }
 
+/// A segment's own files, in the order in which their names change: the log's name decides, so it comes last.
+pub(crate) const FILES: [Suffix; 4] = [Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex, Suffix::Log];
+
+/// Ends the names of a segment that compaction writes.
+pub(crate) const CLEANED: &str = ".cleaned";
+/// Ends the names of a segment that is about to take the place of others.
+pub(crate) const SWAP: &str = ".swap";
+/// Ends the names of files that are no longer part of the log.
+pub(crate) const DELETED: &str = ".deleted";
+
 impl Suffix {
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -39,7 +49,7 @@ pub(crate) fn file_name(base: Offset, suffix: Suffix) -> String {
 }
 
 /// The offset and kind in a file's name; `None` for names that are not a segment's.
-fn parse_name(name: &str) -> Option<(Offset, Suffix)> {
+pub(super) fn parse_name(name: &str) -> Option<(Offset, Suffix)> {
     let (digits, suffix) = name.split_once('.')?;
     let base = (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse());
     Some((Offset(base?.ok()?), Suffix::parse(suffix)?))
@@ -76,7 +86,7 @@ impl Found {
                 Some(key) => {
                     lens.insert(key, entry.len);
                 }
-                None if entry.name.ends_with(".tmp") || entry.name.ends_with(".deleted") => {
+                None if entry.name.ends_with(".tmp") || entry.name.ends_with(DELETED) => {
                     found.stray.push(entry.name.clone());
                 }
                 None => {}
