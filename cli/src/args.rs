@@ -2,6 +2,7 @@
 
 mod client;
 mod from;
+mod log;
 mod server;
 
 use clap::{Parser, Subcommand};
@@ -12,6 +13,7 @@ pub(crate) use client::{
     Bootstrap, Compression, ConnectorArgs, ConnectorCommand, ConsumeArgs, Format, From, ProduceArgs,
     TopicArgs, TopicCommand,
 };
+pub(crate) use log::{LogArgs, LogCommand};
 pub(crate) use server::{BrokerArgs, ConnectArgs, RunArgs, ValidateArgs};
 
 const EXAMPLES: &str = "\
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Consume(ConsumeArgs),
     /// Show connectors and their settings
     Connector(ConnectorArgs),
+    /// Check a stopped broker's data
+    Log(LogArgs),
     /// Print a script that completes commands in a shell
     #[command(after_help = "Example:\n  millrace completions bash > /etc/bash_completion.d/millrace")]
     Completions {

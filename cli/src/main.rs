@@ -9,7 +9,7 @@
 //! | `exit` | why a command ends, and the exit code |
 //! | `signals`, `output`, `logging` | what all commands share |
 //! | `run` | `run` and `connect`: pipelines, progress, summary |
-//! | `broker`, `validate`, `connector` | the commands of the same names |
+//! | `broker`, `validate`, `connector`, `log` | the commands of the same names |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `components` | the component host with the bundled connectors |
 //!
@@ -27,6 +27,7 @@ mod cluster;
 mod components;
 mod connector;
 mod consume;
+mod log;
 mod produce;
 mod run;
 mod topic;
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Produce(args) => block_on(produce::run(args)),
         Command::Consume(args) => block_on(consume::run(args)),
         Command::Connector(args) => block_on(connector::run(args)),
+        Command::Log(args) => log::run(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "millrace", &mut text);

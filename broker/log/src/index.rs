@@ -14,4 +14,4 @@ mod sparse;
 
 pub(crate) use aborted::AbortedIndex;
 pub use aborted::AbortedTxn;
-pub(crate) use sparse::{OffsetEntry, SparseIndex, TimeEntry};
+pub(crate) use sparse::{IndexEntry, OffsetEntry, SparseIndex, TimeEntry};

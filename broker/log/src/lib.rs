@@ -18,6 +18,7 @@
 //! - `compaction`: what stays of a log when only the newest record of each key counts
 //! - `segment`, `index`, `producer`, `epochs`, `cache`: what a log is made of
 //! - [`checkpoint`], [`partition_metadata`]: the small files
+//! - [`verify`]: a scrub of a directory that is not in use
 //!
 //! Deliberately absent: replication, high watermarks beyond taking note of one, any network.
 
@@ -26,6 +27,7 @@ pub mod disk;
 pub mod log;
 pub mod manager;
 pub mod partition_metadata;
+pub mod verify;
 
 mod cache;
 mod compaction;

@@ -4,5 +4,6 @@ mod broker;
 mod client;
 mod command_line;
 mod configs;
+mod log;
 mod support;
 mod terminal;

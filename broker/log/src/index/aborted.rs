@@ -33,6 +33,14 @@ pub struct AbortedTxn {
 }
 
 impl AbortedTxn {
+    /// Bytes of an entry in the file.
+    pub(crate) const BYTES: usize = ENTRY_BYTES;
+
+    /// An entry of the file; `None` for bytes of another length or version.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes.try_into().ok()?)
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&VERSION.to_be_bytes());
         let numbers =
