@@ -189,8 +189,9 @@ where
                 if reader.is_stalled(READ_STALL_MAX, BYTES_PER_SECOND_MIN) {
                     return Err(Error::ReadStalled);
                 }
+                // Muted time counts, as in Kafka: whether the client is still there is not seen while it is not read from.
                 let silent = now.duration_since(reader.last_read().max(last_write));
-                if reads && in_flight.slots.is_empty() && silent >= limits.connection_idle_max {
+                if in_flight.slots.is_empty() && silent >= limits.connection_idle_max {
                     debug!(client = %peer.host, "connection closed: idle for connections.max.idle.ms");
                     return Ok(());
                 }

@@ -155,6 +155,20 @@ async fn a_producer_without_answers_is_muted_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_muted_for_longer_than_it_may_be_idle_is_closed() {
+    let broker = broker_on(Arc::new(SimDisk::new()), &[("connections.max.idle.ms", "60000")]).await;
+    let (mut client, mut admin) = (Client::new(&broker), Client::new(&broker));
+    create(&mut admin, "t", 1).await;
+    assert_eq!(alter(&mut admin, &[("client-id", None)], &[("producer_byte_rate", Some(1.0))]).await, 0);
+    let big = "x".repeat(20_000);
+    let response = client.call(9, produce::request(-1, "t", 0, Some(batch(&[&big])))).await;
+    assert!(response.throttle_time_ms > 10_000_000, "{}", response.throttle_time_ms);
+    let started = Instant::now();
+    assert!(client.receive_raw().await.is_none());
+    assert!(started.elapsed() < Duration::from_secs(70), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_consumer_over_its_quota_gets_nothing_and_then_everything() {
     let broker = broker().await;
     let mut client = Client::new(&broker);
