@@ -11,23 +11,35 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod broker_loggers;
 mod commit;
+mod create_acls;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -35,19 +47,26 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod operations;
 mod produce;
+mod renew_delegation_token;
 mod reply;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 mod throttle;
 mod txn_offset_commit;
+mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
 
@@ -165,9 +184,16 @@ pub(crate) struct Api {
     handler: Handler,
 }
 
-/// A row whose handler is `async fn(&RequestContext, Request) -> Response`.
+/// A row whose handler is `async fn(&RequestContext, Request) -> Response`. With `untold`, a response that has no field
+/// for the time it was throttled.
 macro_rules! api {
     ($key:ident, $min:literal..=$max:literal, $handler:path) => {
+        api!($key, $min..=$max, $handler, |response, mute| response.throttle_time_ms = throttle::in_ms(mute))
+    };
+    ($key:ident, $min:literal..=$max:literal, $handler:path, untold) => {
+        api!($key, $min..=$max, $handler, |_response, _mute| ())
+    };
+    ($key:ident, $min:literal..=$max:literal, $handler:path, |$response:pat_param, $mute:pat_param| $tell:expr) => {
         Api {
             key: ApiKey::$key,
             min: $min,
@@ -177,10 +203,11 @@ macro_rules! api {
                 let request = decode(&context, body)?;
                 let decoding = started.elapsed();
                 Ok(Outcome::Later(Box::pin(async move {
-                    let (mut response, busy) = metered($handler(&context, request)).await;
-                    let mute = context.throttle(busy + decoding, None);
-                    response.throttle_time_ms = throttle::in_ms(mute);
-                    reply::encode(&context, &response).muting(mute)
+                    let (mut answer, busy) = metered($handler(&context, request)).await;
+                    let wait = context.throttle(busy + decoding, None);
+                    let ($response, $mute) = (&mut answer, wait);
+                    $tell;
+                    reply::encode(&context, &answer).muting(wait)
                 })))
             },
         }
@@ -202,6 +229,7 @@ pub(crate) static APIS: &[Api] = &[
     api!(SyncGroup, 0..=5, sync_group::handle),
     api!(DescribeGroups, 0..=6, describe_groups::handle),
     api!(ListGroups, 0..=5, list_groups::handle),
+    api!(SaslHandshake, 0..=1, sasl_handshake::handle, untold),
     Api { key: ApiKey::ApiVersions, min: 0, max: 4, handler: api_versions::start },
     api!(CreateTopics, 2..=7, create_topics::handle),
     api!(DeleteTopics, 1..=6, delete_topics::handle),
@@ -213,20 +241,37 @@ pub(crate) static APIS: &[Api] = &[
     api!(EndTxn, 0..=5, end_txn::handle),
     Api { key: ApiKey::WriteTxnMarkers, min: 1, max: 1, handler: write_txn_markers::start },
     api!(TxnOffsetCommit, 0..=5, txn_offset_commit::handle),
+    api!(DescribeAcls, 1..=3, describe_acls::handle),
+    api!(CreateAcls, 1..=3, create_acls::handle),
+    api!(DeleteAcls, 1..=3, delete_acls::handle),
     api!(DescribeConfigs, 1..=4, describe_configs::handle),
     api!(AlterConfigs, 0..=2, alter_configs::handle),
+    api!(AlterReplicaLogDirs, 1..=2, alter_replica_log_dirs::handle),
     api!(DescribeLogDirs, 1..=4, describe_log_dirs::handle),
+    api!(SaslAuthenticate, 0..=2, sasl_authenticate::handle, untold),
     api!(CreatePartitions, 0..=3, create_partitions::handle),
+    api!(CreateDelegationToken, 1..=3, create_delegation_token::handle),
+    api!(RenewDelegationToken, 1..=2, renew_delegation_token::handle),
+    api!(ExpireDelegationToken, 1..=2, expire_delegation_token::handle),
+    api!(DescribeDelegationToken, 1..=3, describe_delegation_token::handle),
     api!(DeleteGroups, 0..=2, delete_groups::handle),
+    api!(ElectLeaders, 0..=2, elect_leaders::handle),
     api!(IncrementalAlterConfigs, 0..=1, incremental_alter_configs::handle),
+    api!(AlterPartitionReassignments, 0..=1, alter_partition_reassignments::handle),
+    api!(ListPartitionReassignments, 0..=0, list_partition_reassignments::handle),
     api!(OffsetDelete, 0..=0, offset_delete::handle),
     api!(DescribeClientQuotas, 0..=1, describe_client_quotas::handle),
     api!(AlterClientQuotas, 0..=1, alter_client_quotas::handle),
+    api!(DescribeUserScramCredentials, 0..=0, describe_user_scram_credentials::handle),
+    api!(AlterUserScramCredentials, 0..=0, alter_user_scram_credentials::handle),
+    api!(DescribeQuorum, 0..=2, describe_quorum::handle, untold),
     api!(UpdateFeatures, 0..=2, update_features::handle),
     api!(DescribeCluster, 0..=2, describe_cluster::handle),
     api!(DescribeProducers, 0..=0, describe_producers::handle),
+    api!(UnregisterBroker, 0..=0, unregister_broker::handle),
     api!(DescribeTransactions, 0..=0, describe_transactions::handle),
     api!(ListTransactions, 0..=2, list_transactions::handle),
+    api!(ListConfigResources, 0..=1, list_config_resources::handle),
     api!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
 ];
 

@@ -1,6 +1,6 @@
 //! What OffsetCommit and TxnOffsetCommit have in common: offsets in, by topic, and an error code for each out.
 //!
-//! Offsets of topics that don't exist are kept from the coordinator and answered UNKNOWN_TOPIC_OR_PARTITION.
+//! Offsets of partitions that don't exist are kept from the coordinator and answered UNKNOWN_TOPIC_OR_PARTITION.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -18,26 +18,27 @@ pub(super) type Results = Result<Vec<Result<(), ResponseError>>, ResponseError>;
 /// One topic of a request: each partition with its offset.
 type Topic = (TopicName, Vec<(i32, CommittedOffset)>);
 
-/// The offsets of a request, topic by topic, and whether there is such a topic.
-pub(super) struct Asked(Vec<(Topic, bool)>);
+/// The offsets of a request, topic by topic, and how many partitions there are of each topic.
+pub(super) struct Asked(Vec<(Topic, usize)>);
 
 impl Asked {
-    /// Sorts out the topics that the broker has.
+    /// Sorts out the partitions that the broker has.
     pub(super) fn new(image: &Image, topics: impl Iterator<Item = Topic>) -> Self {
         let known = |topic: Topic| {
-            let exists = image.topic(&topic.0).is_some();
-            (topic, exists)
+            let partitions = image.topic(&topic.0).map_or(0, |topic| topic.partitions.len());
+            (topic, partitions)
         };
         Self(topics.map(known).collect())
     }
 
     /// What the coordinator is asked to store.
     pub(super) fn offsets(&self) -> Vec<(TopicPartition, CommittedOffset)> {
-        let known = self.0.iter().filter(|(_, exists)| *exists);
-        known
-            .flat_map(|((name, offsets), _)| {
+        let topics = self.0.iter();
+        topics
+            .flat_map(|((name, offsets), partitions)| {
                 let named = |index: i32| TopicPartition::new(&***name, index);
-                offsets.iter().map(move |(index, offset)| (named(*index), offset.clone()))
+                let known = offsets.iter().filter(|(index, _)| exists(*index, *partitions));
+                known.map(move |(index, offset)| (named(*index), offset.clone()))
             })
             .collect()
     }
@@ -48,9 +49,9 @@ impl Asked {
             Ok(results) => (results.into_iter(), Err(ResponseError::UnknownServerError)),
             Err(error) => (Vec::new().into_iter(), Err(error)),
         };
-        self.0.into_iter().map(move |((name, offsets), exists)| {
+        self.0.into_iter().map(move |((name, offsets), partitions)| {
             let code = |(index, _)| {
-                let result = match exists {
+                let result = match exists(index, partitions) {
                     true => each.next().unwrap_or(all),
                     false => Err(ResponseError::UnknownTopicOrPartition),
                 };
@@ -59,6 +60,10 @@ impl Asked {
             (name, offsets.into_iter().map(code).collect())
         })
     }
+}
+
+fn exists(index: i32, partitions: usize) -> bool {
+    usize::try_from(index).is_ok_and(|index| index < partitions)
 }
 
 /// An offset as it came. When it was committed, the coordinator says.

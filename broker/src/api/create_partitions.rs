@@ -4,7 +4,7 @@
 //! given replicas must be as many lists as there are new partitions (INVALID_REPLICA_ASSIGNMENT). A topic named twice is
 //! INVALID_REQUEST.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -32,7 +32,9 @@ pub(super) async fn handle(
         }),
     });
     let mut replies = ctx.broker.controller.run(commands.collect(), request.validate_only).await.into_iter();
-    let results = request.topics.iter().map(|topic| {
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let each_once = request.topics.iter().filter(|topic| told.insert(&topic.name));
+    let results = each_once.map(|topic| {
         let done = if twice(&topic.name) {
             let message = "the topic is named twice".to_owned();
             Err(Refusal { error: ResponseError::InvalidRequest, message })

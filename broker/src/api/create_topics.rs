@@ -7,7 +7,7 @@
 //! - Topics that the broker itself writes are created with the settings that they need.
 //! - Answered once the topics are durable and their partitions ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -29,10 +29,15 @@ pub(super) async fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -
     for topic in &request.topics {
         *mentions.entry(&topic.name).or_default() += 1;
     }
+    let mut told: BTreeSet<&str> = BTreeSet::new();
     let mut results = Vec::with_capacity(request.topics.len());
     let mut commands = Vec::new();
     for topic in &request.topics {
         if mentions.get(&**topic.name).is_some_and(|count| *count > 1) {
+            // One result for all its mentions.
+            if !told.insert(&topic.name) {
+                continue;
+            }
             results.push((
                 topic,
                 None,
@@ -100,8 +105,10 @@ fn result(
     new: Option<&NewTopic>,
     done: Result<Reply, Refusal>,
 ) -> CreatableTopicResult {
-    let mut result =
-        CreatableTopicResult::default().with_name(topic.name.clone()).with_configs(Some(Vec::new()));
+    let mut result = CreatableTopicResult::default()
+        .with_name(topic.name.clone())
+        .with_configs(Some(Vec::new()))
+        .with_error_message(None);
     match (done, new) {
         (Ok(Reply::Created { partitions, replication_factor }), Some(new)) => {
             result.topic_id = new.id;

@@ -8,8 +8,7 @@ use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{BrokerId, DescribeClusterRequest, DescribeClusterResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::metadata::OPERATIONS_NOT_GIVEN;
-use super::{RequestContext, reply};
+use super::{RequestContext, operations, reply};
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
@@ -19,7 +18,8 @@ pub(super) async fn handle(ctx: &RequestContext, request: DescribeClusterRequest
     let broker = &ctx.broker;
     let asked = if ctx.version >= 1 { request.endpoint_type } else { BROKERS };
     let mut response = DescribeClusterResponse::default().with_endpoint_type(BROKERS);
-    response.cluster_authorized_operations = OPERATIONS_NOT_GIVEN;
+    response.cluster_authorized_operations =
+        operations::told(request.include_cluster_authorized_operations, operations::CLUSTER);
     if asked != BROKERS {
         let (error, message) = if asked == CONTROLLERS {
             (ResponseError::MismatchedEndpointType, "this is a broker's listener, not a controller's")

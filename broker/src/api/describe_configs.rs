@@ -23,6 +23,7 @@ use crate::config::setting::{Kind, Setting};
 use crate::config::topic::TOPIC_SETTINGS;
 use crate::config::{BROKER_SETTINGS, Config, broker_setting, dynamic};
 use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use crate::controller::topic_name;
 
 /// Where a value comes from (`ConfigEntry.ConfigSource`).
 const TOPIC_CONFIG: i8 = 1;
@@ -63,7 +64,8 @@ fn describe(
     let result = DescribeConfigsResult::default()
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name.clone())
-        .with_error_message(None);
+        // Kafka's word for no error is an empty text here.
+        .with_error_message(Some(StrBytes::default()));
     match settings(ctx, &resource) {
         Err((error, message)) => {
             result.with_error_code(error.code()).with_error_message(Some(reply::text(message)))
@@ -89,7 +91,10 @@ fn settings(
     match resource.resource_type {
         RESOURCE_TOPIC => match broker.image().topic(name) {
             Some(topic) => Ok(describe_topic(&broker.config, &topic.config)),
-            None => Err((ResponseError::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
+            None => match topic_name::refuse(name) {
+                Some(reason) => Err((ResponseError::InvalidTopicException, reason)),
+                None => Err((ResponseError::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
+            },
         },
         RESOURCE_BROKER if name.is_empty() => Ok(describe_all_brokers(&broker.config)),
         RESOURCE_BROKER if name == broker.node_id.to_string() => Ok(describe_broker(&broker.config)),

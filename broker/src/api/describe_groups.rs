@@ -1,7 +1,8 @@
 //! DescribeGroups (key 15), versions 0 to 6. KIP-345 (v4), KIP-1043 (v6).
 //!
 //! A group that nobody knows is `Dead` without an error up to version 5 and GROUP_ID_NOT_FOUND from version 6 on.
-//! A group that is named twice is answered once. Authorized operations are not told: there is no authorizer.
+//! A group that is named twice is answered once. Authorized operations, where asked for: all of them (there is no
+//! authorizer).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::{RequestContext, reply};
+use super::{RequestContext, operations, reply};
 use crate::group::classic::State;
 use crate::group::query::Description;
 
@@ -22,7 +23,9 @@ pub(super) async fn handle(ctx: &RequestContext, request: DescribeGroupsRequest)
     let mut seen = BTreeSet::new();
     for id in request.groups.into_iter().filter(|id| seen.insert(id.to_string())) {
         let described = describe(ctx, &id).await;
-        groups.push(response(ctx.version, id, described));
+        let group = response(ctx.version, id, described);
+        let told = request.include_authorized_operations && group.error_code == 0;
+        groups.push(group.with_authorized_operations(operations::told(told, operations::GROUP)));
     }
     DescribeGroupsResponse::default().with_groups(groups)
 }

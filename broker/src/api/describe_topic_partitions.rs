@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_topic_partitions_request::Cursor as RequestedCursor;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -13,8 +14,7 @@ use kafka_protocol::messages::{
     BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicName,
 };
 
-use super::metadata::OPERATIONS_NOT_GIVEN;
-use super::{RequestContext, reply};
+use super::{RequestContext, operations, reply};
 use crate::controller::{PartitionImage, topic_name};
 
 /// Answers one page.
@@ -27,7 +27,10 @@ pub(super) async fn handle(
         ctx.broker.config.int("max.request.partition.size.limit").min(request.response_partition_limit);
     let mut left = usize::try_from(limit).unwrap_or(1).max(1);
     let (from_topic, from_partition) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.to_string(), usize::try_from(cursor.partition_index).unwrap_or(0)),
+        Some(cursor) => match usize::try_from(cursor.partition_index) {
+            Ok(partition) => (cursor.topic_name.to_string(), partition),
+            Err(_) => return refused(cursor),
+        },
         None => (String::new(), 0),
     };
     let names: BTreeSet<&str> = if request.topics.is_empty() {
@@ -40,7 +43,7 @@ pub(super) async fn handle(
         let mut described = DescribeTopicPartitionsResponseTopic::default()
             .with_name(Some(TopicName(reply::text(name))))
             .with_is_internal(topic_name::is_internal(name))
-            .with_topic_authorized_operations(OPERATIONS_NOT_GIVEN);
+            .with_topic_authorized_operations(operations::TOPIC);
         let Some(topic) = image.topic(name) else {
             let error = match topic_name::refuse(name) {
                 Some(_) => ResponseError::InvalidTopicException,
@@ -68,6 +71,15 @@ pub(super) async fn handle(
         }
     }
     response
+}
+
+/// A cursor that no answer of ours had: INVALID_REQUEST, told at its topic, since the response has no code of its own.
+fn refused(cursor: &RequestedCursor) -> DescribeTopicPartitionsResponse {
+    let topic = DescribeTopicPartitionsResponseTopic::default()
+        .with_error_code(ResponseError::InvalidRequest.code())
+        .with_name(Some(cursor.topic_name.clone()))
+        .with_topic_authorized_operations(operations::NOT_TOLD);
+    DescribeTopicPartitionsResponse::default().with_topics(vec![topic])
 }
 
 fn partition(index: i32, found: &PartitionImage) -> DescribeTopicPartitionsResponsePartition {

@@ -98,6 +98,9 @@ fn changes(
     broker: &Shared,
     resource: &AlterConfigsResource,
 ) -> Result<Vec<(String, Option<String>)>, Refusal> {
+    if resource.resource_type == RESOURCE_TOPIC && resource.resource_name.is_empty() {
+        return refuse(ResponseError::InvalidRequest, "a topic without a name has no settings".to_owned());
+    }
     let mut changes: Vec<(String, Option<String>)> = Vec::with_capacity(resource.configs.len());
     for config in &resource.configs {
         if changes.iter().any(|(name, _)| *name == *config.name) {

@@ -6,7 +6,7 @@
 //! - Auto-creation (`auto.create.topics.enable`, and the client allows it): the topic is being created and answered as
 //!   UNKNOWN_TOPIC_OR_PARTITION, which makes clients ask again; by then it is there.
 //! - An invalid name is INVALID_TOPIC_EXCEPTION, a partition without leader LEADER_NOT_AVAILABLE.
-//! - Authorized operations are never told (there is no authorizer): the protocol's "not given".
+//! - Authorized operations, where asked for: all of them (there is no authorizer).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,15 +20,13 @@ use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, Topi
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::{RequestContext, reply};
+use super::{RequestContext, operations, reply};
 use crate::controller::image::NO_LEADER;
 use crate::controller::topic_name::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::controller::{Image, PartitionImage, TopicImage};
 use crate::internal_topic::InternalTopic;
 use crate::shared::Shared;
 
-/// "No authorized operations are given."
-pub(super) const OPERATIONS_NOT_GIVEN: i32 = i32::MIN;
 /// Most topics being created for Metadata requests at a time; past it, clients are told to ask again.
 const CREATING_MAX: usize = 1000;
 
@@ -57,7 +55,12 @@ pub(super) async fn handle(ctx: &RequestContext, request: MetadataRequest) -> Me
     response.cluster_id = Some(reply::text(broker.cluster_id.as_str()));
     response.controller_id = BrokerId(broker.node_id);
     response.topics = topics;
-    response.cluster_authorized_operations = OPERATIONS_NOT_GIVEN;
+    response.cluster_authorized_operations =
+        operations::told(request.include_cluster_authorized_operations, operations::CLUSTER);
+    let of_topics = operations::told(request.include_topic_authorized_operations, operations::TOPIC);
+    for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        topic.topic_authorized_operations = of_topics;
+    }
     response
 }
 
@@ -107,9 +110,7 @@ fn find(
 }
 
 fn missing(error: ResponseError) -> MetadataResponseTopic {
-    MetadataResponseTopic::default()
-        .with_error_code(error.code())
-        .with_topic_authorized_operations(OPERATIONS_NOT_GIVEN)
+    MetadataResponseTopic::default().with_error_code(error.code())
 }
 
 fn describe(ctx: &RequestContext, topic: &TopicImage) -> MetadataResponseTopic {
@@ -121,7 +122,6 @@ fn describe(ctx: &RequestContext, topic: &TopicImage) -> MetadataResponseTopic {
         .with_partitions(
             partitions.map(|(index, found)| partition(ctx, topic, index as i32, found)).collect(),
         )
-        .with_topic_authorized_operations(OPERATIONS_NOT_GIVEN)
 }
 
 fn partition(

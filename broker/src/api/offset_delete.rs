@@ -15,8 +15,15 @@ use crate::group::event::{Event, Reply};
 
 /// Deletes committed offsets.
 pub(super) async fn handle(ctx: &RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let image = ctx.broker.image();
+    let exists = |name: &str, index: i32| {
+        let partitions = image.topic(name).map_or(0, |topic| topic.partitions.len());
+        usize::try_from(index).is_ok_and(|index| index < partitions)
+    };
     let asked = request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| TopicPartition::new(&**topic.name, partition.partition_index))
+        let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
+        let known = indexes.filter(|index| exists(&topic.name, *index));
+        known.map(|index| TopicPartition::new(&**topic.name, index))
     });
     let results = match delete(ctx, &request.group_id, asked.collect()).await {
         Ok(results) => results,
@@ -25,15 +32,16 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetDeleteRequest) -
     let mut results = results.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|partition| {
-            let code = match results.next() {
-                Some(Ok(())) => 0,
-                Some(Err(error)) => error.code(),
-                None => ResponseError::UnknownServerError.code(),
-            };
             let index = partition.partition_index;
+            let code = match exists(&topic.name, index).then(|| results.next()) {
+                None => ResponseError::UnknownTopicOrPartition.code(),
+                Some(Some(Ok(()))) => 0,
+                Some(Some(Err(error))) => error.code(),
+                Some(None) => ResponseError::UnknownServerError.code(),
+            };
             OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code)
         });
-        let partitions = partitions.collect();
+        let partitions = Vec::from_iter(partitions);
         OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions)
     });
     OffsetDeleteResponse::default().with_topics(topics.collect())

@@ -208,7 +208,10 @@ fn single_batch(records: Bytes, version: i16, transactional: bool) -> Result<Raw
         None => {
             return Err(invalid("a partition's records must be one record batch; there is none".to_owned()));
         }
-        Some(Err(error @ batch::Error::UnsupportedMagic(_))) => return Err(invalid(error.to_string())),
+        // What is left of a batch that is cut off is no batch.
+        Some(Err(error @ (batch::Error::UnsupportedMagic(_) | batch::Error::Truncated { .. }))) => {
+            return Err(invalid(error.to_string()));
+        }
         Some(Err(error)) => {
             return Err(Refused { code: ResponseError::CorruptMessage.code(), message: error.to_string() });
         }

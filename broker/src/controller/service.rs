@@ -126,6 +126,11 @@ impl Controller {
         self.log.end_offset().0
     }
 
+    /// The epoch in which this node leads the metadata log.
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
     /// Runs one command.
     ///
     /// # Errors

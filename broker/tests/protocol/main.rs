@@ -4,6 +4,7 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod administration;
 mod compaction;
 mod connection;
 mod fetch;

@@ -139,7 +139,7 @@ async fn refused_batches_have_kafkas_codes() {
         ("a flipped bit", "t", patched(70, &[0xff]), 2),
         ("a wrong crc", "t", patched(17, &[1, 2, 3, 4]), 2),
         ("count and offsets differ", "t", resealed(57, &7_i32.to_be_bytes()), 87),
-        ("cut short", "t", good.slice(..good.len() - 1), 2),
+        ("cut short", "t", good.slice(..good.len() - 1), 87),
         ("larger than max.message.bytes", "t", batch(&["x".repeat(600).as_str()]), 10),
         ("from the future", "t", late, 32),
         ("no key on a compacted topic", "compacted", good.clone(), 87),

@@ -88,7 +88,7 @@ async fn twice_in_one_request_is_refused_and_others_go_on() {
     let broker = broker().await;
     let mut client = Client::new(&broker);
     let topics = vec![new_topic("a", 1), new_topic("b", 1), new_topic("a", 1)];
-    assert_eq!(create_all(&mut client, topics).await, [42, 0, 42]);
+    assert_eq!(create_all(&mut client, topics).await, [42, 0], "one result for all its mentions");
     assert_eq!(names(&mut client).await, ["b"]);
 }
 
@@ -215,7 +215,7 @@ async fn more_partitions_one_result_for_each_topic() {
         (vec![more("a", 1)], vec![37]),
         (vec![more("none", 3)], vec![3]),
         (vec![more("a", 4).with_assignments(Some(vec![assigned.clone()]))], vec![39]),
-        (vec![more("a", 3), more("a", 4)], vec![42, 42]),
+        (vec![more("a", 3), more("a", 4)], vec![42]),
         (vec![more("a", 3).with_assignments(Some(vec![assigned])), more("none", 3)], vec![0, 3]),
         (vec![more("a", 5).with_assignments(None)], vec![0]),
     ];

@@ -123,3 +123,87 @@ async fn bad_software_name_is_an_invalid_request() {
         assert_eq!(response.error_code, 42, "{name:?}");
     }
 }
+
+/// What Apache Kafka 4.3 answers to ApiVersions: key, first and last version. Where the crate `kafka-protocol` or Millrace
+/// ends earlier, the version that is served at least.
+const KAFKA: [(ApiKey, i16, i16, Option<i16>); 60] = [
+    (ApiKey::Produce, 0, 13, None),
+    (ApiKey::Fetch, 4, 18, None),
+    (ApiKey::ListOffsets, 1, 11, Some(10)),
+    (ApiKey::Metadata, 0, 13, None),
+    (ApiKey::OffsetCommit, 2, 10, Some(9)),
+    (ApiKey::OffsetFetch, 1, 10, Some(9)),
+    (ApiKey::FindCoordinator, 0, 6, None),
+    (ApiKey::JoinGroup, 0, 9, None),
+    (ApiKey::Heartbeat, 0, 4, None),
+    (ApiKey::LeaveGroup, 0, 5, None),
+    (ApiKey::SyncGroup, 0, 5, None),
+    (ApiKey::DescribeGroups, 0, 6, None),
+    (ApiKey::ListGroups, 0, 5, None),
+    (ApiKey::SaslHandshake, 0, 1, None),
+    (ApiKey::ApiVersions, 0, 4, None),
+    (ApiKey::CreateTopics, 2, 7, None),
+    (ApiKey::DeleteTopics, 1, 6, None),
+    (ApiKey::DeleteRecords, 0, 2, None),
+    (ApiKey::InitProducerId, 0, 5, None),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4, None),
+    (ApiKey::AddPartitionsToTxn, 0, 5, Some(3)),
+    (ApiKey::AddOffsetsToTxn, 0, 4, None),
+    (ApiKey::EndTxn, 0, 5, Some(4)),
+    (ApiKey::WriteTxnMarkers, 1, 2, Some(-1)),
+    (ApiKey::TxnOffsetCommit, 0, 5, Some(4)),
+    (ApiKey::DescribeAcls, 1, 3, None),
+    (ApiKey::CreateAcls, 1, 3, None),
+    (ApiKey::DeleteAcls, 1, 3, None),
+    (ApiKey::DescribeConfigs, 1, 4, None),
+    (ApiKey::AlterConfigs, 0, 2, None),
+    (ApiKey::AlterReplicaLogDirs, 1, 2, None),
+    (ApiKey::DescribeLogDirs, 1, 5, Some(4)),
+    (ApiKey::SaslAuthenticate, 0, 2, None),
+    (ApiKey::CreatePartitions, 0, 3, None),
+    (ApiKey::CreateDelegationToken, 1, 3, None),
+    (ApiKey::RenewDelegationToken, 1, 2, None),
+    (ApiKey::ExpireDelegationToken, 1, 2, None),
+    (ApiKey::DescribeDelegationToken, 1, 3, None),
+    (ApiKey::DeleteGroups, 0, 2, None),
+    (ApiKey::ElectLeaders, 0, 2, None),
+    (ApiKey::IncrementalAlterConfigs, 0, 1, None),
+    (ApiKey::AlterPartitionReassignments, 0, 1, None),
+    (ApiKey::ListPartitionReassignments, 0, 0, None),
+    (ApiKey::OffsetDelete, 0, 0, None),
+    (ApiKey::DescribeClientQuotas, 0, 1, None),
+    (ApiKey::AlterClientQuotas, 0, 1, None),
+    (ApiKey::DescribeUserScramCredentials, 0, 0, None),
+    (ApiKey::AlterUserScramCredentials, 0, 0, None),
+    (ApiKey::DescribeQuorum, 0, 2, None),
+    (ApiKey::UpdateFeatures, 0, 2, Some(-1)),
+    (ApiKey::DescribeCluster, 0, 2, None),
+    (ApiKey::DescribeProducers, 0, 0, None),
+    (ApiKey::UnregisterBroker, 0, 0, None),
+    (ApiKey::DescribeTransactions, 0, 0, None),
+    (ApiKey::ListTransactions, 0, 2, Some(1)),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1, Some(-1)),
+    (ApiKey::ConsumerGroupDescribe, 0, 1, Some(-1)),
+    (ApiKey::ListConfigResources, 0, 1, None),
+    (ApiKey::DescribeTopicPartitions, 0, 0, None),
+    (ApiKey::ShareGroupHeartbeat, 1, 1, Some(-1)),
+];
+
+#[tokio::test(start_paused = true)]
+async fn the_ranges_are_apache_kafkas() {
+    let broker = broker().await;
+    let served = Client::new(&broker).call(3, request()).await.api_keys;
+    for (key, first, last, at_least) in KAFKA {
+        let Some(own) = served.iter().find(|api| api.api_key == key as i16) else {
+            assert_eq!(at_least, Some(-1), "{key:?} is not served");
+            continue;
+        };
+        let (min, max) = (own.min_version, own.max_version);
+        assert_eq!(min, first, "first version of {key:?}");
+        assert!(max <= last && max >= at_least.unwrap_or(last), "last version of {key:?} is {max}");
+    }
+    let unknown = |key: i16| KAFKA.iter().all(|(known, ..)| *known as i16 != key);
+    let unknown: Vec<i16> = served.iter().map(|api| api.api_key).filter(|key| unknown(*key)).collect();
+    // Client telemetry is not advertised by a Kafka without a plugin that takes it, either.
+    assert!(unknown.is_empty(), "served, and not by Kafka: {unknown:?}");
+}

@@ -47,7 +47,9 @@ impl Source {
                 Ok(()) => Some(partition),
                 Err(error) => {
                     fetched.error = error.code();
-                    fetched.leader = Some((context.broker.node_id, partition.leader_epoch()));
+                    if fetched.error != ResponseError::UnknownLeaderEpoch.code() {
+                        fetched.leader = Some((context.broker.node_id, partition.leader_epoch()));
+                    }
                     None
                 }
             },
@@ -99,7 +101,10 @@ impl Source {
         self.seen = Some((high_watermark, end));
         match self.try_read(context, partition, isolation, bytes_left, first).await {
             Ok(()) => {}
-            Err(error) => self.fetched.error = error.code(),
+            Err(error) => {
+                self.fetched = FetchedPartition::empty(self.fetched.index);
+                self.fetched.error = error.code();
+            }
         }
     }
 
@@ -118,6 +123,14 @@ impl Source {
         let last_fetched_epoch = self.asked.partition.last_fetched_epoch;
         if last_fetched_epoch >= 0 {
             let (epoch, end) = partition.end_of_epoch(LeaderEpoch(last_fetched_epoch));
+            if epoch == LeaderEpoch::NONE {
+                // The reader has been where this log never was.
+                return Err(Error::OffsetOutOfRange {
+                    asked: self.from,
+                    start: bounds.log_start,
+                    end: bounds.log_end,
+                });
+            }
             if epoch.0 < last_fetched_epoch || end < self.from {
                 self.fetched.diverging = Some((epoch, end));
                 return Ok(());
