@@ -6,7 +6,6 @@
 
 mod pipeline;
 mod producers;
-mod topic;
 
 /// Kills in each of the tests.
 const KILLS: u32 = 100;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use millrace_tests::broker::free_address;
 use millrace_tests::process::{Process, command};
 use millrace_tests::random::{Random, between, seed};
-use millrace_tests::{Broker, binary};
+use millrace_tests::{Broker, binary, topic};
 use serde_json::Value;
 
-use crate::{KILLS, topic};
+use crate::KILLS;
 
 /// The process lives this long between two kills, milliseconds: from before it is up to well at work.
 const LIFE_MS: (u64, u64) = (30, 700);

@@ -10,9 +10,9 @@ use std::time::Duration;
 use millrace_tests::binary::repository;
 use millrace_tests::process::Process;
 use millrace_tests::random::{Random, between, seed};
-use millrace_tests::{Broker, tools};
+use millrace_tests::{Broker, tools, topic};
 
-use crate::{KILLS, topic};
+use crate::KILLS;
 
 const PARTITIONS: u32 = 3;
 

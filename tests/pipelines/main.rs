@@ -7,14 +7,13 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p millrace-tests --test pipelines` writes what came out into the folders.
 
-mod diff;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use millrace_tests::diff;
 
 /// Ending of an expected file whose lines may come in any order.
 const UNORDERED: &str = ".unordered";

@@ -5,9 +5,12 @@
 
 pub mod binary;
 pub mod broker;
+pub mod diff;
+pub mod peer;
 pub mod process;
 pub mod random;
 pub mod tools;
+pub mod topic;
 
 pub use binary::binary;
 pub use broker::Broker;

@@ -43,9 +43,23 @@ pub fn franz_go() -> Command {
 
 /// A tool of Apache Kafka by its short name: `topics`, `console-producer`, `dump-log`, ...
 pub fn kafka(tool: &str) -> Command {
+    let mut script = kafka_script();
+    script.args(["tool", tool]);
+    script
+}
+
+/// A program of `tests/clients/java` by its class.
+pub fn java(class: &str) -> Command {
+    let mut script = kafka_script();
+    script.arg("run").arg(installed("java")).arg(class);
+    script
+}
+
+/// The script that runs Apache Kafka, its tools and Kafka Connect.
+pub fn kafka_script() -> Command {
     let mut script = command(repository().join("bench/peers/kafka.sh"));
     // Small and quickly up: most runs of a tool last a second.
     script.env("KAFKA_JVM_PERFORMANCE_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1");
-    script.env("PEERS_CACHE", installed("peers")).args(["tool", tool]);
+    script.env("PEERS_CACHE", installed("peers"));
     script
 }

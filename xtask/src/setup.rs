@@ -26,7 +26,8 @@ pub(crate) fn all(log: &Log) -> Result<()> {
     python(log)?;
     node(log)?;
     go(log)?;
-    peers::install_kafka(log)
+    peers::install_kafka(log)?;
+    java(log)
 }
 
 /// The components and targets that `rust-toolchain.toml` names.
@@ -58,7 +59,7 @@ pub(crate) fn rust(log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// A virtual environment with confluent-kafka, that is librdkafka.
+/// A virtual environment with confluent-kafka, that is librdkafka, and aiokafka.
 fn python(log: &Log) -> Result<()> {
     let pins = cache::repository().join("tests/clients/python/requirements.txt");
     once(PYTHON, &pins, |folder| {
@@ -69,7 +70,7 @@ fn python(log: &Log) -> Result<()> {
         log.run(
             Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&pins),
         )
-        .context("confluent-kafka cannot be installed from the Python package index")
+        .context("the Python clients cannot be installed from the Python package index")
     })
 }
 
@@ -95,6 +96,16 @@ fn go(log: &Log) -> Result<()> {
     let program = cache::folder("bin")?.join("franz-go-client");
     log.run(Command::new(go).args(["build", "-trimpath", "-o"]).arg(program).arg(".").current_dir(source))
         .context("the franz-go client cannot be built")
+}
+
+/// The programs on Kafka's Java clients and Kafka Streams.
+fn java(log: &Log) -> Result<()> {
+    let source = cache::repository().join("tests/clients/java");
+    require("javac", "install a JDK 17 or newer, e.g. apt-get install openjdk-17-jdk-headless")?;
+    let mut compile = peers::script("peers/kafka.sh")?;
+    compile.arg("compile").arg(cache::root()?.join("java"));
+    compile.args(["Scenarios.java", "WordCount.java"].map(|file| source.join(file)));
+    log.run(&mut compile).context("the Java clients cannot be compiled")
 }
 
 /// cargo-deny, compiled once.

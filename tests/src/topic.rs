@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use millrace_tests::process::Process;
-use millrace_tests::tools;
+use crate::process::Process;
+use crate::tools;
 
 const READ_LIMIT: Duration = Duration::from_secs(120);
 
 /// Records of a topic by partition, each as offset and value, in the order in which they were read; committed ones only.
-pub(crate) fn read(bootstrap: &str, topic: &str, folder: &Path) -> BTreeMap<u32, Vec<(u64, String)>> {
+pub fn read(bootstrap: &str, topic: &str, folder: &Path) -> BTreeMap<u32, Vec<(u64, String)>> {
     let mut program = tools::franz_go();
     program.args(["read", "--bootstrap", bootstrap, "--topic", topic]);
-    let said = Process::spawn(&mut program, folder.join(format!("read-{topic}.txt"))).succeed(READ_LIMIT);
+    let output = folder.join(format!("read-{topic}.txt"));
+    // What an earlier call has read.
+    let _ = std::fs::remove_file(&output);
+    let said = Process::spawn(&mut program, output).succeed(READ_LIMIT);
     let mut records: BTreeMap<u32, Vec<(u64, String)>> = BTreeMap::new();
     for line in said.lines() {
         let mut words = line.splitn(4, ' ');
