@@ -1,9 +1,11 @@
-//! Administration: topics (`topics`), settings (`configs`), groups (`groups`), the cluster itself.
+//! Administration: topics (`topics`), settings (`configs`), groups (`groups`), features
+//! (`features`), the cluster itself.
 //!
 //! A call about several things gives a result for each; the outer error means that no broker could be asked. Calls repeat
 //! what may yet succeed, up to `default.api.timeout.ms`.
 
 mod configs;
+mod features;
 mod groups;
 mod topics;
 
@@ -14,6 +16,7 @@ use kafka_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use kafka_protocol::protocol::Request;
 
 pub use self::configs::{AlterConfig, ConfigEntry, ConfigOperation, ConfigResource};
+pub use self::features::FeatureChange;
 pub use self::groups::{GroupListing, GroupMember, GroupState};
 pub use self::topics::NewTopic;
 use crate::backoff::Retry;

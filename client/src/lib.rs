@@ -28,7 +28,7 @@ pub mod transport;
 
 pub use kafka_protocol::ResponseError;
 
-pub use self::admin::{Admin, NewTopic};
+pub use self::admin::{Admin, FeatureChange, NewTopic};
 pub use self::backoff::{Backoff, BackoffConfig, Random};
 pub use self::client::{Client, ClientConfig};
 pub use self::cluster::{Broker, Metadata, PartitionInfo, TopicInfo};

@@ -9,6 +9,7 @@
 //! | reordered | a producer's records of one partition stand in another order than they were sent |
 //! | inconsistent offsets | one offset held different records at different times |
 //! | aborted read (G1a) | a read_committed reader was given a record of an aborted transaction |
+//! | precommitted read (G1b) | a read_committed reader was given a record before anybody asked for its transaction's commit |
 //! | fractured transaction | some of a transaction's records are committed, others not |
 //! | poll skip | a reader was taken past a record that is there |
 //! | non-monotonic poll | a reader was taken back |
@@ -169,6 +170,16 @@ fn transactions(history: &History, found: &mut Findings) {
             );
         }
     }
+    let transaction_of: BTreeMap<Id, usize> =
+        history.sent.iter().filter_map(|sent| Some((sent.id, sent.transaction?))).collect();
+    for session in history.sessions.iter().filter(|s| s.committed_only) {
+        for seen in &session.seen {
+            let Some(index) = transaction_of.get(&seen.id) else { continue };
+            if history.commits.get(index).is_none_or(|asked| seen.at < *asked) {
+                found.add("precommitted read (G1b)", format!("{seen:?} of transaction {index}"));
+            }
+        }
+    }
     let aborted: BTreeSet<Id> =
         history.sent.iter().filter(|s| verdict(history, s) == Verdict::Aborted).map(|s| s.id).collect();
     for session in history.sessions.iter().filter(|s| s.committed_only) {
@@ -221,7 +232,7 @@ mod tests {
         let all = vec![(0, id(0)), (1, id(1)), (2, id(2)), (3, id(3)), (5, id(4))];
         let committed = all[..4].to_vec();
         let read = |records: &[(i64, Id)]| {
-            records.iter().map(|&(offset, id)| Seen { partition: 0, offset, id }).collect()
+            records.iter().map(|&(offset, id)| Seen { partition: 0, offset, id, at: 9 }).collect()
         };
         History {
             sent: vec![
@@ -232,6 +243,8 @@ mod tests {
                 sent(4, 5, Some(1)),
             ],
             transactions: vec![Verdict::Committed, Verdict::Aborted],
+            commits: [(0, 5)].into(),
+            moment: 9,
             sessions: vec![
                 Session { committed_only: false, seen: read(&all) },
                 Session { committed_only: true, seen: read(&committed) },
@@ -267,6 +280,7 @@ mod tests {
         assert!(kinds(|h| _ = h.sessions[0].seen.remove(1)).contains("poll skip"));
         assert!(kinds(|h| h.sessions[0].seen.swap(1, 2)).contains("non-monotonic poll"));
         assert!(kinds(|h| h.transactions[0] = Verdict::Aborted).contains("aborted read (G1a)"));
+        assert!(kinds(|h| h.sessions[1].seen[3].at = 4).contains("precommitted read (G1b)"));
         assert!(kinds(|h| h.sent[0].transaction = Some(1)).contains("fractured transaction"));
     }
 

@@ -68,6 +68,8 @@ pub struct Seen {
     pub offset: i64,
     /// The record.
     pub id: Id,
+    /// How much had been sent and decided by then: see [`History::moment`].
+    pub at: u64,
 }
 
 /// What one consumer session read, in the order in which it was handed out.
@@ -95,6 +97,10 @@ pub struct History {
     pub sent: Vec<Sent>,
     /// Every transaction.
     pub transactions: Vec<Verdict>,
+    /// When the commit of a transaction was asked for, by its index; of others nothing was asked.
+    pub commits: BTreeMap<usize, u64>,
+    /// Counts what is written down, so that it can be said what came first.
+    pub moment: u64,
     /// Every consumer session.
     pub sessions: Vec<Session>,
     /// What is there in the end.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use millrace_client::{
-    Admin, BackoffConfig, Client, ClientConfig, Consumer, ConsumerConfig, Delivery, Isolation, NewTopic,
-    OffsetReset, OffsetSpec, Polled, Position, ProduceRecord, Producer, ProducerConfig, Random,
+    Admin, BackoffConfig, Client, ClientConfig, Consumer, ConsumerConfig, Delivery, FeatureChange, Isolation,
+    NewTopic, OffsetReset, OffsetSpec, Polled, Position, ProduceRecord, Producer, ProducerConfig, Random,
     TopicPartition,
 };
 use parking_lot::Mutex;
@@ -33,6 +33,8 @@ const TRANSACTIONAL: u32 = 2;
 const SESSION_RECORDS: u64 = 200;
 /// Longest pause between two sends, in milliseconds.
 const PAUSE_MAX_MS: u64 = 30;
+/// Longest time that a transaction protocol holds, in milliseconds.
+const CHANGE_MAX_MS: u64 = 2000;
 /// When the coordinator aborts what a killed client left open.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for the clients' end and the last reading: by then every fault is long over.
@@ -84,6 +86,12 @@ impl Workload {
             began: Instant::now(),
         };
         let mut tasks = JoinSet::new();
+        match random.below(3) {
+            // A cluster of the first transaction protocol, one of the second, and one that goes back and forth.
+            0 => shared.speak(Admin::new(&client), 1).await?,
+            1 => {}
+            _ => drop(tasks.spawn(shared.clone().change_of_mind(random.split()))),
+        }
         for _ in 0..PLAIN {
             tasks.spawn(shared.clone().plain(random.split()));
         }
@@ -143,6 +151,26 @@ impl Shared {
     /// The simulation's wall clock, in milliseconds since 1970.
     fn now_ms(&self) -> i64 {
         START_MS + i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Sets the cluster's transaction protocol.
+    async fn speak(&self, admin: Admin, level: i16) -> anyhow::Result<()> {
+        let change = if level < 2 { FeatureChange::SafeDowngrade } else { FeatureChange::Upgrade };
+        Ok(admin.update_feature("transaction.version", level, change).await?)
+    }
+
+    /// Up and down between the transaction protocols.
+    async fn change_of_mind(self, mut random: Random) {
+        let admin = Admin::new(&self.client);
+        for level in [1, 2].into_iter().cycle() {
+            if self.stopped() {
+                return;
+            }
+            // One that fails is asked for again two rounds later.
+            let changed = self.speak(admin.clone(), level).await;
+            self.end_of_session("operator", changed);
+            sleep(Duration::from_millis(random.below(CHANGE_MAX_MS))).await;
+        }
     }
 
     /// A number that no other producer session has.
@@ -218,6 +246,11 @@ impl Shared {
                 producer.abort_transaction().await?;
                 Verdict::Aborted
             } else {
+                {
+                    let history = &mut *self.history.lock();
+                    history.moment += 1;
+                    history.commits.insert(transaction, history.moment);
+                }
                 producer.commit_transaction().await?;
                 Verdict::Committed
             };
@@ -296,7 +329,10 @@ impl Shared {
                 break;
             }
             let seen = poll(&mut consumer).await?;
-            self.history.lock().sessions[index].seen.extend(seen);
+            let history = &mut *self.history.lock();
+            history.moment += 1;
+            let at = history.moment;
+            history.sessions[index].seen.extend(seen.into_iter().map(|seen| Seen { at, ..seen }));
         }
         Ok(())
     }
@@ -321,7 +357,7 @@ async fn poll(consumer: &mut Consumer) -> anyhow::Result<Vec<Seen>> {
                 let record = record?;
                 let value = record.value.context("the workload writes no null")?;
                 let Some(id) = Id::decode(&value) else { bail!("a value that nobody wrote: {value:?}") };
-                seen.push(Seen { partition: fetched.partition, offset: record.offset, id });
+                seen.push(Seen { partition: fetched.partition, offset: record.offset, id, at: 0 });
             }
         }
     }
