@@ -17,6 +17,8 @@ mod alter_user_scram_credentials;
 mod api_versions;
 mod broker_loggers;
 mod commit;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_acls;
 mod create_delegation_token;
 mod create_partitions;
@@ -271,6 +273,8 @@ pub(crate) static APIS: &[Api] = &[
     api!(UnregisterBroker, 0..=0, unregister_broker::handle),
     api!(DescribeTransactions, 0..=0, describe_transactions::handle),
     api!(ListTransactions, 0..=2, list_transactions::handle),
+    api!(ConsumerGroupHeartbeat, 0..=1, consumer_group_heartbeat::handle),
+    api!(ConsumerGroupDescribe, 0..=1, consumer_group_describe::handle),
     api!(ListConfigResources, 0..=1, list_config_resources::handle),
     api!(DescribeTopicPartitions, 0..=0, describe_topic_partitions::handle),
 ];

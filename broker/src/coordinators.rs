@@ -26,6 +26,9 @@ use self::shard::Handle;
 use self::shards::Shards;
 use crate::api::{RequestContext, fenced_code};
 use crate::config::Config;
+use crate::config::setting::items;
+use crate::group::config::Migration;
+use crate::group::consumer::assignor::Assignor;
 use crate::shared::Shared;
 use crate::{group, transaction};
 
@@ -45,6 +48,15 @@ impl Coordinators {
             group_max_session_timeout_ms: config.int("group.max.session.timeout.ms"),
             group_initial_rebalance_delay_ms: config.int("group.initial.rebalance.delay.ms"),
             group_max_size: config.int("group.max.size"),
+            group_consumer_session_timeout_ms: config.int("group.consumer.session.timeout.ms"),
+            group_consumer_heartbeat_interval_ms: config.int("group.consumer.heartbeat.interval.ms"),
+            group_consumer_max_size: config.int("group.consumer.max.size"),
+            group_consumer_assignors: items(&config.current("group.consumer.assignors"))
+                .filter_map(Assignor::named)
+                .collect(),
+            group_consumer_migration_policy: Migration::named(
+                &config.current("group.consumer.migration.policy"),
+            ),
             offset_metadata_max_bytes: config.int("offset.metadata.max.bytes"),
             offsets_retention_minutes: config.int("offsets.retention.minutes"),
             offsets_retention_check_interval_ms: config.long("offsets.retention.check.interval.ms"),

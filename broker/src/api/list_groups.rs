@@ -1,7 +1,7 @@
 //! ListGroups (key 16), versions 0 to 5. KIP-518 (states, v4), KIP-848 (types, v5).
 //!
-//! All groups on this node, by partition and name. Filters ignore case; an unknown state or type matches nothing. All
-//! groups are of the type `classic`.
+//! All groups on this node, by partition and name. Filters ignore case; an unknown state or type matches nothing. The
+//! types are `classic` and `consumer`.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
@@ -10,8 +10,6 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{RequestContext, reply};
 use crate::group::query::Listed;
-
-const CLASSIC: &str = "classic";
 
 /// Lists groups.
 pub(super) async fn handle(ctx: &RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
@@ -25,7 +23,7 @@ pub(super) async fn handle(ctx: &RequestContext, request: ListGroupsRequest) -> 
     let groups = listed
         .into_iter()
         .filter(|group| {
-            wanted(&request.states_filter, group.state.name()) && wanted(&request.types_filter, CLASSIC)
+            wanted(&request.states_filter, group.state) && wanted(&request.types_filter, group.kind)
         })
         .map(|group| {
             let listed = ListedGroup::default()
@@ -33,10 +31,10 @@ pub(super) async fn handle(ctx: &RequestContext, request: ListGroupsRequest) -> 
                 .with_protocol_type(reply::text(group.protocol_type));
             match ctx.version {
                 ..4 => listed,
-                4 => listed.with_group_state(reply::text(group.state.name())),
-                _ => listed
-                    .with_group_state(reply::text(group.state.name()))
-                    .with_group_type(reply::text(CLASSIC)),
+                4 => listed.with_group_state(reply::text(group.state)),
+                _ => {
+                    listed.with_group_state(reply::text(group.state)).with_group_type(reply::text(group.kind))
+                }
             }
         });
     ListGroupsResponse::default().with_groups(groups.collect())

@@ -35,7 +35,9 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetCommitRequest) -
     let unknown_group =
         if ctx.version >= 9 { ResponseError::GroupIdNotFound } else { ResponseError::IllegalGeneration };
     let offsets = asked.offsets();
-    let results = commit(ctx, Commit { member, unknown_group, offsets }, Event::Commit).await;
+    let results =
+        commit(ctx, Commit { member, unknown_group, knows_epochs: ctx.version >= 9, offsets }, Event::Commit)
+            .await;
     let topics = asked.answer(results).map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, code)| {
             OffsetCommitResponsePartition::default().with_partition_index(index).with_error_code(code)

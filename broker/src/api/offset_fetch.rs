@@ -15,6 +15,7 @@ use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicNam
 
 use super::{RequestContext, reply};
 use crate::coordinators::TopicPartition;
+use crate::group::coordinator::Coordinator;
 use crate::group::offsets::CommittedOffset;
 use crate::group::query::FetchedOffset;
 
@@ -36,7 +37,8 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetFetchRequest) ->
             let asked = group.topics.map(|topics| {
                 topics.into_iter().flat_map(|topic| named(&topic.name, &topic.partition_indexes)).collect()
             });
-            let answer = fetch(ctx, &group.group_id, asked, stable).await;
+            let member = group.member_id.as_ref().map(ToString::to_string);
+            let answer = fetch(ctx, &group.group_id, asked, stable, (member, group.member_epoch)).await;
             groups.push(group_response(answer).with_group_id(group.group_id));
         }
         return OffsetFetchResponse::default().with_groups(groups);
@@ -45,7 +47,7 @@ pub(super) async fn handle(ctx: &RequestContext, request: OffsetFetchRequest) ->
         topics.into_iter().flat_map(|topic| named(&topic.name, &topic.partition_indexes)).collect()
     });
     let partitions = asked.clone().unwrap_or_default();
-    let answer = fetch(ctx, &request.group_id, asked, stable).await;
+    let answer = fetch(ctx, &request.group_id, asked, stable, (None, -1)).await;
     single_response(ctx.version, answer, partitions)
 }
 
@@ -53,10 +55,20 @@ fn named(topic: &TopicName, partitions: &[i32]) -> Vec<TopicPartition> {
     partitions.iter().map(|partition| TopicPartition::new(&***topic, *partition)).collect()
 }
 
-async fn fetch(ctx: &RequestContext, group: &str, asked: Asked, stable: bool) -> Answer {
+async fn fetch(
+    ctx: &RequestContext,
+    group: &str,
+    asked: Asked,
+    stable: bool,
+    (member, epoch): (Option<String>, i32),
+) -> Answer {
     let shard = ctx.broker.coordinators.group(&ctx.broker, group).await?;
     let group = group.to_owned();
-    shard.look(move |coordinator| coordinator.fetch_offsets(&group, asked.as_deref(), stable)).await
+    let look = move |coordinator: &Coordinator| {
+        coordinator.validate_fetch(&group, member.as_deref(), epoch)?;
+        Ok(coordinator.fetch_offsets(&group, asked.as_deref(), stable))
+    };
+    shard.look(look).await?
 }
 
 /// Partitions by topic, in the order of the names.

@@ -50,7 +50,12 @@ pub(super) async fn handle(ctx: &RequestContext, request: TxnOffsetCommitRequest
     } else {
         match admit(ctx, &request.transactional_id, producer, &member.group).await {
             Ok(()) => {
-                let wanted = Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets };
+                let wanted = Commit {
+                    member,
+                    unknown_group: ResponseError::IllegalGeneration,
+                    knows_epochs: true,
+                    offsets,
+                };
                 commit(ctx, wanted, move |token, commit| Event::TxnCommit(token, producer, commit)).await
             }
             Err(error) => Err(refused(error, ctx.version)),

@@ -10,6 +10,8 @@ use kafka_protocol::ResponseError;
 use super::record::MetadataRecord;
 use super::step::{Refusal, refuse};
 
+/// Which group protocols there are: 1 with consumer groups (KIP-848).
+pub(crate) const GROUP: &str = "group.version";
 /// The records that the metadata log consists of.
 pub(crate) const METADATA: &str = "metadata.version";
 /// How transactions are spoken: 0 and 1 as KIP-98 has them, 2 with an epoch for each (KIP-890).
@@ -33,6 +35,7 @@ pub(crate) struct Feature {
 
 /// Every feature, by name.
 pub(crate) static FEATURES: &[Feature] = &[
+    Feature { name: GROUP, min: 0, max: 1, default: 1 },
     Feature { name: METADATA, min: 7, max: METADATA_VERSION, default: METADATA_VERSION },
     Feature { name: TRANSACTION, min: 0, max: 2, default: 2 },
 ];

@@ -29,6 +29,8 @@ pub(crate) struct Image {
     names: BTreeMap<Uuid, Arc<str>>,
     /// Dynamic settings of brokers; the empty name holds for all of them.
     broker_configs: BTreeMap<String, BTreeMap<String, String>>,
+    /// Dynamic settings of groups, by group.
+    pub(crate) group_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// By entity.
     pub(crate) quotas: Arc<QuotaTable>,
     /// Settled feature levels; none is 0.
@@ -84,6 +86,11 @@ impl Image {
     pub(crate) fn broker_config(&self, name: &str) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.broker_configs.get(name).unwrap_or(&NONE)
+    }
+
+    /// A group's own setting, if it has a number for it.
+    pub(crate) fn group_setting(&self, group: &str, name: &str) -> Option<i32> {
+        self.group_configs.get(group)?.get(name)?.parse().ok()
     }
 
     /// Takes a record in. A record about a topic that is gone changes nothing.

@@ -6,6 +6,7 @@
 //! what is left before anything is taken.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
 
 /// Why a record of an internal topic could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,6 +156,16 @@ impl Reader {
         }
     }
 
+    /// Passes over `length` bytes.
+    pub(crate) fn skip(&mut self, what: &'static str, length: usize) -> Result<(), Error> {
+        self.take(what, length).map(drop)
+    }
+
+    /// Sixteen bytes of an id.
+    pub(crate) fn uuid(&mut self, what: &'static str) -> Result<Uuid, Error> {
+        Ok(Uuid::from_bytes(self.array(what)?))
+    }
+
     /// A four-byte count of things of at least `each` bytes; -1 is null.
     pub(crate) fn count(&mut self, what: &'static str, each: usize) -> Result<Option<usize>, Error> {
         let count = self.i32(what)?;
@@ -263,6 +274,30 @@ impl Writer {
     pub(crate) fn compact_string(&mut self, value: &str) {
         self.uvarint(value.len() as u32 + 1);
         self.bytes.put_slice(value.as_bytes());
+    }
+
+    /// A string with a varint length plus one, or 0 for null.
+    pub(crate) fn compact_nullable_string(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.compact_string(value),
+            None => self.uvarint(0),
+        }
+    }
+
+    /// Bytes with a varint length plus one.
+    pub(crate) fn compact_bytes(&mut self, value: &[u8]) {
+        self.uvarint(value.len() as u32 + 1);
+        self.bytes.put_slice(value);
+    }
+
+    /// A varint count plus one.
+    pub(crate) fn compact_count(&mut self, count: usize) {
+        self.uvarint(count as u32 + 1);
+    }
+
+    /// Sixteen bytes of an id.
+    pub(crate) fn uuid(&mut self, id: Uuid) {
+        self.bytes.put_slice(id.as_bytes());
     }
 
     /// Bytes with a four-byte length; a frame's limit keeps them far below 2 GiB.

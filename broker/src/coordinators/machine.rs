@@ -8,6 +8,7 @@ use kafka_protocol::ResponseError;
 use millrace_wire::batch::RawBatch;
 
 use super::{KeyValue, Producer, Token, WriteId};
+use crate::controller::Image;
 use crate::internal_topic::InternalTopic;
 use crate::shared::Shared;
 
@@ -56,6 +57,8 @@ pub(crate) trait Machine: Sized + Send + 'static {
     fn load(&mut self, batch: &RawBatch);
     /// The log is read to its end.
     fn loaded(&mut self, now_ms: i64) -> Vec<Output<Self>>;
+    /// Takes notice of the newest metadata, before each step.
+    fn learn(&mut self, _image: Arc<Image>) {}
     /// One step.
     fn step(&mut self, event: Self::Event, now_ms: i64) -> Vec<Output<Self>>;
     /// When it wants to be woken, in milliseconds since 1970.

@@ -244,8 +244,9 @@ impl<M: Machine> Shard<M> {
     }
 
     fn step(&mut self, event: M::Event) {
-        let Some(now_ms) = self.now_ms() else { return };
-        let outputs = self.machine.step(event, now_ms);
+        let Some(shared) = self.shared.upgrade() else { return };
+        self.machine.learn(shared.image());
+        let outputs = self.machine.step(event, shared.now_ms());
         self.carry_out(outputs);
     }
 

@@ -41,6 +41,11 @@ impl<K: Ord + Clone> Timers<K> {
         self.by_time = by_time.into_iter().map(|(at_ms, key)| (moved(at_ms), key)).collect();
     }
 
+    /// Whether `key` has a deadline.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<i64> {
         self.by_time.first().map(|(at_ms, _)| *at_ms)

@@ -1,4 +1,4 @@
-//! A classic group: its members and where it stands in a rebalance.
+//! A group: a classic one, with its members and where it stands in a rebalance, or a consumer group in its place.
 //!
 //! ```text
 //!            first join                 all joined, or time is up           leader's sync is durable
@@ -15,13 +15,14 @@
 //! - a member waits for a join only in Preparing, for a sync only in Completing.
 
 use crate::coordinators::Token;
-use crate::group::event::Join;
+use crate::group::consumer::ConsumerGroup;
+use crate::group::event::{Event, Join};
 use crate::group::member::Member;
 use crate::group::offsets::Offsets;
 use crate::group::records::StoredGroup;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The protocol type of Kafka's own consumers; only for these does the coordinator look into the metadata.
 pub(crate) const CONSUMER: &str = "consumer";
@@ -54,7 +55,7 @@ impl State {
     }
 }
 
-/// A classic group.
+/// A group.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// `group.id`.
@@ -93,6 +94,12 @@ pub(crate) struct Group {
     pub(crate) offsets: Offsets,
     /// Appends of this group that the disk has not answered; a group with some is not forgotten.
     pub(crate) writes_in_flight: usize,
+    /// Set if this is a consumer group (KIP-848). Then all the above is that of an empty group, but for the offsets.
+    pub(crate) consumer: Option<ConsumerGroup>,
+    /// A change of the consumer group, or to or from one, is on its way to the disk.
+    pub(crate) changing: bool,
+    /// What has to wait for that change.
+    pub(crate) waiting: VecDeque<Event>,
 }
 
 impl Group {
@@ -117,7 +124,42 @@ impl Group {
             stored: false,
             offsets: Offsets::default(),
             writes_in_flight: 0,
+            consumer: None,
+            changing: false,
+            waiting: VecDeque::new(),
         }
+    }
+
+    /// Whether it has no members, of either protocol, and nobody is about to be one.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.state == State::Empty
+            && self.pending_joins.is_empty()
+            && !self.changing
+            && self.consumer.as_ref().is_none_or(|consumer| consumer.members.is_empty())
+    }
+
+    /// Whether nothing would be lost if it were forgotten.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.is_vacant()
+            && self.consumer.is_none()
+            && !self.stored
+            && self.offsets.is_empty()
+            && self.writes_in_flight == 0
+    }
+
+    /// The name of its state that tools show.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match &self.consumer {
+            Some(consumer) if self.state != State::Dead => consumer.state().name(),
+            _ => self.state.name(),
+        }
+    }
+
+    /// Takes over the membership of `other`; its own offsets stay.
+    pub(crate) fn become_classic(&mut self, other: Self) {
+        let offsets = std::mem::take(&mut self.offsets);
+        let (writes_in_flight, waiting) = (self.writes_in_flight, std::mem::take(&mut self.waiting));
+        *self = Self { offsets, writes_in_flight, waiting, stored: true, ..other };
     }
 
     /// Moves to `state`.

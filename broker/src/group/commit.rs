@@ -8,6 +8,8 @@
 
 use crate::coordinators::{Producer, Token};
 use crate::group::classic::{Group, State};
+use crate::group::consumer::ConsumerGroup;
+use crate::group::consumer::query::check_epoch;
 use crate::group::context::{Context, Write};
 use crate::group::event::{Commit, MemberRef, Reply};
 use crate::group::records;
@@ -21,11 +23,18 @@ pub(crate) fn commit(
     producer: Option<Producer>,
     commit: Commit,
 ) {
-    if let Err(error) = validate(group, &commit.member, producer.is_some()) {
+    let valid = match &group.consumer {
+        Some(consumer) if group.state != State::Dead => validate_epoch(consumer, &commit, producer.is_some()),
+        _ => validate(group, &commit.member, producer.is_some()),
+    };
+    if let Err(error) = valid {
         cx.reply(token, Reply::Partitions(Err(error)));
         return;
     }
-    if producer.is_none() && matches!(group.state, State::Stable | State::Preparing) {
+    if producer.is_none()
+        && group.consumer.is_none()
+        && matches!(group.state, State::Stable | State::Preparing)
+    {
         cx.keep_alive(group, &commit.member.member_id);
     }
     let longest = usize::try_from(cx.config.offset_metadata_max_bytes).unwrap_or(0);
@@ -48,6 +57,27 @@ pub(crate) fn commit(
         offsets.iter().map(|(partition, offset)| records::offset(&group.id, partition, offset)).collect();
     let write = Write::Commit { group: group.id.clone(), token, producer, offsets, results };
     cx.append(group, records, producer, write);
+}
+
+/// In a consumer group the member has to name its epoch, in a version that knows epochs.
+fn validate_epoch(group: &ConsumerGroup, commit: &Commit, transactional: bool) -> Result<(), ResponseError> {
+    let (id, epoch) = (&commit.member.member_id, commit.member.generation);
+    if epoch < 0 && group.members.is_empty() {
+        return Ok(());
+    }
+    if transactional && epoch < 0 && id.is_empty() {
+        // Only the producer's epoch protects it.
+        return Ok(());
+    }
+    let member = group.member(id).map_err(|refused| refused.error)?;
+    if !transactional && member.classic.is_none() && !commit.knows_epochs {
+        return Err(ResponseError::UnsupportedVersion);
+    }
+    match check_epoch(member, epoch) {
+        // A name that TxnOffsetCommit has.
+        Err(ResponseError::StaleMemberEpoch) if transactional => Err(ResponseError::IllegalGeneration),
+        result => result,
+    }
 }
 
 fn validate(group: &Group, member: &MemberRef, transactional: bool) -> Result<(), ResponseError> {

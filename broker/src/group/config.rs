@@ -1,5 +1,8 @@
 //! Settings of the group coordinator, named and defaulted as in Kafka.
 
+use crate::controller::Image;
+use crate::group::consumer::assignor::Assignor;
+
 /// How groups and their offsets are kept. Each field is the Kafka property of the same name, with dots for underscores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -11,6 +14,16 @@ pub(crate) struct Config {
     pub(crate) group_initial_rebalance_delay_ms: i32,
     /// `group.max.size`: how many members a group may have; past it a join is refused with GROUP_MAX_SIZE_REACHED.
     pub(crate) group_max_size: i32,
+    /// `group.consumer.session.timeout.ms`: how long a member of a consumer group may be silent.
+    pub(crate) group_consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`: how often it is told to come.
+    pub(crate) group_consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`: how many members a consumer group may have; past it GROUP_MAX_SIZE_REACHED.
+    pub(crate) group_consumer_max_size: i32,
+    /// `group.consumer.assignors`: which may be asked for; the first one is for those who do not ask.
+    pub(crate) group_consumer_assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`: which groups change their type while they have members.
+    pub(crate) group_consumer_migration_policy: Migration,
     /// `offset.metadata.max.bytes`: how long the text beside an offset may be; past it OFFSET_METADATA_TOO_LARGE.
     pub(crate) offset_metadata_max_bytes: i32,
     /// `offsets.retention.minutes`: how long offsets outlive their group's last member.
@@ -26,10 +39,64 @@ impl Default for Config {
             group_max_session_timeout_ms: 1_800_000,
             group_initial_rebalance_delay_ms: 3_000,
             group_max_size: i32::MAX,
+            group_consumer_session_timeout_ms: 45_000,
+            group_consumer_heartbeat_interval_ms: 5_000,
+            group_consumer_max_size: i32::MAX,
+            group_consumer_assignors: vec![Assignor::Uniform, Assignor::Range],
+            group_consumer_migration_policy: Migration::Bidirectional,
             offset_metadata_max_bytes: 4_096,
             offsets_retention_minutes: 7 * 24 * 60,
             offsets_retention_check_interval_ms: 600_000,
         }
+    }
+}
+
+impl Config {
+    /// How long a member of consumer group `group` may be silent: what the group's own settings say, or the broker's.
+    pub(crate) fn consumer_session_timeout_ms(&self, image: &Image, group: &str) -> i32 {
+        let own = image.group_setting(group, "consumer.session.timeout.ms");
+        own.unwrap_or(self.group_consumer_session_timeout_ms)
+    }
+
+    /// How often a member of consumer group `group` is told to come.
+    pub(crate) fn consumer_heartbeat_interval_ms(&self, image: &Image, group: &str) -> i32 {
+        let own = image.group_setting(group, "consumer.heartbeat.interval.ms");
+        own.unwrap_or(self.group_consumer_heartbeat_interval_ms)
+    }
+}
+
+/// `group.consumer.migration.policy`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Migration {
+    /// `disabled`
+    Disabled,
+    /// `upgrade`
+    Upgrade,
+    /// `downgrade`
+    Downgrade,
+    /// `bidirectional`
+    Bidirectional,
+}
+
+impl Migration {
+    /// The policy called `name`, in any case.
+    pub(crate) fn named(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            "upgrade" => Self::Upgrade,
+            "downgrade" => Self::Downgrade,
+            "bidirectional" => Self::Bidirectional,
+            _ => Self::Disabled,
+        }
+    }
+
+    /// Whether classic groups may become consumer groups.
+    pub(crate) fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    /// Whether consumer groups may become classic ones.
+    pub(crate) fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
     }
 }
 

@@ -1,14 +1,17 @@
 //! What every transition of the group coordinator has at hand: the time, the settings, deadlines, and the effects
 //! and unanswered appends it adds to.
 
+use crate::controller::Image;
 use crate::coordinators::timers::Timers;
 use crate::coordinators::{KeyValue, Producer, Token, TopicPartition, WriteId};
 use crate::group::classic::Group;
 use crate::group::config::Config;
+use crate::group::consumer::change::Next;
 use crate::group::event::{Effect, Joined, Marker, Reply};
 use crate::group::offsets::CommittedOffset;
 use kafka_protocol::ResponseError;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a deadline is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +24,25 @@ pub(crate) enum Deadline {
     PendingSync(String),
     /// Time to look for offsets that expire.
     ExpireOffsets,
+    /// A member of a consumer group has to have given up partitions.
+    Reconcile(String, String),
+    /// A member of a consumer group that speaks the classic protocol has to have joined again.
+    ClassicJoin(String, String),
+    /// A member of a consumer group that speaks the classic protocol has to have asked for its assignment.
+    ClassicSync(String, String),
+}
+
+impl Deadline {
+    /// The group whose member it is about, if it is about one.
+    pub(crate) fn group(&self) -> Option<&String> {
+        match self {
+            Self::Member(group, _)
+            | Self::Reconcile(group, _)
+            | Self::ClassicJoin(group, _)
+            | Self::ClassicSync(group, _) => Some(group),
+            Self::Rebalance(_) | Self::PendingSync(_) | Self::ExpireOffsets => None,
+        }
+    }
 }
 
 /// What happens when an append is durable, or has failed.
@@ -76,6 +98,15 @@ pub(crate) enum Write {
         /// Which offsets.
         partitions: Vec<TopicPartition>,
     },
+    /// A group becomes another: a consumer group, or no longer one.
+    Change {
+        /// The group.
+        group: String,
+        /// What it becomes.
+        next: Box<Next>,
+        /// The request, if there was one, and its answer if all went well.
+        answer: Option<(Token, Reply)>,
+    },
     /// A group was deleted with all it had.
     DeleteGroup {
         /// The group.
@@ -90,6 +121,8 @@ pub(crate) enum Write {
 pub(crate) struct Context {
     /// Settings.
     pub(crate) config: Config,
+    /// The newest metadata.
+    pub(crate) image: Arc<Image>,
     /// The time of this step, in milliseconds since 1970.
     pub(crate) now_ms: i64,
     /// Deadlines.
@@ -106,6 +139,7 @@ impl Context {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
+            image: Arc::default(),
             now_ms: 0,
             timers: Timers::new(),
             effects: Vec::new(),

@@ -9,6 +9,7 @@
 //! - what `Written` applies is applied in the order of the appends, so reading the log again gives the same state;
 //! - every request gets exactly one reply, at once or later.
 
+use crate::controller::Image;
 use crate::coordinators::{Producer, Token, WriteId};
 use crate::group::classic::{Group, State};
 use crate::group::config::{Config, GROUPS_MAX};
@@ -18,6 +19,7 @@ use crate::group::removal::Ended;
 use crate::group::{commit, join, liveness, rebalance, removal, sync};
 use kafka_protocol::ResponseError;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// All groups of one partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -50,6 +52,17 @@ impl Coordinator {
     /// One step. Effects are to be carried out in their order.
     pub(crate) fn step(&mut self, event: Event, now_ms: i64) -> Vec<Effect> {
         self.cx.now_ms = now_ms;
+        self.dispatch(event);
+        std::mem::take(&mut self.cx.effects)
+    }
+
+    /// Takes notice of newer metadata. Groups look at it when they next have something to do.
+    pub(crate) fn learn(&mut self, image: Arc<Image>) {
+        self.cx.image = image;
+    }
+
+    pub(super) fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.consumer_event(event) else { return };
         match event {
             Event::Join(token, request) => self.join(token, &request),
             Event::Sync(token, request) => match self.groups.get_mut(&request.member.group) {
@@ -85,9 +98,16 @@ impl Coordinator {
                 }
             }
             Event::Written(id, result) => self.written(id, result),
+            Event::Due(Deadline::Member(group, member)) => {
+                if let Some(found) = self.groups.get_mut(&group) {
+                    liveness::session_ended(found, &mut self.cx, &member);
+                    self.forget_if_bare(&group);
+                }
+            }
+            // Of a member of a consumer group that is none any more; the other is never given back.
+            Event::Due(_) | Event::ConsumerHeartbeat(..) => {}
             Event::Tick => self.tick(),
         }
-        std::mem::take(&mut self.cx.effects)
     }
 
     fn join(&mut self, token: Token, request: &Join) {
@@ -149,14 +169,8 @@ impl Coordinator {
     }
 
     /// Forgets a group that holds nothing at all, such as one whose first commit was refused.
-    fn forget_if_bare(&mut self, id: &str) {
-        let Some(group) = self.groups.get(id) else { return };
-        let bare = group.state == State::Empty
-            && !group.stored
-            && group.offsets.is_empty()
-            && group.writes_in_flight == 0
-            && group.pending_joins.is_empty();
-        if bare {
+    pub(super) fn forget_if_bare(&mut self, id: &str) {
+        if self.groups.get(id).is_some_and(Group::is_bare) {
             self.groups.remove(id);
         }
     }
@@ -176,12 +190,17 @@ impl Coordinator {
             | Write::EmptyGroup { group }
             | Write::Commit { group, .. }
             | Write::RemoveOffsets { group, .. }
+            | Write::Change { group, .. }
             | Write::DeleteGroup { group, .. } => group.clone(),
         };
         // A group with an unanswered append is not forgotten, but one that was deleted may have been.
         let group = self.groups.entry(group_id.clone()).or_insert_with(|| Group::new(group_id.clone()));
         group.writes_in_flight = group.writes_in_flight.saturating_sub(1);
-        apply(group, &mut self.cx, write, result);
+        if let Write::Change { next, answer, .. } = write {
+            self.consumer_changed(&group_id, *next, answer, result);
+        } else {
+            apply(group, &mut self.cx, write, result);
+        }
         self.forget_if_bare(&group_id);
     }
 
@@ -189,24 +208,12 @@ impl Coordinator {
         for group in self.groups.values_mut() {
             group.offsets.end_transaction(marker.producer.id, marker.commit);
         }
-        self.groups.retain(|_, group| {
-            group.stored
-                || group.state != State::Empty
-                || !group.offsets.is_empty()
-                || group.writes_in_flight > 0
-                || !group.pending_joins.is_empty()
-        });
+        self.groups.retain(|_, group| !group.is_bare());
     }
 
     fn tick(&mut self) {
         while let Some(deadline) = self.cx.timers.pop_due(self.cx.now_ms) {
             match deadline {
-                Deadline::Member(group, member) => {
-                    if let Some(found) = self.groups.get_mut(&group) {
-                        liveness::session_ended(found, &mut self.cx, &member);
-                        self.forget_if_bare(&group);
-                    }
-                }
                 Deadline::Rebalance(group) => {
                     if let Some(group) = self.groups.get_mut(&group) {
                         rebalance::timed_out(group, &mut self.cx);
@@ -218,6 +225,7 @@ impl Coordinator {
                     }
                 }
                 Deadline::ExpireOffsets => self.expire_offsets(),
+                due => self.dispatch(Event::Due(due)),
             }
         }
     }
@@ -275,7 +283,7 @@ fn apply(group: &mut Group, cx: &mut Context, write: Write, result: Result<(), R
                 cx.reply(token, Reply::Done(result));
             }
         }
-        // Has no group.
-        Write::Marker { .. } => {}
+        // Has no group; is carried out by the coordinator.
+        Write::Marker { .. } | Write::Change { .. } => {}
     }
 }

@@ -4,6 +4,9 @@
 //! to earlier appends, and the passing of time. Effects are carried out by the service in the order they come.
 
 use crate::coordinators::{KeyValue, Producer, Token, TopicPartition, WriteId};
+use crate::group::consumer::Refused;
+use crate::group::consumer::heartbeat::{Heartbeat, Heartbeated};
+use crate::group::context::Deadline;
 use crate::group::offsets::CommittedOffset;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -19,6 +22,10 @@ pub(crate) enum Event {
     Heartbeat(Token, MemberRef),
     /// Members go, or an administrator sends them away.
     Leave(Token, Leave),
+    /// A member of a consumer group joins, stays or leaves (KIP-848).
+    ConsumerHeartbeat(Token, Box<Heartbeat>),
+    /// A deadline of a member passed; it may have had to wait.
+    Due(Deadline),
     /// Offsets to be stored.
     Commit(Token, Commit),
     /// Offsets to be stored when the producer's transaction commits (KIP-98).
@@ -109,6 +116,8 @@ pub(crate) struct Commit {
     /// What an unknown group is called in this version when a generation is named: GROUP_ID_NOT_FOUND since version 9,
     /// ILLEGAL_GENERATION before.
     pub(crate) unknown_group: ResponseError,
+    /// The client knows member epochs (OffsetCommit version 9 and up).
+    pub(crate) knows_epochs: bool,
     /// The offsets; `commit_ms` is set by the coordinator.
     pub(crate) offsets: Vec<(TopicPartition, CommittedOffset)>,
 }
@@ -165,6 +174,8 @@ pub(crate) enum Reply {
     Partitions(Result<Vec<Result<(), ResponseError>>, ResponseError>),
     /// To `Heartbeat`, `Marker` and `Delete`.
     Done(Result<(), ResponseError>),
+    /// To `ConsumerHeartbeat`.
+    ConsumerHeartbeat(Result<Heartbeated, Refused>),
 }
 
 /// The answer to a join.

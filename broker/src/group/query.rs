@@ -1,7 +1,7 @@
 //! What can be asked of the coordinator without changing anything: committed offsets, descriptions, lists.
 
 use crate::coordinators::TopicPartition;
-use crate::group::classic::{Group, State};
+use crate::group::classic::{CONSUMER, Group, State};
 use crate::group::coordinator::Coordinator;
 use crate::group::offsets::CommittedOffset;
 use bytes::Bytes;
@@ -55,7 +55,9 @@ pub(crate) struct Listed {
     /// `consumer`, `connect`, ... or empty.
     pub(crate) protocol_type: String,
     /// Where it stands.
-    pub(crate) state: State,
+    pub(crate) state: &'static str,
+    /// `classic` or `consumer`.
+    pub(crate) kind: &'static str,
 }
 
 impl Coordinator {
@@ -85,9 +87,10 @@ impl Coordinator {
         }
     }
 
-    /// A group as tools see it; `None` if there is none.
+    /// A classic group as tools see it; `None` if there is none.
     pub(crate) fn describe(&self, group: &str) -> Option<Description> {
-        let group = self.group(group).filter(|group| group.state != State::Dead)?;
+        let group =
+            self.group(group).filter(|group| group.state != State::Dead && group.consumer.is_none())?;
         let stable = group.state == State::Stable;
         let protocol = if stable { group.protocol.as_deref() } else { None };
         let members = group
@@ -114,8 +117,12 @@ impl Coordinator {
     pub(crate) fn list(&self) -> Vec<Listed> {
         let line = |group: &Group| Listed {
             group: group.id.clone(),
-            protocol_type: group.protocol_type.clone().unwrap_or_default(),
-            state: group.state,
+            protocol_type: match &group.consumer {
+                Some(_) => CONSUMER.to_owned(),
+                None => group.protocol_type.clone().unwrap_or_default(),
+            },
+            state: group.state_name(),
+            kind: if group.consumer.is_some() { "consumer" } else { "classic" },
         };
         self.groups().map(line).collect()
     }

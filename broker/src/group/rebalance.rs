@@ -58,6 +58,21 @@ pub(crate) fn cancel_assignment(group: &mut Group, cx: &mut Context, error: Resp
     }
 }
 
+/// The group is a consumer group from now on: who waits has to join that one.
+pub(crate) fn abandon(group: &mut Group, cx: &mut Context) {
+    cancel_assignment(group, cx, ResponseError::RebalanceInProgress);
+    for (id, token) in group.take_joins() {
+        cx.refuse_join(token, ResponseError::RebalanceInProgress, &id);
+    }
+    for id in group.members.keys().chain(&group.pending_joins) {
+        cx.forget_member(group, id);
+    }
+    cx.timers.cancel(&Deadline::Rebalance(group.id.clone()));
+    cx.timers.cancel(&Deadline::PendingSync(group.id.clone()));
+    group.become_classic(Group::new(group.id.clone()));
+    group.stored = false;
+}
+
 /// Ends the rebalance if nobody is missing. An initial rebalance waits for its delay in any case.
 pub(crate) fn complete_if_all_joined(group: &mut Group, cx: &mut Context) {
     if group.state == State::Preparing && !group.initial_rebalance && group.all_joined() {

@@ -4,13 +4,15 @@
 //! |---|---|---|
 //! | 0, 1 | group, topic, partition | a committed offset: `OffsetCommitValue`, read 0-4, written 3 (1 when it carries its own expiry) |
 //! | 2 | group | a classic group's last stable membership: `GroupMetadataValue`, read 0-4, written 3 |
-//! | 3 and up | KIP-848 and share groups | left alone when read |
+//! | 3 to 8, 16 | consumer groups | [`super::consumer::records`] |
+//! | others | share and streams groups | left alone when read |
 //!
 //! A record without a value is a tombstone: the offset or the group is gone. `kafka-dump-log --offsets-decoder` prints
 //! all of it.
 
 use crate::coordinators::codec::{Error, Reader, Writer};
 use crate::coordinators::{KeyValue, TopicPartition};
+use crate::group::consumer;
 use crate::group::offsets::CommittedOffset;
 use bytes::Bytes;
 
@@ -34,6 +36,8 @@ pub(crate) enum Key {
     },
     /// A classic group.
     Group(String),
+    /// Something of a consumer group.
+    Consumer(consumer::records::Key),
     /// Something a newer coordinator wrote, with its key version.
     Other(i16),
 }
@@ -87,7 +91,10 @@ pub(crate) fn read_key(key: Bytes) -> Result<Key, Error> {
             Ok(Key::Offset { group, partition: TopicPartition { topic, partition } })
         }
         GROUP_KEY => Ok(Key::Group(reader.string("group")?)),
-        other => Ok(Key::Other(other)),
+        other => {
+            let key = consumer::records::read_key(other, &mut reader)?;
+            Ok(key.map_or(Key::Other(other), Key::Consumer))
+        }
     }
 }
 

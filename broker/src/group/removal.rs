@@ -6,6 +6,7 @@
 
 use crate::coordinators::{KeyValue, Token, TopicPartition};
 use crate::group::classic::{CONSUMER, Group, State};
+use crate::group::consumer::change::difference;
 use crate::group::context::{Context, Write};
 use crate::group::event::Reply;
 use crate::group::offsets::CommittedOffset;
@@ -29,7 +30,7 @@ pub(crate) fn delete(
 ) -> Result<Ended, ResponseError> {
     match group.state {
         State::Dead => return Err(ResponseError::GroupIdNotFound),
-        State::Empty if group.pending_joins.is_empty() => {}
+        _ if group.is_vacant() => {}
         _ => return Err(ResponseError::NonEmptyGroup),
     }
     let mut partitions = group.offsets.partitions();
@@ -43,7 +44,9 @@ pub(crate) fn delete(
     partitions.sort_unstable();
     partitions.dedup();
     let mut tombstones = tombstones(group, &partitions);
-    if group.stored || group.writes_in_flight > 0 {
+    if group.consumer.is_some() {
+        tombstones.extend(difference(&group.id, group.consumer.as_ref(), None));
+    } else if group.stored || group.writes_in_flight > 0 {
         tombstones.push(records::group_tombstone(&group.id));
     }
     if tombstones.is_empty() {
@@ -70,7 +73,7 @@ pub(crate) fn delete_offsets(
             cx.reply(token, Reply::Partitions(Err(ResponseError::GroupIdNotFound)));
             return;
         }
-        State::Empty => Some(Vec::new()),
+        State::Empty if group.consumer.is_none() => Some(Vec::new()),
         _ => subscription::topics(group),
     };
     let Some(subscribed) = subscribed else {
@@ -125,7 +128,11 @@ pub(crate) fn expire(group: &mut Group, cx: &mut Context) -> Option<Ended> {
         return None;
     }
     let retention_ms = i64::from(cx.config.offsets_retention_minutes).saturating_mul(60_000);
-    let subscribed = if group.state == State::Stable { subscription::topics(group) } else { None };
+    let subscribed = if group.state == State::Stable || group.consumer.is_some() {
+        subscription::topics(group)
+    } else {
+        None
+    };
     let expired: Vec<_> = group
         .offsets
         .committed()
@@ -136,7 +143,7 @@ pub(crate) fn expire(group: &mut Group, cx: &mut Context) -> Option<Ended> {
         .map(|(partition, _)| partition.clone())
         .collect();
     let all = group.offsets.partitions().len() == expired.len();
-    if all && group.state == State::Empty {
+    if all && group.is_vacant() {
         return delete(group, cx, None).ok();
     }
     if !expired.is_empty() {
@@ -154,6 +161,11 @@ fn is_expired(
     now_ms: i64,
 ) -> bool {
     let since = match (&group.protocol_type, group.state) {
+        // While nobody subscribes to the topic, offsets of a consumer group count from their own commit.
+        (_, _) if group.consumer.is_some() => match subscribed {
+            Some(topics) if topics.contains(&partition.topic) => return false,
+            _ => offset.commit_ms,
+        },
         (None, _) => offset.commit_ms,
         (Some(_), State::Empty) => group.state_since_ms.unwrap_or(offset.commit_ms).max(offset.commit_ms),
         (Some(kind), State::Stable) if kind == CONSUMER => match subscribed {

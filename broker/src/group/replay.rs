@@ -6,6 +6,7 @@
 use crate::coordinators::codec::Error;
 use crate::coordinators::{KeyValue, Producer};
 use crate::group::classic::{Group, State};
+use crate::group::consumer::timers;
 use crate::group::coordinator::Coordinator;
 use crate::group::event::Marker;
 use crate::group::member::Member;
@@ -17,7 +18,7 @@ impl Coordinator {
     /// # Errors
     /// If the record is not one of Kafka's; the caller goes on with the next one.
     pub(crate) fn load(&mut self, record: KeyValue, producer: Option<Producer>) -> Result<(), Error> {
-        match records::read_key(record.key)? {
+        match records::read_key(record.key.clone())? {
             Key::Offset { group, partition } => {
                 let value = record.value.map(records::read_offset).transpose()?;
                 let group = self.groups.entry(group).or_insert_with_key(|id| Group::new(id.clone()));
@@ -30,12 +31,16 @@ impl Coordinator {
             }
             Key::Group(id) => {
                 let value = record.value.map(records::read_group).transpose()?;
+                if value.is_none() && self.groups.get(&id).is_some_and(|group| group.consumer.is_some()) {
+                    return Ok(());
+                }
                 let offsets = self.groups.remove(&id).map(|group| group.offsets).unwrap_or_default();
                 let mut group =
                     value.map_or_else(|| Group::new(id.clone()), |stored| restored(id.clone(), stored));
                 group.offsets = offsets;
                 self.groups.insert(id, group);
             }
+            Key::Consumer(key) => self.load_consumer(key, record)?,
             Key::Other(version) => tracing::debug!(version, "record of a newer coordinator left alone"),
         }
         Ok(())
@@ -49,8 +54,9 @@ impl Coordinator {
     /// The log is read to its end: lets time begin.
     pub(crate) fn loaded(&mut self, now_ms: i64) {
         self.cx.now_ms = now_ms;
-        self.groups.retain(|_, group| group.stored || !group.offsets.is_empty());
+        self.groups.retain(|_, group| !group.is_bare());
         for group in self.groups.values() {
+            timers::follow(&mut self.cx, &group.id, None, group.consumer.as_ref());
             for id in group.members.keys() {
                 self.cx.keep_alive(group, id);
             }

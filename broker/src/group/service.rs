@@ -8,6 +8,7 @@ use millrace_wire::batch::RawBatch;
 
 use super::coordinator::Coordinator;
 use super::event::{Effect, Event, Reply};
+use crate::controller::Image;
 use crate::coordinators::WriteId;
 use crate::coordinators::batch::{Loaded, read};
 use crate::coordinators::machine::{Append, Machine, Output, Task};
@@ -39,6 +40,10 @@ impl Machine for Coordinator {
     fn loaded(&mut self, now_ms: i64) -> Vec<Output<Self>> {
         Self::loaded(self, now_ms);
         Vec::new()
+    }
+
+    fn learn(&mut self, image: Arc<Image>) {
+        Self::learn(self, image);
     }
 
     fn step(&mut self, event: Event, now_ms: i64) -> Vec<Output<Self>> {

@@ -10,6 +10,9 @@ use bytes::Bytes;
 /// The topics that members of `group` subscribe to, or `None` if that is not known: another protocol type, or
 /// metadata that is not what it should be.
 pub(crate) fn topics(group: &Group) -> Option<Vec<String>> {
+    if let Some(consumer) = &group.consumer {
+        return Some(consumer.subscribed_topics().into_iter().map(str::to_owned).collect());
+    }
     if group.protocol_type.as_deref() != Some(CONSUMER) {
         return None;
     }

@@ -1,5 +1,6 @@
 //! Golden scripts in `tests/scripts/`, and random runs that compare the live state with the state read again.
 
+mod consumer;
 mod harness;
 mod random;
 mod script;
@@ -28,5 +29,8 @@ scripts!(
     expiry,
     administration,
     disk_errors,
-    limits
+    limits,
+    consumer_members,
+    consumer_migration,
+    consumer_refusals
 );

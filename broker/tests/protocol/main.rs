@@ -7,6 +7,7 @@
 mod administration;
 mod compaction;
 mod connection;
+mod consumer_groups;
 mod fetch;
 mod fetch_sessions;
 mod groups;

@@ -56,12 +56,12 @@ async fn a_feature_that_begins_at_0_is_kept_from_clients_that_cannot_read_it() {
     let broker = broker().await;
     let mut client = Client::new(&broker);
     for (version, expected) in
-        [(3, &["metadata.version"][..]), (4, &["metadata.version", "transaction.version"])]
+        [(3, &["metadata.version"][..]), (4, &["group.version", "metadata.version", "transaction.version"])]
     {
         let response = client.call(version, request()).await;
         let names: Vec<&str> = response.supported_features.iter().map(|feature| &*feature.name).collect();
         assert_eq!(names, expected, "version {version}");
-        assert_eq!(response.finalized_features.len(), 2);
+        assert_eq!(response.finalized_features.len(), 3);
     }
 }
 

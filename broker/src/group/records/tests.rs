@@ -61,7 +61,7 @@ fn older_and_flexible_values_are_read() {
 
 #[test]
 fn records_of_other_coordinators_are_told_apart() {
-    assert_eq!(read_key(Bytes::from_static(b"\0\x03\0\x01g")), Ok(Key::Other(3)));
+    assert_eq!(read_key(Bytes::from_static(b"\0\x09\0\x01g")), Ok(Key::Other(9)));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A coordinator with a disk that answers when it is told to, and the log that grew meanwhile.
 
+use crate::controller::Image;
 use crate::coordinators::{KeyValue, Producer, WriteId};
 use crate::group::config::Config;
 use crate::group::coordinator::Coordinator;
 use crate::group::event::{Effect, Event, Reply};
 use kafka_protocol::ResponseError;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What stands in the log.
 #[derive(Clone, Debug)]
@@ -23,13 +25,21 @@ pub(super) struct Harness {
     pub(super) log: Vec<Entry>,
     pub(super) in_flight: VecDeque<(WriteId, Entry)>,
     pub(super) replies: Vec<(u64, Reply)>,
+    image: Arc<Image>,
 }
 
 impl Harness {
     pub(super) fn new(config: Config) -> Self {
         let mut coordinator = Coordinator::new(config.clone());
         coordinator.loaded(0);
-        Self { coordinator, config, log: Vec::new(), in_flight: VecDeque::new(), replies: Vec::new() }
+        let (log, in_flight, replies) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { coordinator, config, log, in_flight, replies, image: Arc::default() }
+    }
+
+    /// There are other topics now.
+    pub(super) fn learn(&mut self, image: Image) {
+        self.image = Arc::new(image);
+        self.coordinator.learn(self.image.clone());
     }
 
     /// One step; effects are kept and also given back.
@@ -71,6 +81,7 @@ impl Harness {
                 Entry::Marker(producer, commit) => coordinator.load_marker(*producer, *commit),
             }
         }
+        coordinator.learn(self.image.clone());
         coordinator.loaded(now_ms);
         coordinator
     }

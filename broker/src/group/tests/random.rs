@@ -288,7 +288,12 @@ impl World {
 fn commit(member: MemberRef, partition: TopicPartition, offset: i64) -> Commit {
     let offset =
         CommittedOffset { offset, leader_epoch: -1, metadata: String::new(), commit_ms: 0, expire_ms: None };
-    Commit { member, unknown_group: ResponseError::IllegalGeneration, offsets: vec![(partition, offset)] }
+    Commit {
+        member,
+        unknown_group: ResponseError::IllegalGeneration,
+        knows_epochs: true,
+        offsets: vec![(partition, offset)],
+    }
 }
 
 type Dump = (Vec<(TopicPartition, CommittedOffset)>, Vec<(i64, TopicPartition, CommittedOffset)>);

@@ -3,9 +3,14 @@
 //! A line that begins with `> ` is a command, `MILLISECONDS VERB key=value...`; the lines under it are what came of it;
 //! everything else is prose. Requests carry a number (`#1`) under which they are answered.
 
+mod consumer;
+
+pub(super) use consumer::image_of;
+
 use super::harness::{Entry, Harness};
+
 use crate::coordinators::{KeyValue, Producer, Token, TopicPartition};
-use crate::group::config::Config;
+use crate::group::config::{Config, Migration};
 use crate::group::event::{Commit, Effect, Event, Join, Joined, Leave, Marker, MemberRef, Reply, Sync};
 use crate::group::offsets::CommittedOffset;
 use crate::group::query::FetchedOffset;
@@ -103,6 +108,11 @@ fn play(harness: &mut Harness, command: &str) -> String {
             configure(harness, &words);
             String::new()
         }
+        "topics" => {
+            harness.learn(consumer::image(&words));
+            String::new()
+        }
+        "describe-consumer" => consumer::describe(harness, &words.text("")),
         "restart" => {
             harness.restart(now_ms);
             String::new()
@@ -123,6 +133,10 @@ fn play(harness: &mut Harness, command: &str) -> String {
 
 fn configure(harness: &mut Harness, words: &Words<'_>) {
     let config = &mut harness.config;
+    config.group_consumer_max_size = words.number("consumer_max_size", config.group_consumer_max_size);
+    if let Some(policy) = words.optional("migration") {
+        config.group_consumer_migration_policy = Migration::named(&policy);
+    }
     config.group_max_size = words.number("max_size", config.group_max_size);
     config.group_initial_rebalance_delay_ms = words.number("delay", config.group_initial_rebalance_delay_ms);
     config.offsets_retention_minutes = words.number("retention_minutes", config.offsets_retention_minutes);
@@ -148,6 +162,7 @@ fn event(verb: &str, words: &Words<'_>) -> Event {
             )
         }
         "heartbeat" => Event::Heartbeat(token, words.member()),
+        "consumer" => Event::ConsumerHeartbeat(token, Box::new(consumer::heartbeat(words))),
         "leave" => {
             let who = words.pairs("who").into_iter();
             let members = who.map(|(id, instance)| {
@@ -185,7 +200,7 @@ fn join(words: &Words<'_>) -> Join {
         session_timeout_ms: words.number("session", 10_000),
         rebalance_timeout_ms: words.number("rebalance", 60_000),
         protocol_type: words.optional("type").unwrap_or_else(|| "consumer".to_owned()),
-        protocols: protocols.map(|(name, data)| (name.to_owned(), Bytes::from(data.to_owned()))).collect(),
+        protocols: protocols.map(|(name, data)| (name.to_owned(), consumer::metadata(words, data))).collect(),
         knows_member_id_required: version >= 4,
         knows_skip_assignment: version >= 9,
     }
@@ -205,6 +220,7 @@ fn commit(words: &Words<'_>) -> Commit {
     Commit {
         member: words.member(),
         unknown_group: ResponseError::IllegalGeneration,
+        knows_epochs: true,
         offsets: offsets.collect(),
     }
 }
@@ -215,7 +231,7 @@ fn describe(harness: &Harness, group: &str) -> String {
     };
     let mut line = format!("{group}: {} {}", described.state.name(), described.protocol);
     for member in described.members {
-        let _ = write!(line, " {}={}", member.id, text(&member.assignment));
+        let _ = write!(line, " {}={}", member.id, consumer::show_embedded(&member.assignment));
     }
     line.trim_end().to_owned()
 }
@@ -249,7 +265,7 @@ fn show(effects: &[Effect]) -> String {
 fn show_reply(reply: &Reply) -> String {
     match reply {
         Reply::Join(joined) => show_joined(joined),
-        Reply::Sync(Ok(synced)) => format!("synced: {}", text(&synced.assignment)),
+        Reply::Sync(Ok(synced)) => format!("synced: {}", consumer::show_embedded(&synced.assignment)),
         Reply::Sync(Err(error)) | Reply::Leave(Err(error)) | Reply::Partitions(Err(error)) => {
             format!("{error:?}")
         }
@@ -257,6 +273,7 @@ fn show_reply(reply: &Reply) -> String {
             results.iter().map(|result| show_result(*result)).collect::<Vec<_>>().join(", ")
         }
         Reply::Done(result) => show_result(*result),
+        Reply::ConsumerHeartbeat(result) => consumer::show_reply(result),
     }
 }
 
@@ -274,7 +291,10 @@ fn show_joined(joined: &Joined) -> String {
         joined.generation, joined.leader, joined.member_id
     );
     if !joined.members.is_empty() {
-        let each = joined.members.iter().map(|member| format!("{}:{}", member.id, text(&member.metadata)));
+        let each = joined
+            .members
+            .iter()
+            .map(|member| format!("{}:{}", member.id, consumer::show_metadata(&member.metadata)));
         let _ = write!(line, ", members {}", each.collect::<Vec<_>>().join(" "));
     }
     if joined.skip_assignment {
@@ -309,11 +329,13 @@ fn show_record(record: &KeyValue) -> String {
         (Key::Offset { group, partition }, None) => format!("{group} {partition} gone"),
         (Key::Group(group), Some(value)) => {
             let stored = records::read_group(value).expect("a group");
+            let each = stored.members.iter();
             let each =
-                stored.members.iter().map(|member| format!(" {}={}", member.id, text(&member.assignment)));
+                each.map(|member| format!(" {}={}", member.id, consumer::show_embedded(&member.assignment)));
             format!("{group} generation {}{}", stored.generation, each.collect::<String>())
         }
         (Key::Group(group), None) => format!("{group} gone"),
+        (Key::Consumer(key), value) => consumer::show_record(&key, value),
         (Key::Other(version), _) => format!("other {version}"),
     }
 }
