@@ -97,7 +97,10 @@ async fn admit(
     if !missing.is_empty() {
         return Err(ResponseError::TransactionAbortable);
     }
-    question.confirm(epoch);
+    match ctx.version >= ADDS_PARTITION {
+        true => question.added(epoch),
+        false => question.confirm(epoch),
+    }
     Ok(())
 }
 

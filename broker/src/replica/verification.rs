@@ -74,12 +74,21 @@ impl Partition {
 }
 
 impl Verification {
-    /// The coordinator has said yes. No marker came since the question, or else this changes nothing.
+    /// The coordinator has said that the partition is part of the transaction. No marker came since the question, or else
+    /// this changes nothing.
     pub(crate) fn confirm(self, epoch: ProducerEpoch) {
         let producers = &mut self.partition.writer.lock().verifications.producers;
         if producers.get(&self.producer) == Some(&State::Asked(self.number)) {
             producers.insert(self.producer, State::Verified(epoch));
         }
+    }
+
+    /// The coordinator has added the partition, by the second protocol. A marker that came since the question was that of the
+    /// transaction before, whose end the coordinator has waited for; and one that ends this transaction already bars its
+    /// epoch, so that the log itself refuses what is late.
+    pub(crate) fn added(self, epoch: ProducerEpoch) {
+        let producers = &mut self.partition.writer.lock().verifications.producers;
+        producers.insert(self.producer, State::Verified(epoch));
     }
 }
 

@@ -37,10 +37,14 @@ impl Coordinator {
             State::PrepareAbort | State::CompleteAbort => Some(false),
             State::Empty | State::Ongoing | State::Dead => None,
         };
-        // By the second protocol only the epoch before tells a repeated request; the current one speaks of what comes next.
-        let is_repeated = match current.protocol {
-            Protocol::First => decided.is_some() && check_owner(current, request.producer).is_ok(),
-            Protocol::Second => decided.is_some() && current.was_ended_by(request.producer),
+        // By the second protocol only the epoch before tells a repeated request; the current one speaks of what comes next,
+        // also if the transaction before was ended by the first one: a write on its way must not find its epoch valid.
+        let is_repeated = match (current.protocol, request.protocol) {
+            (Protocol::Second, _) => decided.is_some() && current.was_ended_by(request.producer),
+            (Protocol::First, Protocol::First) => {
+                decided.is_some() && check_owner(current, request.producer).is_ok()
+            }
+            (Protocol::First, Protocol::Second) => false,
         };
         if !is_repeated {
             check_owner(current, request.producer)?;

@@ -279,13 +279,23 @@ async fn add_offsets(client: &mut Client, version: i16, me: Me) {
 }
 
 pub(crate) async fn commit_offset(client: &mut Client, version: i16, me: Me, offset: i64) -> i16 {
+    commit_offset_as(client, version, "app", me, offset).await
+}
+
+pub(crate) async fn commit_offset_as(
+    client: &mut Client,
+    version: i16,
+    id: &str,
+    me: Me,
+    offset: i64,
+) -> i16 {
     let one = TxnOffsetCommitRequestPartition::default()
         .with_partition_index(0)
         .with_committed_offset(offset)
         .with_committed_metadata(Some(text("note")));
     let asked = TxnOffsetCommitRequestTopic::default().with_name(topic("t")).with_partitions(vec![one]);
     let request = TxnOffsetCommitRequest::default()
-        .with_transactional_id(tx("app"))
+        .with_transactional_id(tx(id))
         .with_group_id(GroupId(text("g")))
         .with_producer_id(ProducerId(me.id))
         .with_producer_epoch(me.epoch)

@@ -16,7 +16,9 @@ use crate::groups::fetch as fetch_offset;
 use crate::produce::request as produce_request;
 use crate::support::{Client, START_MS, batch, broker, broker_with, build, text, topic};
 use crate::topics::create;
-use crate::transactions::{Me, add, commit_offset, committed, end, init, tx, until_committed};
+use crate::transactions::{
+    Me, add, commit_offset, commit_offset_as, committed, end, init, tx, until_committed,
+};
 
 async fn write(client: &mut Client, version: i16, me: Me, sequence: i32, value: &str) -> i16 {
     let producer = ProducerStamp {
@@ -232,5 +234,37 @@ async fn brokers_add_and_verify_for_many_transactions() {
         let response = client.call(5, request).await;
         let result = &response.results_by_transaction[0].topic_results[0].results_by_partition[0];
         assert_eq!(result.partition_error_code, 0);
+    }
+}
+
+/// The next transaction is begun while the partitions are still being told of the end of the one before: their markers, which
+/// carry the next transaction's epoch, must not pass for its end.
+#[tokio::test(start_paused = true)]
+async fn many_producers_move_offsets_one_transaction_after_the_other() {
+    let settings = [("offsets.topic.num.partitions", "1"), ("transaction.state.log.num.partitions", "1")];
+    let broker = broker_with(&settings).await;
+    create(&mut Client::new(&broker), "t", 1).await;
+    let mut producers = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let mut client = Client::new(&broker);
+        producers.spawn(async move {
+            let id = format!("app-{number}");
+            let mut me = init(&mut client, 5, &id, None).await.expect("a producer id");
+            for round in 0..20 {
+                let moved = commit_offset_as(&mut client, 5, &id, me, round).await;
+                assert_eq!(moved, 0, "producer {number}, transaction {round}");
+                let request = EndTxnRequest::default()
+                    .with_transactional_id(tx(&id))
+                    .with_producer_id(ProducerId(me.id))
+                    .with_producer_epoch(me.epoch)
+                    .with_committed(true);
+                let ended = client.call(5, request).await;
+                assert_eq!(ended.error_code, 0);
+                me = Me { id: ended.producer_id.0, epoch: ended.producer_epoch };
+            }
+        });
+    }
+    while let Some(done) = producers.join_next().await {
+        done.unwrap();
     }
 }

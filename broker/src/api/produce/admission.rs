@@ -66,7 +66,10 @@ impl Admission {
         let missing = if asked.is_empty() { Ok(Vec::new()) } else { self.ask(context, asked.clone()).await };
         for (name, (question, epoch)) in asked.iter().zip(questions) {
             if missing.as_ref().is_ok_and(|missing| !missing.contains(name)) {
-                question.confirm(epoch);
+                match context.version >= ADDS_PARTITIONS {
+                    true => question.added(epoch),
+                    false => question.confirm(epoch),
+                }
             }
         }
         for entry in topics.iter_mut().flat_map(|topic| &mut topic.entries) {
