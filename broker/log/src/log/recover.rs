@@ -233,6 +233,9 @@ impl<'o> Recovery<'o> {
         }
         for segment in &self.segments[first.min(self.segments.len())..] {
             self.make_durable(segment)?;
+            // A next crash may find that nothing here has to be read again, and must find the transactions that were aborted:
+            // their index may be missing without being missed.
+            segment.sync_indexes().map_err(io_error("sync the indexes of", segment.path()))?;
         }
         self.disk.sync_dir(self.dir).map_err(io_error("sync", self.dir))
     }
