@@ -23,8 +23,9 @@ Examples:
   millrace validate pipelines/*.yaml
   millrace consume orders --from earliest --count 10
 
-Exit codes: 0 done, 1 failed under way, 2 wrong command line or pipeline, 3 the surroundings don't allow it
-(port in use, folder not writable, no broker answers), 130/143 ended by a second SIGINT/SIGTERM.";
+Exit codes: 0 done, 1 failed under way, 2 wrong command line or pipeline, 3 the surroundings don't
+allow it (port in use, folder not writable, no broker answers), 130/143 ended by a second
+SIGINT/SIGTERM.";
 
 /// Moves records between systems: a Kafka-protocol broker and a connect runtime in one binary.
 #[derive(Debug, Parser)]

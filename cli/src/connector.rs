@@ -78,10 +78,16 @@ fn text(component: &Arc<Component>, described: &Description) -> String {
     }
     text.push_str(&format!("  capabilities: {}\n", component.capabilities().join(", ")));
     text.push_str(&format!("  values: {}\n\nSettings:\n", said.value_formats.join(", ")));
-    let schema = &described.config_schema;
+    let mut rows = Vec::new();
+    settings(&described.config_schema, "", &mut rows);
+    text.push_str(&output::table(&rows));
+    text
+}
+
+/// A row for each setting of an object, and after it, with their path, for those within it.
+fn settings(schema: &Value, parent: &str, rows: &mut Vec<Vec<String>>) {
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut rows = Vec::new();
     for (name, setting) in schema["properties"].as_object().into_iter().flatten() {
         let description = setting["description"].as_str().unwrap_or_default();
         let default = match &setting["default"] {
@@ -89,10 +95,9 @@ fn text(component: &Arc<Component>, described: &Description) -> String {
             Value::Null => String::new(),
             default => format!(" [default: {}]", plain(default)),
         };
-        rows.push(vec![format!("  {name}"), kind(setting), format!("{description}{default}")]);
+        rows.push(vec![format!("  {parent}{name}"), kind(setting), format!("{description}{default}")]);
+        settings(setting, &format!("{parent}{name}."), rows);
     }
-    text.push_str(&output::table(&rows));
-    text
 }
 
 /// What a setting takes, in a word.

@@ -56,7 +56,8 @@ pub(crate) async fn run(args: ProduceArgs) -> Outcome {
     }
     producer.flush().await.map_err(Failure::client)?;
     producer.close(CLOSE_TIMEOUT).await.map_err(Failure::client)?;
-    output::remark(format!("{} records acknowledged", output::grouped(sent)));
+    let records = if sent == 1 { "record" } else { "records" };
+    output::remark(format!("{} {records} acknowledged", output::grouped(sent)));
     Ok(())
 }
 

@@ -141,7 +141,11 @@ fn partitions_table(
             offset(next),
         ]);
     }
-    format!("topic {topic}, {} partitions, id {}\n\n{}", info.partitions.len(), info.id, output::table(&rows))
+    let partitions = match info.partitions.len() {
+        1 => "1 partition".to_owned(),
+        count => format!("{count} partitions"),
+    };
+    format!("topic {topic}, {partitions}, id {}\n\n{}", info.id, output::table(&rows))
 }
 
 fn told(topic: &str, error: Error) -> String {

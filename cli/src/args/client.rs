@@ -83,7 +83,8 @@ Examples:
   echo '42:{\"id\":42}' | millrace produce orders --key-separator : --header source=shell
   millrace produce orders --compression zstd < orders.jsonl
 
-One line is one record, up to 1 MiB. All are acknowledged by the broker, on disk, when the command ends with 0.")]
+One line is one record, up to 1 MiB. All are acknowledged by the broker, on disk, when the
+command ends with 0.")]
 pub(crate) struct ProduceArgs {
     /// Name of the topic
     pub(crate) topic: String,
@@ -125,7 +126,8 @@ Examples:
   millrace consume orders --from 2026-11-21T08:00:00Z --until-end
   millrace consume orders --group readers
 
-Without --count and --until-end it goes on until Ctrl-C. Records of open and aborted transactions are not shown.")]
+Without --count and --until-end it goes on until Ctrl-C. Records of open and aborted
+transactions are not shown.")]
 pub(crate) struct ConsumeArgs {
     /// Name of the topic
     pub(crate) topic: String,

@@ -19,8 +19,9 @@ Examples:
   millrace log verify ./data
   millrace log verify ./data --topic orders
 
-Reads every batch, checksum, record and index; changes nothing. Exit code 0: no damage. 1: damage, each with its file and
-byte. A remark is what the next start settles by itself, as the torn tail of a log after a kill.")]
+Reads every batch, checksum, record and index; changes nothing. Exit code 0: no damage. 1: damage,
+each with its file and byte. A remark is what the next start settles by itself, as the torn
+tail of a log after a kill.")]
     Verify {
         /// The data directory, or a copy of one
         #[arg(value_name = "DIR")]

@@ -11,8 +11,9 @@ Examples:
   millrace run configs/quickstart.yaml --exit-when-done
   millrace run orders.yaml customers.yaml --data-dir /var/lib/millrace --listen 0.0.0.0:9092
 
-The broker takes its data folder and address from the command line, else from `broker:` in the file, else ./data and
-127.0.0.1:9092. With `kafka:` in the file no broker is started. Ends with exit code 0 only if all arrived.")]
+The broker takes its data folder and address from the command line, else from `broker:` in the
+file, else ./data and 127.0.0.1:9092. With `kafka:` in the file no broker is started. Ends with exit
+code 0 only if all arrived.")]
 pub(crate) struct RunArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "PIPELINE.yaml")]
@@ -39,7 +40,8 @@ Examples:
   millrace broker --data-dir ./data --metrics 127.0.0.1:9644
   millrace broker --config configs/broker.yaml --set num.partitions=3 --set log.retention.hours=24
 
-The configuration file has Kafka's property names, as YAML or properties. Later ones win: file, --data-dir, --listen and --metrics, --set.")]
+The configuration file has Kafka's property names, as YAML or properties. Later ones win: file,
+--data-dir, --listen and --metrics, --set.")]
 pub(crate) struct BrokerArgs {
     /// Configuration file (.yaml or .properties)
     #[arg(long, value_name = "FILE")]
@@ -85,7 +87,8 @@ Examples:
   millrace validate configs/quickstart.yaml
   millrace validate pipelines/*.yaml
 
-Files given together are checked together: names must be unique over all of them. Nothing is connected or written.")]
+Files given together are checked together: names must be unique over all of them. Nothing is
+connected or written.")]
 pub(crate) struct ValidateArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "FILE")]

@@ -140,7 +140,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn whole(&mut self, field: &Field<'_>, range: RangeInclusive<i64>) -> Option<i64> {
-        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let expected = match (range.start(), range.end()) {
+            (only, last) if only == last => format!("`{only}`"),
+            (first, last) => format!("a whole number from {first} to {last}"),
+        };
         let text = self.scalar(field, &expected)?;
         let quoted = matches!(&field.node.data, Data::Scalar { plain: false, .. }) && !text.referenced;
         match plain_type(&text.value) {

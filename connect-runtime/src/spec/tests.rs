@@ -118,7 +118,7 @@ fn all_errors_come_at_once() {
     let shown = read("version: 2\npipelines: { p: { sinks: { a: { conector: x } } }, q: 5 }\nextra: 1\n")
         .unwrap_err();
     for part in [
-        "from 1 to 1",
+        "expected: `1`",
         "names no connector",
         "did you mean `connector`",
         "no topic",
