@@ -96,6 +96,18 @@ pub(crate) async fn end(client: &mut Client, version: i16, id: &str, me: Me, com
 }
 
 async fn write(client: &mut Client, id: &str, me: Me, sequence: i32, value: &str) -> i16 {
+    write_as(client, 9, id, me, sequence, value).await
+}
+
+/// A record of a transaction, by a Produce request of a given version; its error code.
+pub(crate) async fn write_as(
+    client: &mut Client,
+    version: i16,
+    id: &str,
+    me: Me,
+    sequence: i32,
+    value: &str,
+) -> i16 {
     let producer = ProducerStamp {
         id: wire::ProducerId(me.id),
         epoch: wire::ProducerEpoch(me.epoch),
@@ -103,7 +115,7 @@ async fn write(client: &mut Client, id: &str, me: Me, sequence: i32, value: &str
     };
     let options = BatchOptions { producer: Some(producer), transactional: true, ..BatchOptions::default() };
     let request = produce_request(-1, "t", 0, Some(build(options, &[value], START_MS)));
-    let response = client.call(9, request.with_transactional_id(Some(tx(id)))).await;
+    let response = client.call(version, request.with_transactional_id(Some(tx(id)))).await;
     response.responses[0].partition_responses[0].error_code
 }
 

@@ -17,19 +17,11 @@ use crate::produce::request as produce_request;
 use crate::support::{Client, START_MS, batch, broker, broker_with, build, text, topic};
 use crate::topics::create;
 use crate::transactions::{
-    Me, add, commit_offset, commit_offset_as, committed, end, init, tx, until_committed,
+    Me, add, commit_offset, commit_offset_as, committed, end, init, tx, until_committed, write_as,
 };
 
 async fn write(client: &mut Client, version: i16, me: Me, sequence: i32, value: &str) -> i16 {
-    let producer = ProducerStamp {
-        id: wire::ProducerId(me.id),
-        epoch: wire::ProducerEpoch(me.epoch),
-        base_sequence: sequence,
-    };
-    let options = BatchOptions { producer: Some(producer), transactional: true, ..BatchOptions::default() };
-    let request = produce_request(-1, "t", 0, Some(build(options, &[value], START_MS)));
-    let response = client.call(version, request.with_transactional_id(Some(tx("app")))).await;
-    response.responses[0].partition_responses[0].error_code
+    write_as(client, version, "app", me, sequence, value).await
 }
 
 /// Ends a transaction; who the producer is from then on.
