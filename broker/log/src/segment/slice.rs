@@ -5,7 +5,7 @@ use std::io;
 use millrace_wire::ids::Offset;
 
 use super::Segment;
-use super::lookup::First;
+use super::lookup::{First, Located};
 use crate::piece::FileSlice;
 
 /// Shorter runs are quicker read than sent from the file.
@@ -24,10 +24,13 @@ impl Segment {
         let file = self.file()?;
         // Taken before the search: what is appended meanwhile may be at `upper` or above it.
         let size = self.size();
-        if (bytes_max as u64) < SLICE_BYTES_MIN || file.descriptor().is_none() {
+        if size.min(bytes_max as u64) < SLICE_BYTES_MIN || file.descriptor().is_none() {
             return Ok(None);
         }
         let Some(start) = self.locate(from)? else { return Ok(None) };
+        if size < start.position.saturating_add(SLICE_BYTES_MIN) {
+            return Ok(None);
+        }
         let limit = self.locate(upper)?.map_or(size, |above| above.position.min(size));
         let mut end = start.position.saturating_add(bytes_max as u64);
         if end >= limit {
@@ -39,7 +42,7 @@ impl Segment {
             return Ok(None);
         }
         let near = self.indexed_position_before(end - 1)?.max(start.position);
-        let ends_there = |batch: &super::lookup::Located| batch.position + batch.header.size() as u64 >= end;
+        let ends_there = |batch: &Located| batch.position + batch.header.size() as u64 >= end;
         let Ok(Some(last)) = self.walk(near, First::BeginsAtLeast(self.base()), ends_there) else {
             return Ok(None);
         };
