@@ -190,6 +190,7 @@ public final class Scenarios {
                 }
                 producer.sendOffsetsToTransaction(next, consumer.groupMetadata());
                 if (transactions++ % 3 == 1) {
+                    producer.flush(); // an abort drops what still waits for linger.ms: it would never reach the log
                     producer.abortTransaction();
                     Map<TopicPartition, OffsetAndMetadata> committed = consumer.committed(consumer.assignment());
                     for (TopicPartition partition : consumer.assignment()) {
