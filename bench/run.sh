@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Measures Millrace beside Apache Kafka and Kafka Connect in one run, by the same clients, interleaved round by round.
-#   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and idle memory
+#   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and memory; without --quick also what growth measures
+#   bench/run.sh growth [--quick]     how the broker's cost grows with partitions, connections and the size of records
 #   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka
 # Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
 # Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer. Takes 10 to 30 minutes; --quick about 4.
+# BENCH_WRAP: a command that each measurement runs under, for instance one that waits until the machine is free.
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(dirname "$HERE")"
 verb="${1:-}"; [ $# -gt 0 ] && shift
 quick=0
 for a in "$@"; do case "$a" in --quick) quick=1;; *) echo "bench/run.sh: unknown option '$a'; it takes --quick" >&2; exit 2;; esac; done
-case "$verb" in broker|connect) ;; *) sed -n '2,6p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
+case "$verb" in broker|growth|connect) ;; *) sed -n '2,7p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
 
 export PEERS_CACHE="${PEERS_CACHE:-${MILLRACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millrace}/peers}"
 KAFKA_PORT=19092 OUR_PORT=29092
@@ -37,21 +39,37 @@ our_pid=$!
 python3 "$HERE/peers/kprobe.py" ready --bootstrap 127.0.0.1:$OUR_PORT --timeout 20 >/dev/null
 
 both=(--target kafka=127.0.0.1:$KAFKA_PORT --target millrace=127.0.0.1:$OUR_PORT)
-py() { local name="$1"; shift; echo "== $name $*"; python3 "$HERE/$name.py" "$@" --out "$results/$name.jsonl" | tee -a "$results/tables.txt"; }
+py() { local name="$1"; shift; echo "== $name $*"; ${BENCH_WRAP:-} python3 "$HERE/$name.py" "$@" --out "$results/$name.jsonl" | tee -a "$results/tables.txt"; }
 
+# Equal durability, both ways: answered from the page cache (Kafka's default), and synced before each answer (ours).
+relaxed=(--topic-config flush.messages=9223372036854775807)
 if [ "$verb" = broker ]; then
   rounds=5 bytes=1e9; [ $quick = 1 ] && rounds=3 bytes=2e8
-  # Equal durability, both ways: answered from the page cache (Kafka's default), and synced before each answer (ours).
-  relaxed=(--topic-config flush.messages=9223372036854775807)
   py produce "${both[@]}" "${relaxed[@]}" --label page-cache --client rawload --sizes 100,1000 --acks all --batching default,tuned --rounds $rounds --bytes $bytes
   py produce "${both[@]}" --topic-config flush.messages=1 --label sync-per-ack --client rawload --sizes 100,1000 --acks all --batching default,tuned --rounds $rounds --bytes 5e7
+  py produce "${both[@]}" --topic-config flush.messages=1 --label "sync-per-ack, 100 producers," --client rawload --sizes 100 --acks all --batching default \
+    --connections 100 --inflight 1 --partitions 10 --rounds $rounds --bytes 5e7
   py produce "${both[@]}" "${relaxed[@]}" --label page-cache --client javafile --sizes 1000 --acks all --batching default,tuned --compression none,lz4 --rounds $rounds --bytes 3e8
+  py produce "${both[@]}" "${relaxed[@]}" --label page-cache --client rdkafka --client kgo --sizes 1000 --acks all --batching default --rounds $rounds --bytes 3e8
   py consume "${both[@]}" --client rawload --rounds $rounds
   py latency "${both[@]}" "${relaxed[@]}" --label page-cache --rates 1000 --acks all
   py latency "${both[@]}" --topic-config flush.messages=1 --label sync-per-ack --rates 200 --acks all
   py startup --peer kafka --rounds 3
   py startup --name millrace --bootstrap 127.0.0.1:29292 --cmd "$bin broker --listen 127.0.0.1:29292 --data-dir {dir}" --rounds 5
-else
+fi
+if [ "$verb" = growth ] || [ "$verb$quick" = broker0 ]; then
+  rounds=3 bytes=5e8; [ $quick = 1 ] && bytes=1e8
+  for n in 1 100 1000 10000; do
+    py produce "${both[@]}" "${relaxed[@]}" --label "$n partitions," --client rawload --sizes 1000 --acks all --batching default \
+      --partitions $n --rotate --rounds $rounds --bytes $bytes
+  done
+  for n in 1 10 100 1000; do
+    py produce "${both[@]}" "${relaxed[@]}" --label "$n connections," --client rawload --sizes 1000 --acks all --batching default \
+      --partitions 10 --connections $n --inflight 1 --rounds $rounds --bytes $bytes
+  done
+  py produce "${both[@]}" "${relaxed[@]}" --label size --client rawload --sizes 100,1000,100000 --acks all --batching tuned --rounds $rounds --bytes $bytes
+fi
+if [ "$verb" = connect ]; then
   lines=5000000 rounds=3; [ $quick = 1 ] && lines=1000000
   py pipeline "${both[@]}" --runner connect-tuned --runner connect --runner "millrace=$bin" --lines $lines --rounds $rounds
 fi

@@ -17,8 +17,10 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// Produce, fetch, latency, start-up and idle memory, beside Apache Kafka
+    /// Produce, fetch, latency, start-up and memory, beside Apache Kafka; then what `growth` measures
     Broker,
+    /// How the broker's cost grows with partitions, connections and the size of records, beside Apache Kafka
+    Growth,
     /// File to topic and topic to file, beside Kafka Connect's FileStream connectors
     Connect,
 }
@@ -28,6 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut script = peers::script("run.sh")?;
     script.arg(match options.what {
         What::Broker => "broker",
+        What::Growth => "growth",
         What::Connect => "connect",
     });
     if options.quick {

@@ -1,7 +1,8 @@
 //! rawload: a Kafka-protocol load client with no dependencies and almost no CPU cost of its own.
 //!
 //! produce: one record batch is encoded once and sent again and again (valid CRC; the base offset is
-//!          outside the CRC), pipelined, so the client only does write(2) and reads small answers.
+//!          outside the CRC), pipelined, so the client only does write(2) and reads small answers. A connection
+//!          writes to one partition, with --rotate 1 to all in turn (all have to be on the bootstrap's broker).
 //! fetch:   reads a topic from the start and drops the bytes; counts records from the batch headers.
 //! e2e:     open loop at a fixed rate: produce on one connection, long-poll fetch on another; latencies
 //!          are measured from the *intended* send time (no coordinated omission).
@@ -511,6 +512,7 @@ fn produce(a: &Args) -> Res<()> {
     let per: usize = a.n("batch-records", (bytes / (size + 8)).max(1))?;
     let rate: f64 = a.n("rate", 0.0)?;
     let maxs: f64 = a.n("max-seconds", 60.0)?;
+    let rotate = a.n::<u8>("rotate", 0)? != 0;
     let acks: i16 = match a.s("acks", "1").as_str() {
         "all" | "-1" => -1,
         "0" => 0,
@@ -538,6 +540,8 @@ fn produce(a: &Args) -> Res<()> {
         th.push(thread::spawn(move || -> Res<()> {
             let mut s = connect(addr, Duration::from_secs(30))?;
             let mut head = produce_head(ver, 0, acks, &topic, part, b.len());
+            let part_at = head.len() - 8; // before the batch's length
+            let mut turn = c;
             let mut q: std::collections::VecDeque<Instant> = Default::default();
             let mut h = Hist::new();
             let mut buf = Vec::new();
@@ -566,6 +570,10 @@ fn produce(a: &Args) -> Res<()> {
                         }
                         corr += 1;
                         head[8..12].copy_from_slice(&corr.to_be_bytes());
+                        if rotate {
+                            head[part_at..part_at + 4].copy_from_slice(&((turn % parts) as i32).to_be_bytes());
+                            turn += 1;
+                        }
                         write2(&mut s, &head, &b)?;
                         if acks == 0 {
                             acked.fetch_add(per as u64, Relaxed);
