@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
@@ -20,8 +20,11 @@ use super::budget::{Budget, Share};
 const CHUNK_BYTES_MIN: usize = 1 << 10;
 /// What is reserved at most for a frame of which nothing has arrived yet, if the client hasn't sent a larger one before.
 const CHUNK_BYTES_FIRST: usize = 1 << 13;
-/// See [`CHUNK_BYTES_MIN`]; also what is reserved at most if it has.
-const CHUNK_BYTES_MAX: usize = 1 << 18;
+/// See [`CHUNK_BYTES_MIN`]; also what is reserved at most if it has. Requests of the default `max.request.size` of Kafka's
+/// producers (1 MiB) fit.
+const CHUNK_BYTES_MAX: usize = (1 << 20) + (1 << 10);
+/// A frame of more is read by itself: what came of the next one would be moved when room is made for the rest of it.
+const LARGE_FRAME_BYTES: usize = 1 << 16;
 /// No request is shorter: API key, version and correlation id.
 const FRAME_BYTES_MIN: usize = 8;
 
@@ -128,7 +131,7 @@ impl FrameReader {
             if self.current.is_none() && self.buffer.len() >= 4 {
                 let length = self.announced_length()?;
                 self.buffer.advance(4);
-                self.chunk = (length + 4).next_power_of_two().clamp(CHUNK_BYTES_MIN, self.trusted);
+                self.chunk = chunk_for(length).clamp(CHUNK_BYTES_MIN, self.trusted);
                 self.current = Some((length, Share::default()));
             }
             if let Some((length, share)) = &mut self.current {
@@ -142,13 +145,13 @@ impl FrameReader {
             }
             if let Some((length, share)) = self.current.take_if(|(length, _)| self.buffer.len() >= *length) {
                 self.begun = Instant::now();
-                let largest = (length + 4).next_power_of_two().min(CHUNK_BYTES_MAX);
-                self.trusted = self.trusted.max(largest);
+                self.trusted = self.trusted.max(chunk_for(length).min(CHUNK_BYTES_MAX));
                 return Ok(Some(Request { bytes: self.buffer.split_to(length).freeze(), share }));
             }
             self.reserve();
             let have = self.buffer.len();
-            if stream.read_buf(&mut self.buffer).await? == 0 {
+            let most = self.read_max();
+            if stream.read_buf(&mut (&mut self.buffer).limit(most)).await? == 0 {
                 return if have == 0 && self.current.is_none() {
                     Ok(None)
                 } else {
@@ -171,22 +174,43 @@ impl FrameReader {
         }
     }
 
+    /// Most bytes to take with the next read, however much room there is: not beyond a large frame, and only the beginning
+    /// of what is one if the client goes on as before.
+    fn read_max(&self) -> usize {
+        match &self.current {
+            Some((length, _)) if *length > LARGE_FRAME_BYTES => {
+                length.saturating_sub(self.buffer.len()).max(1)
+            }
+            None if self.chunk > LARGE_FRAME_BYTES => CHUNK_BYTES_FIRST,
+            _ => usize::MAX,
+        }
+    }
+
     /// Makes room for the next read.
     fn reserve(&mut self) {
-        let missing = self.current.as_ref().map_or(0, |(length, _)| length.saturating_sub(self.buffer.len()));
         let arrived = self.buffer.len();
+        let missing = self.current.as_ref().map_or(0, |(length, _)| length.saturating_sub(arrived));
         // A large frame grows with what has arrived; a small one is read with whatever follows it.
-        let wanted = missing.min(arrived).max(self.chunk);
+        let wanted = missing.min(arrived).max(self.chunk).min(self.read_max());
         if self.buffer.capacity() - arrived < missing.min(wanted).max(CHUNK_BYTES_MIN / 4) {
             self.buffer.reserve(wanted);
         }
     }
 }
 
+/// What is read at a time from a client that sends frames of `length` bytes: several small ones with one call, a large one
+/// alone.
+fn chunk_for(length: usize) -> usize {
+    let whole = length + 4;
+    if whole > LARGE_FRAME_BYTES { whole } else { whole.next_power_of_two() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::{AsyncWriteExt, ReadBuf};
 
     fn reader() -> FrameReader {
         FrameReader::new(1 << 20, Budget::new(1 << 22))
@@ -208,6 +232,37 @@ mod tests {
             assert_eq!(request.bytes, vec![n as u8; size]);
         }
         assert!(reader.next(&mut far).await.unwrap().is_none());
+    }
+
+    /// Has all that is asked for at once, and counts how often it is asked.
+    struct Counting<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Counting<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            self.1 += 1;
+            Pin::new(&mut self.0).poll_read(cx, into)
+        }
+    }
+
+    #[tokio::test]
+    async fn large_frames_cost_two_reads_each_and_are_not_moved() {
+        let mut reader = reader();
+        for length in [LARGE_FRAME_BYTES + 1, 300_000, 1 << 20] {
+            let frame = [&i32::try_from(length).unwrap().to_be_bytes()[..], &vec![7; length]].concat();
+            // Until the client is trusted with its size.
+            reader.next(&mut frame.as_slice()).await.unwrap().unwrap();
+            let many = frame.repeat(8);
+            let mut stream = Counting(&many, 0);
+            for _ in 0..8 {
+                reader.next(&mut stream).await.unwrap().unwrap();
+                assert_eq!(reader.buffer.len(), 0, "frames of {length} bytes: nothing of the next one");
+            }
+            assert!(stream.1 <= 2 * 8, "frames of {length} bytes: {} reads for 8 of them", stream.1);
+        }
     }
 
     #[tokio::test]
