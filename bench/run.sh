@@ -5,7 +5,7 @@
 #   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka
 # Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
 # Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer. Takes 10 to 30 minutes; --quick about 4.
-# BENCH_WRAP: a command that each measurement runs under, for instance one that waits until the machine is free.
+# BENCH_OPTIONS: more options for each measurement, for instance "--wait-quiet 0" on a machine that is never quiet.
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(dirname "$HERE")"
@@ -39,7 +39,7 @@ our_pid=$!
 python3 "$HERE/peers/kprobe.py" ready --bootstrap 127.0.0.1:$OUR_PORT --timeout 20 >/dev/null
 
 both=(--target kafka=127.0.0.1:$KAFKA_PORT --target millrace=127.0.0.1:$OUR_PORT)
-py() { local name="$1"; shift; echo "== $name $*"; ${BENCH_WRAP:-} python3 "$HERE/$name.py" "$@" --out "$results/$name.jsonl" | tee -a "$results/tables.txt"; }
+py() { local name="$1"; shift; echo "== $name $*"; python3 "$HERE/$name.py" "$@" ${BENCH_OPTIONS:-} --out "$results/$name.jsonl" | tee -a "$results/tables.txt"; }
 
 # Equal durability, both ways: answered from the page cache (Kafka's default), and synced before each answer (ours).
 relaxed=(--topic-config flush.messages=9223372036854775807)
