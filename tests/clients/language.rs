@@ -1,5 +1,6 @@
 //! The client programs by language, and how to read what a group member says.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -23,11 +24,35 @@ pub(crate) enum Language {
     Java,
 }
 
+/// How members and their coordinator come to an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The members' leader assigns, between two barriers.
+    Classic,
+    /// The coordinator assigns (KIP-848).
+    Consumer,
+}
+
+/// Which group a member joins, and as what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) protocol: Protocol,
+    /// `group.instance.id`, if it is static.
+    pub(crate) instance: Option<&'a str>,
+}
+
 /// What a member said, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
+    /// All partitions that it now has.
     Assigned(Vec<u32>),
-    Record { partition: u32, offset: u64, value: u64 },
+    Record {
+        partition: u32,
+        offset: u64,
+        value: u64,
+    },
     Committed,
 }
 
@@ -60,31 +85,26 @@ impl Language {
     }
 
     /// Starts a member of a group.
-    pub(crate) fn member(self, target: &Target, topic: &str, group: &str) -> Process {
+    pub(crate) fn member(self, target: &Target, membership: &Membership<'_>) -> Process {
+        let Membership { topic, group, protocol, instance } = *membership;
         let mut program = self.program();
+        let bootstrap = target.bootstrap();
         match self {
             Language::Java => {
-                program.args([
-                    "--bootstrap-server",
-                    target.bootstrap(),
-                    "--topic",
-                    topic,
-                    "--group-id",
-                    group,
-                ]);
-                program.args(["--session-timeout", "6000", "--reset-policy", "earliest", "--verbose"]);
-                program.args(["--assignment-strategy", "org.apache.kafka.clients.consumer.RangeAssignor"]);
+                program.args(["--bootstrap-server", bootstrap, "--topic", topic, "--group-id", group]);
+                program.args(["--reset-policy", "earliest", "--verbose"]);
+                match protocol {
+                    Protocol::Classic => program.args(["--session-timeout", "6000"]),
+                    Protocol::Consumer => program.args(["--group-protocol", "consumer"]),
+                };
+                instance.map(|instance| program.args(["--group-instance-id", instance]));
             }
             _ => {
-                program.args([
-                    "member",
-                    "--bootstrap",
-                    target.bootstrap(),
-                    "--topic",
-                    topic,
-                    "--group",
-                    group,
-                ]);
+                program.args(["member", "--bootstrap", bootstrap, "--topic", topic, "--group", group]);
+                if protocol == Protocol::Consumer {
+                    program.args(["--protocol", "consumer"]);
+                }
+                instance.map(|instance| program.args(["--instance", instance]));
                 program.stdin(Stdio::piped());
             }
         }
@@ -106,9 +126,13 @@ impl Language {
 
     /// Reads a member's output; other lines are the library's own log.
     pub(crate) fn said(self, output: &str) -> Vec<Said> {
-        let read = if self == Language::Java { said_in_json } else { said_in_words };
         // The last line may be half written.
-        output.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(read).collect()
+        let lines = output.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        if self != Language::Java {
+            return lines.filter_map(said_in_words).collect();
+        }
+        let mut assigned = BTreeSet::new();
+        lines.filter_map(|line| said_in_json(line, &mut assigned)).collect()
     }
 }
 
@@ -129,24 +153,30 @@ fn said_in_words(line: &str) -> Option<Said> {
     }
 }
 
-fn said_in_json(line: &str) -> Option<Said> {
+/// The tool says what was added or taken away; `assigned` is what it has.
+fn said_in_json(line: &str, assigned: &mut BTreeSet<u32>) -> Option<Said> {
     let event: Value = serde_json::from_str(line).ok()?;
+    let partitions = || -> Option<BTreeSet<u32>> {
+        let named = event["partitions"].as_array()?.iter();
+        Some(named.filter_map(|it| it["partition"].as_u64().map(|it| it as u32)).collect())
+    };
     match event["name"].as_str()? {
-        "partitions_assigned" => {
-            let partitions = event["partitions"].as_array()?.iter();
-            Some(Said::Assigned(
-                partitions.filter_map(|it| it["partition"].as_u64().map(|it| it as u32)).collect(),
-            ))
+        "partitions_assigned" => assigned.extend(partitions()?),
+        "partitions_revoked" => {
+            let revoked = partitions()?;
+            assigned.retain(|partition| !revoked.contains(partition));
         }
-        "partitions_revoked" => Some(Said::Assigned(Vec::new())),
-        "record_data" => Some(Said::Record {
-            partition: event["partition"].as_u64()? as u32,
-            offset: event["offset"].as_u64()?,
-            value: event["value"].as_str()?.parse().ok()?,
-        }),
-        "offsets_committed" => event["success"].as_bool()?.then_some(Said::Committed),
-        _ => None,
+        "record_data" => {
+            return Some(Said::Record {
+                partition: event["partition"].as_u64()? as u32,
+                offset: event["offset"].as_u64()?,
+                value: event["value"].as_str()?.parse().ok()?,
+            });
+        }
+        "offsets_committed" => return event["success"].as_bool()?.then_some(Said::Committed),
+        _ => return None,
     }
+    Some(Said::Assigned(assigned.iter().copied().collect()))
 }
 
 #[test]
@@ -154,7 +184,10 @@ fn members_are_understood() {
     let words = "%6|log of the library\nassigned 0,2\nrecord 2 7 41\ncommitted\nrecord 1";
     let record = Said::Record { partition: 2, offset: 7, value: 41 };
     assert_eq!(Language::Go.said(words), [Said::Assigned(vec![0, 2]), record.clone(), Said::Committed]);
-    let json = "{\"name\":\"record_data\",\"partition\":2,\"offset\":7,\"value\":\"41\"}\n\
-                {\"name\":\"offsets_committed\",\"success\":false}\n";
-    assert_eq!(Language::Java.said(json), [record]);
+    let json = "{\"name\":\"partitions_assigned\",\"partitions\":[{\"partition\":2},{\"partition\":0}]}\n\
+                {\"name\":\"record_data\",\"partition\":2,\"offset\":7,\"value\":\"41\"}\n\
+                {\"name\":\"offsets_committed\",\"success\":false}\n\
+                {\"name\":\"partitions_revoked\",\"partitions\":[{\"partition\":0}]}\n";
+    let (both, rest) = (Said::Assigned(vec![0, 2]), Said::Assigned(vec![2]));
+    assert_eq!(Language::Java.said(json), [both, record, rest]);
 }

@@ -25,9 +25,14 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn start() -> Target {
+        Target::start_with(&[])
+    }
+
+    /// With settings, which a cluster that the environment names has to have, too.
+    pub(crate) fn start_with(settings: &[&str]) -> Target {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let foreign = env::var("MILLRACE_CLIENTS_BOOTSTRAP").ok();
-        let broker = foreign.is_none().then(|| Broker::start(folder.path(), &[]));
+        let broker = foreign.is_none().then(|| Broker::start(folder.path(), settings));
         let bootstrap = foreign.or_else(|| broker.as_ref().map(Broker::bootstrap)).expect("one of both");
         Target { broker, bootstrap, folder, runs: AtomicU32::new(0) }
     }

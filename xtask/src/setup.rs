@@ -104,7 +104,7 @@ fn java(log: &Log) -> Result<()> {
     require("javac", "install a JDK 17 or newer, e.g. apt-get install openjdk-17-jdk-headless")?;
     let mut compile = peers::script("peers/kafka.sh")?;
     compile.arg("compile").arg(cache::root()?.join("java"));
-    compile.args(["Scenarios.java", "WordCount.java"].map(|file| source.join(file)));
+    compile.args(["ConsumerProtocol.java", "Scenarios.java", "WordCount.java"].map(|file| source.join(file)));
     log.run(&mut compile).context("the Java clients cannot be compiled")
 }
 

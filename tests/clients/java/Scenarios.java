@@ -25,12 +25,12 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 public final class Scenarios {
-    private static final Duration POLL = Duration.ofMillis(200);
+    static final Duration POLL = Duration.ofMillis(200);
     private static final long LIMIT_MS = 90_000;
     private static String bootstrap;
-    private static Admin admin;
+    static Admin admin;
 
-    private interface Scenario {
+    interface Scenario {
         void run() throws Exception;
     }
 
@@ -39,12 +39,16 @@ public final class Scenarios {
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
         Map<String, Scenario> all = new LinkedHashMap<>();
         all.put("codecs, keys and headers", Scenarios::codecs);
-        all.put("read, process, write", Scenarios::readProcessWrite);
+        all.put("read, process, write", () -> readProcessWrite("classic"));
+        all.put("read, process, write by the consumer protocol", () -> readProcessWrite("consumer"));
         all.put("a second producer fences the first", Scenarios::fencing);
         all.put("an open transaction times out", Scenarios::timeout);
         all.put("a fenced consumer cannot commit through a transaction", Scenarios::zombieConsumer);
         all.put("cooperative members share", Scenarios::cooperative);
         all.put("a static member comes back", Scenarios::staticMember);
+        all.put("topics by pattern", ConsumerProtocol::patterns);
+        all.put("a static member of the consumer protocol comes back", ConsumerProtocol::staticMember);
+        all.put("offsets of the consumer protocol are kept", ConsumerProtocol::offsetsAreKept);
         all.put("transactions are told to tools", Scenarios::told);
         all.put("administration", Scenarios::administration);
         for (Map.Entry<String, Scenario> one : all.entrySet()) {
@@ -54,17 +58,17 @@ public final class Scenarios {
         admin.close();
     }
 
-    private static void same(String what, Object seen, Object expected) {
+    static void same(String what, Object seen, Object expected) {
         if (!seen.equals(expected)) {
             throw new AssertionError(what + ": seen " + seen + ", expected " + expected);
         }
     }
 
-    private interface Ask {
+    interface Ask {
         boolean yes() throws Exception;
     }
 
-    private static void until(String what, Ask ask) throws Exception {
+    static void until(String what, Ask ask) throws Exception {
         long end = System.currentTimeMillis() + LIMIT_MS;
         while (!ask.yes()) {
             if (System.currentTimeMillis() > end) {
@@ -75,7 +79,7 @@ public final class Scenarios {
     }
 
     /** Runs what must fail, and gives back why it did. */
-    private static Throwable failure(Scenario scenario) {
+    static Throwable failure(Scenario scenario) {
         try {
             scenario.run();
         } catch (ExecutionException e) {
@@ -86,11 +90,11 @@ public final class Scenarios {
         throw new AssertionError("this should have failed");
     }
 
-    private static void create(String topic, int partitions) throws Exception {
+    static void create(String topic, int partitions) throws Exception {
         admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
     }
 
-    private static KafkaProducer<String, String> producer(String... options) {
+    static KafkaProducer<String, String> producer(String... options) {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrap);
         for (int i = 0; i < options.length; i += 2) {
@@ -99,15 +103,17 @@ public final class Scenarios {
         return new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer());
     }
 
-    private static KafkaConsumer<String, String> consumer(String... options) {
+    static KafkaConsumer<String, String> consumer(String... options) {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrap);
         properties.put("auto.offset.reset", "earliest");
         properties.put("enable.auto.commit", "false");
-        properties.put("session.timeout.ms", "6000");
-        properties.put("heartbeat.interval.ms", "500");
         for (int i = 0; i < options.length; i += 2) {
             properties.put(options[i], options[i + 1]);
+        }
+        if (!"consumer".equals(properties.get("group.protocol"))) {
+            properties.putIfAbsent("session.timeout.ms", "6000");
+            properties.putIfAbsent("heartbeat.interval.ms", "500");
         }
         return new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());
     }
@@ -161,21 +167,24 @@ public final class Scenarios {
     }
 
     /** Each input once in the output, though every third transaction is aborted and done again. */
-    private static void readProcessWrite() throws Exception {
-        create("java-input", 3);
-        create("java-output", 2);
+    private static void readProcessWrite(String protocol) throws Exception {
+        String input = "java-input-" + protocol;
+        String output = "java-output-" + protocol;
+        String group = "java-rpw-" + protocol;
+        create(input, 3);
+        create(output, 2);
         int count = 300;
         try (KafkaProducer<String, String> producer = producer()) {
             for (int n = 0; n < count; n++) {
-                producer.send(new ProducerRecord<>("java-input", Integer.toString(n), Integer.toString(n)));
+                producer.send(new ProducerRecord<>(input, Integer.toString(n), Integer.toString(n)));
             }
         }
         int transactions = 0;
         try (KafkaConsumer<String, String> consumer =
-                        consumer("group.id", "java-rpw", "isolation.level", "read_committed", "max.poll.records", "25");
-                KafkaProducer<String, String> producer = producer("transactional.id", "java-rpw")) {
+                        consumer("group.protocol", protocol, "group.id", group, "isolation.level", "read_committed", "max.poll.records", "25");
+                KafkaProducer<String, String> producer = producer("transactional.id", group)) {
             producer.initTransactions();
-            consumer.subscribe(List.of("java-input"));
+            consumer.subscribe(List.of(input));
             int done = 0;
             while (done < count) {
                 ConsumerRecords<String, String> records = consumer.poll(POLL);
@@ -185,7 +194,7 @@ public final class Scenarios {
                 producer.beginTransaction();
                 Map<TopicPartition, OffsetAndMetadata> next = new HashMap<>();
                 for (ConsumerRecord<String, String> record : records) {
-                    producer.send(new ProducerRecord<>("java-output", record.key(), "done " + record.value()));
+                    producer.send(new ProducerRecord<>(output, record.key(), "done " + record.value()));
                     next.put(new TopicPartition(record.topic(), record.partition()), new OffsetAndMetadata(record.offset() + 1));
                 }
                 producer.sendOffsetsToTransaction(next, consumer.groupMetadata());
@@ -208,11 +217,11 @@ public final class Scenarios {
             expected.add("done " + n);
         }
         expected.sort(null);
-        same("committed output", values(readAll("java-output", "read_committed")), expected);
-        int all = readAll("java-output", "read_uncommitted").size();
+        same("committed output", values(readAll(output, "read_committed")), expected);
+        int all = readAll(output, "read_uncommitted").size();
         same("aborted output is there for who wants it", all > count, true);
         long committed = 0;
-        for (OffsetAndMetadata offset : admin.listConsumerGroupOffsets("java-rpw").partitionsToOffsetAndMetadata().get().values()) {
+        for (OffsetAndMetadata offset : admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().values()) {
             committed += offset.offset();
         }
         same("sum of committed offsets", committed, (long) count);
@@ -386,7 +395,7 @@ public final class Scenarios {
         same("offset", noted.offset() + noted.metadata(), "7noted");
         same("listed", admin.listGroups().all().get().stream().anyMatch(one -> one.groupId().equals("java-admin")), true);
         admin.deleteConsumerGroupOffsets("java-admin", Set.of(partition)).all().get();
-        admin.deleteConsumerGroups(List.of("java-rpw")).all().get();
+        admin.deleteConsumerGroups(List.of("java-rpw-classic", "java-rpw-consumer")).all().get();
         same("nodes", admin.describeCluster(new DescribeClusterOptions().includeAuthorizedOperations(true)).nodes().get().size(), 1);
         same("voters", admin.describeMetadataQuorum().quorumInfo().get().voters().size(), 1);
         same("log directories", admin.describeLogDirs(admin.describeCluster().nodes().get().stream().map(n -> n.id()).toList()).allDescriptions().get().size(), 1);

@@ -154,26 +154,49 @@ def stdin_ended():
 
 
 def member(args):
-    def assigned(_consumer, partitions):
-        print("assigned", ",".join(str(p.partition) for p in partitions), flush=True)
+    def assigned(consumer, partitions):
+        # The new protocol tells what is added, the classic one (with `range`) all.
+        if args.protocol == "consumer":
+            consumer.incremental_assign(partitions)
+        else:
+            consumer.assign(partitions)
+        tell(consumer)
 
-    consumer = Consumer({"bootstrap.servers": args.bootstrap, "group.id": args.group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
-                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 500, "partition.assignment.strategy": "range"})
-    consumer.subscribe([args.topic], on_assign=assigned)
+    def revoked(consumer, partitions):
+        for p in partitions:
+            uncommitted.pop(p.partition, None)
+        if args.protocol == "consumer":
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+        tell(consumer)
+
+    def tell(consumer):
+        print("assigned", ",".join(str(p.partition) for p in consumer.assignment()), flush=True)
+
+    options = {"bootstrap.servers": args.bootstrap, "group.id": args.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    if args.protocol == "consumer":
+        options["group.protocol"] = "consumer"
+    else:
+        options.update({"session.timeout.ms": 6000, "heartbeat.interval.ms": 500, "partition.assignment.strategy": "range"})
+    if args.instance:
+        options["group.instance.id"] = args.instance
+    consumer = Consumer(options)
+    uncommitted = {}
+    consumer.subscribe([args.topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
     while not stdin_ended():
         messages = [m for m in consumer.consume(50, 0.2) if not m.error()]
-        if not messages:
-            continue
         for m in messages:
             print("record %d %d %s" % (m.partition(), m.offset(), m.value().decode()), flush=True)
+            uncommitted[m.partition()] = m.offset() + 1
+        if not uncommitted:
+            continue
         try:
-            positions = {}
-            for m in messages:
-                positions[m.partition()] = m.offset() + 1
-            consumer.commit(offsets=[TopicPartition(args.topic, p, o) for p, o in positions.items()], asynchronous=False)
+            consumer.commit(offsets=[TopicPartition(args.topic, p, o) for p, o in uncommitted.items()], asynchronous=False)
+            uncommitted.clear()
             print("committed", flush=True)
         except KafkaException as e:
-            # A rebalance took the partition away: its next owner reads these records again.
+            # A rebalance is under way: who has the partition after it commits, or reads these records again.
             print("commit refused: %s" % e, file=sys.stderr, flush=True)
     consumer.close()
 
@@ -213,6 +236,8 @@ def main():
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--group")
+    parser.add_argument("--protocol", choices=["classic", "consumer"], default="classic")
+    parser.add_argument("--instance")
     parser.add_argument("--from", dest="start", type=int, default=0)
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0)
