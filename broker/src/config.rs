@@ -1,7 +1,7 @@
 //! The broker's configuration: Kafka's property names, from a server.properties, a flat YAML file or single
 //! `key=value` pairs; unknown keys are refused with the nearest known one.
 //!
-//! Rooms: `setting` (one row: type, default, check), `broker` and `topic` (the two tables), `properties` (the file
+//! Rooms: `setting` (one row: type, default, check), `broker`, `topic` and `group` (the tables), `properties` (the file
 //! formats), `listener` (addresses), `dynamic` (what can be changed while the broker runs).
 //!
 //! A [`Config`] holds only what was given explicitly, as text; defaults come from the tables when asked. That is what
@@ -10,6 +10,7 @@
 
 mod broker;
 pub(crate) mod dynamic;
+pub(crate) mod group;
 mod listener;
 mod properties;
 pub(crate) mod setting;
@@ -44,6 +45,14 @@ pub enum Error {
     /// No topic setting has this name.
     #[error("unknown topic setting {name}{}", hint(.nearest))]
     UnknownTopicSetting {
+        /// What was given.
+        name: String,
+        /// The closest known name.
+        nearest: Option<String>,
+    },
+    /// No group setting has this name.
+    #[error("unknown group setting {name}{}", hint(.nearest))]
+    UnknownGroupSetting {
         /// What was given.
         name: String,
         /// The closest known name.

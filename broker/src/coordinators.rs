@@ -26,6 +26,7 @@ use self::shard::Handle;
 use self::shards::Shards;
 use crate::api::{RequestContext, fenced_code};
 use crate::config::Config;
+use crate::config::group::Limits;
 use crate::config::setting::items;
 use crate::group::config::Migration;
 use crate::group::consumer::assignor::Assignor;
@@ -48,8 +49,7 @@ impl Coordinators {
             group_max_session_timeout_ms: config.int("group.max.session.timeout.ms"),
             group_initial_rebalance_delay_ms: config.int("group.initial.rebalance.delay.ms"),
             group_max_size: config.int("group.max.size"),
-            group_consumer_session_timeout_ms: config.int("group.consumer.session.timeout.ms"),
-            group_consumer_heartbeat_interval_ms: config.int("group.consumer.heartbeat.interval.ms"),
+            group_consumer_limits: Limits::of(config),
             group_consumer_max_size: config.int("group.consumer.max.size"),
             group_consumer_assignors: items(&config.current("group.consumer.assignors"))
                 .filter_map(Assignor::named)

@@ -1,6 +1,6 @@
 //! AlterConfigs (key 33), versions 0 to 2. KIP-133; KIP-339 replaced it, older clients still send it.
 //!
-//! The settings given become all that a topic or broker has of its own: those not named are taken back. A resource's
+//! The settings given become all that a topic, broker or group has of its own: those not named are taken back. A resource's
 //! changes are made together or not at all.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,10 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
+use super::incremental_alter_configs::command;
 use super::{RequestContext, reply};
-use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
-use crate::controller::{Command, Image, Refusal};
+use crate::controller::record::{RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
+use crate::controller::{Image, Refusal};
 
 /// Replaces settings, or says whether they could be replaced.
 pub(super) async fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -> AlterConfigsResponse {
@@ -29,11 +30,8 @@ pub(super) async fn handle(ctx: &RequestContext, request: AlterConfigsRequest) -
             let message = "the resource is named twice".to_owned();
             Err(Refusal { error: ResponseError::InvalidRequest, message })
         } else {
-            commands.push(Command::AlterConfig {
-                resource_type: resource.resource_type,
-                resource: resource.resource_name.to_string(),
-                changes: changes(&image, resource),
-            });
+            let changes = changes(&image, resource);
+            commands.push(command(&ctx.broker, resource.resource_type, &resource.resource_name, changes));
             Ok(())
         });
     }
@@ -65,6 +63,7 @@ fn changes(image: &Image, resource: &AlterConfigsResource) -> Vec<(String, Optio
     let present = match resource.resource_type {
         RESOURCE_TOPIC => image.topic(name).map(|topic| &topic.config),
         RESOURCE_BROKER => Some(image.broker_config(name)),
+        RESOURCE_GROUP => Some(image.group_config(name)),
         _ => None,
     };
     let others = present.into_iter().flat_map(BTreeMap::keys);

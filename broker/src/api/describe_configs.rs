@@ -1,9 +1,10 @@
 //! DescribeConfigs (key 32), versions 1 to 4. KIP-133, KIP-226, KIP-569.
 //!
-//! - Topics and brokers; all settings, or the ones asked for, each with its value, where it comes from and, if asked,
+//! - Topics, brokers and groups; all settings, or the ones asked for, each with its value, where it comes from and, if asked,
 //!   its synonyms from the strongest to the weakest, and one line of documentation.
 //! - An unknown topic is UNKNOWN_TOPIC_OR_PARTITION; a broker is this one, with all its settings, or, with an empty
-//!   name, what was changed for all brokers. A broker's loggers are settings too (KIP-412). Other kinds of resource are INVALID_REQUEST.
+//!   name, what was changed for all brokers. A broker's loggers are settings too (KIP-412). A group
+//!   need not be there (KIP-848). Other kinds of resource are INVALID_REQUEST.
 //! - A resource that is named twice is answered once.
 //! - Sensitive settings have no value.
 
@@ -19,10 +20,11 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::broker_loggers::{self, RESOURCE_BROKER_LOGGER};
 use super::{RequestContext, reply};
+use crate::config::group::GROUP_SETTINGS;
 use crate::config::setting::{Kind, Setting};
 use crate::config::topic::TOPIC_SETTINGS;
 use crate::config::{BROKER_SETTINGS, Config, broker_setting, dynamic};
-use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use crate::controller::record::{RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
 use crate::controller::topic_name;
 
 /// Where a value comes from (`ConfigEntry.ConfigSource`).
@@ -32,6 +34,7 @@ const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 const STATIC_BROKER_CONFIG: i8 = 4;
 const DEFAULT_CONFIG: i8 = 5;
 const DYNAMIC_BROKER_LOGGER_CONFIG: i8 = 6;
+const GROUP_CONFIG: i8 = 8;
 
 /// A setting with the value that holds.
 pub(super) struct Described {
@@ -102,13 +105,18 @@ fn settings(
             let message = format!("this is broker {}, not {name:?}; ask that one", broker.node_id);
             Err((ResponseError::InvalidRequest, message))
         }
+        RESOURCE_GROUP if name.is_empty() => {
+            Err((ResponseError::InvalidRequest, "a group without a name has no settings".to_owned()))
+        }
+        RESOURCE_GROUP => Ok(describe_group(&broker.config, broker.image().group_config(name))),
         RESOURCE_BROKER_LOGGER => match broker_loggers::of(broker, name) {
             Ok(loggers) => Ok(loggers.levels().into_iter().map(logger).collect()),
             Err(refusal) => Err((refusal.error, refusal.message)),
         },
         other => {
-            let message =
-                format!("resources of type {other} have no settings here; 2 (topic) and 4 (broker) have");
+            let message = format!(
+                "resources of type {other} have no settings here; 2 (topic), 4 (broker), 8 (loggers), 32 (group) have"
+            );
             Err((ResponseError::InvalidRequest, message))
         }
     }
@@ -130,11 +138,22 @@ fn logger((name, level): (String, String)) -> Described {
 
 /// All settings of a topic with these overrides.
 pub(super) fn describe_topic(config: &Config, overrides: &BTreeMap<String, String>) -> Vec<Described> {
-    TOPIC_SETTINGS.iter().map(|row| topic_setting(config, overrides, row)).collect()
+    TOPIC_SETTINGS.iter().map(|row| own_or_inherited(config, overrides, row, TOPIC_CONFIG)).collect()
 }
 
-fn topic_setting(config: &Config, overrides: &BTreeMap<String, String>, row: &'static Setting) -> Described {
-    let own = overrides.get(row.name).map(|value| (row.name, value.clone(), TOPIC_CONFIG));
+/// All settings of a group with these of its own, whether or not there is such a group.
+fn describe_group(config: &Config, own: &BTreeMap<String, String>) -> Vec<Described> {
+    GROUP_SETTINGS.iter().map(|row| own_or_inherited(config, own, row, GROUP_CONFIG)).collect()
+}
+
+/// A setting of something that has some of its own and the broker's beside.
+fn own_or_inherited(
+    config: &Config,
+    overrides: &BTreeMap<String, String>,
+    row: &'static Setting,
+    own_source: i8,
+) -> Described {
+    let own = overrides.get(row.name).map(|value| (row.name, value.clone(), own_source));
     let unit = |name: &str| row.synonyms.iter().find(|(synonym, _)| *synonym == name).map(|(_, unit)| *unit);
     let names: Vec<&'static str> = row.synonyms.iter().map(|(synonym, _)| *synonym).collect();
     let inherited = layers(config, &names).into_iter().map(|(name, value, source)| {

@@ -4,8 +4,9 @@
 //! on what is not a list are INVALID_CONFIG; so is an unknown name or a value that is not allowed. A name twice for one
 //! resource, or a resource twice, is INVALID_REQUEST. A resource's changes are made together or not at all.
 //!
-//! A broker's loggers: see [`super::broker_loggers`]. Else a resource is a topic, this broker (by its number) or all brokers (the empty name). A broker's setting that is read at
-//! start, like an unknown one or a bad value, is INVALID_REQUEST (KIP-226).
+//! A broker's loggers: see [`super::broker_loggers`]. Else a resource is a topic, this broker (by its number), all brokers
+//! (the empty name) or a group, whether it is there or not (KIP-848). A broker's setting that is read at start, like an
+//! unknown one or a bad value, is INVALID_REQUEST (KIP-226).
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,10 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 
 use super::broker_loggers::{self, RESOURCE_BROKER_LOGGER};
 use super::{RequestContext, reply};
+use crate::config::group::Limits;
 use crate::config::setting::{Kind, items};
-use crate::config::{broker_setting, topic};
-use crate::controller::record::RESOURCE_TOPIC;
+use crate::config::{broker_setting, group, topic};
+use crate::controller::record::{RESOURCE_GROUP, RESOURCE_TOPIC};
 use crate::controller::{Command, Refusal};
 use crate::shared::Shared;
 
@@ -61,11 +63,7 @@ pub(super) async fn handle(
             changes(&ctx.broker, resource)
         };
         checked.push(changes.map(|changes| {
-            commands.push(Command::AlterConfig {
-                resource_type: resource.resource_type,
-                resource: resource.resource_name.to_string(),
-                changes,
-            });
+            commands.push(command(&ctx.broker, resource.resource_type, &resource.resource_name, changes));
             Step::Asked
         }));
     }
@@ -87,6 +85,22 @@ pub(super) async fn handle(
         }
     });
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+/// What the controller is asked for a resource's changes.
+pub(super) fn command(
+    broker: &Shared,
+    resource_type: i8,
+    resource: &str,
+    changes: Vec<(String, Option<String>)>,
+) -> Command {
+    let resource = resource.to_owned();
+    match resource_type {
+        RESOURCE_GROUP => {
+            Command::AlterGroupConfig { group: resource, changes, limits: Limits::of(&broker.config) }
+        }
+        _ => Command::AlterConfig { resource_type, resource, changes },
+    }
 }
 
 fn refuse<T>(error: ResponseError, message: String) -> Result<T, Refusal> {
@@ -131,6 +145,7 @@ fn new_value(
     };
     let row = match resource.resource_type {
         RESOURCE_TOPIC => topic::setting(name),
+        RESOURCE_GROUP => group::setting(name),
         _ => broker_setting(name),
     };
     if row.is_none_or(|row| row.kind != Kind::List) {

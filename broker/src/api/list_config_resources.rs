@@ -1,7 +1,7 @@
 //! ListConfigResources (key 74), versions 0 and 1. KIP-1000, KIP-1142.
 //!
-//! What can be asked for its settings: topics, brokers, and brokers as owners of loggers. An empty list of types means
-//! all of them. There are no client metrics subscriptions and no groups with settings of their own. Version 0 asks for
+//! What can be asked for its settings: topics, brokers, brokers as owners of loggers, groups. An empty list of types means
+//! all of them; of groups those that have settings of their own. There are no client metrics subscriptions. Version 0 asks for
 //! client metrics only. An unknown type makes the whole request UNSUPPORTED_VERSION.
 
 use kafka_protocol::ResponseError;
@@ -41,6 +41,7 @@ pub(super) async fn handle(
         };
         match kind {
             TOPIC => image.topics.keys().for_each(|name| list(name)),
+            GROUP => image.group_configs.keys().for_each(|name| list(name)),
             BROKER | BROKER_LOGGER => image.brokers.keys().for_each(|id| list(&id.to_string())),
             _ => {}
         }

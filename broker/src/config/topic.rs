@@ -75,6 +75,23 @@ pub(crate) fn validate(name: &str, value: &str) -> Result<(), Error> {
     find(name)?.validate(value)
 }
 
+/// Checks that what a topic has of its own fits together.
+///
+/// # Errors
+/// Two settings that contradict each other.
+pub(crate) fn check_together(overrides: &BTreeMap<String, String>) -> Result<(), Error> {
+    let long = |name: &str| overrides.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+    let (min, max) = (long("min.compaction.lag.ms"), long("max.compaction.lag.ms"));
+    match (min, max) {
+        (Some(min), Some(max)) if min > max => Err(Error::InvalidValue {
+            name: "min.compaction.lag.ms".to_owned(),
+            value: min.to_string(),
+            expected: format!("no more than max.compaction.lag.ms, which is {max}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that a topic setting of this name exists.
 ///
 /// # Errors

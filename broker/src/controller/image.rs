@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::quota::{Entity, QuotaTable};
 
-use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
 
 /// No leader, in the protocol's terms.
 pub(crate) const NO_LEADER: i32 = -1;
@@ -29,7 +29,7 @@ pub(crate) struct Image {
     names: BTreeMap<Uuid, Arc<str>>,
     /// Dynamic settings of brokers; the empty name holds for all of them.
     broker_configs: BTreeMap<String, BTreeMap<String, String>>,
-    /// Dynamic settings of groups, by group.
+    /// Settings of groups that have some, by group.
     pub(crate) group_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// By entity.
     pub(crate) quotas: Arc<QuotaTable>,
@@ -86,6 +86,12 @@ impl Image {
     pub(crate) fn broker_config(&self, name: &str) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.broker_configs.get(name).unwrap_or(&NONE)
+    }
+
+    /// A group's own settings.
+    pub(crate) fn group_config(&self, group: &str) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.group_configs.get(group).unwrap_or(&NONE)
     }
 
     /// A group's own setting, if it has a number for it.
@@ -154,6 +160,13 @@ impl Image {
             }
             MetadataRecord::Config { resource_type: RESOURCE_BROKER, resource, name, value } => {
                 set(self.broker_configs.entry(resource.clone()).or_default(), name, value);
+            }
+            MetadataRecord::Config { resource_type: RESOURCE_GROUP, resource, name, value } => {
+                let config = self.group_configs.entry(resource.clone()).or_default();
+                set(config, name, value);
+                if config.is_empty() {
+                    self.group_configs.remove(resource);
+                }
             }
             MetadataRecord::Config { .. } => {}
             MetadataRecord::ClientQuota { entity, key, value } => self.set_quota(entity, key, *value),

@@ -11,6 +11,8 @@ use uuid::Uuid;
 pub(crate) const RESOURCE_TOPIC: i8 = 2;
 /// Kafka's number for "resource is a broker" in a config record.
 pub(crate) const RESOURCE_BROKER: i8 = 4;
+/// Kafka's number for "resource is a group" in a config record.
+pub(crate) const RESOURCE_GROUP: i8 = 32;
 
 const FRAME_VERSION: u32 = 1;
 /// No change of leader, in a partition change.
@@ -45,7 +47,7 @@ pub(crate) enum MetadataRecord {
         partition_epoch: i32,
         directories: Vec<Uuid>,
     },
-    /// A setting of a topic or broker; no value takes the setting back (type 4).
+    /// A setting of a topic, broker or group; no value takes the setting back (type 4).
     Config { resource_type: i8, resource: String, name: String, value: Option<String> },
     /// A partition has a new leader epoch, under this leader (type 5).
     LeaderChange { topic_id: Uuid, partition: i32, leader: i32 },

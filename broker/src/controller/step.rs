@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::feature::{self, FeatureUpdate};
 use super::image::{Image, NO_LEADER, TopicImage};
-use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
 use super::topic_name;
-use crate::config::{dynamic, topic};
+use crate::config::{dynamic, group, topic};
 use crate::quota::Entity;
 
 /// Most partitions of one topic, so that a mistyped number doesn't fill the disk with folders.
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     CreatePartitions { name: String, count: i32, assignments: Option<Vec<Vec<i32>>> },
     /// Settings of a topic or broker change: name and new value, or none to take it back.
     AlterConfig { resource_type: i8, resource: String, changes: Vec<(String, Option<String>)> },
+    /// Settings of a group change: name and new value, or none to take it back. The limits are the broker's.
+    AlterGroupConfig { group: String, changes: Vec<(String, Option<String>)>, limits: group::Limits },
     /// Quotas of an entity change: name and new value, or none to take it back. The entity is pairs of type and name.
     AlterQuotas { entity: Vec<(String, Option<String>)>, changes: Vec<(String, Option<f64>)> },
     /// Features get other levels: all, or none.
@@ -124,6 +126,9 @@ pub(crate) fn step(image: &Image, command: &Command) -> Result<(Vec<MetadataReco
         Command::AlterConfig { resource_type, resource, changes } => {
             alter_config(image, *resource_type, resource, changes)
         }
+        Command::AlterGroupConfig { group, changes, limits } => {
+            alter_group_config(image, group, changes, limits)
+        }
         Command::AlterQuotas { entity, changes } => alter_quotas(entity, changes),
         Command::UpdateFeatures(updates) => Ok((feature::update(&image.features, updates)?, Reply::Done)),
         Command::AllocateProducerIds { broker_id } => {
@@ -164,6 +169,9 @@ fn create_topic(image: &Image, new: &NewTopic) -> Result<(Vec<MetadataRecord>, R
         if let Err(error) = topic::validate(name, value) {
             return refuse(ResponseError::InvalidConfig, error.to_string());
         }
+    }
+    if let Err(error) = topic::check_together(&new.configs) {
+        return refuse(ResponseError::InvalidConfig, error.to_string());
     }
     let replicas = placement(image, new)?;
     let mut records = vec![MetadataRecord::Topic { name: new.name.clone(), id: new.id }];
@@ -354,7 +362,7 @@ fn alter_config(
         },
         other => {
             let message =
-                format!("resources of type {other} have no settings; 2 (topic) and 4 (broker) have");
+                format!("resources of type {other} have no settings; 2 (topic), 4 (broker), 32 (group) have");
             return refuse(ResponseError::InvalidRequest, message);
         }
     }
@@ -378,5 +386,49 @@ fn alter_config(
             value: value.clone(),
         });
     }
+    if let (RESOURCE_TOPIC, Some(topic)) = (resource_type, image.topic(resource)) {
+        let wanted = changed(&topic.config, changes);
+        if let Err(error) = topic::check_together(&wanted) {
+            return refuse(ResponseError::InvalidConfig, error.to_string());
+        }
+    }
     Ok((records, Reply::Done))
+}
+
+/// Settings after changes.
+fn changed(
+    present: &BTreeMap<String, String>,
+    changes: &[(String, Option<String>)],
+) -> BTreeMap<String, String> {
+    let mut wanted = present.clone();
+    for (name, value) in changes {
+        match value {
+            Some(value) => wanted.insert(name.clone(), value.clone()),
+            None => wanted.remove(name),
+        };
+    }
+    wanted
+}
+
+fn alter_group_config(
+    image: &Image,
+    group: &str,
+    changes: &[(String, Option<String>)],
+    limits: &group::Limits,
+) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
+    if group.is_empty() {
+        return refuse(ResponseError::InvalidRequest, "there are no settings for all groups; name one");
+    }
+    let present = image.group_config(group);
+    if let Err(error) = limits.check(&changed(present, changes)) {
+        return refuse(ResponseError::InvalidConfig, error.to_string());
+    }
+    let new = changes.iter().filter(|(name, value)| present.get(name) != value.as_ref());
+    let record = |(name, value): &(String, Option<String>)| MetadataRecord::Config {
+        resource_type: RESOURCE_GROUP,
+        resource: group.to_owned(),
+        name: name.clone(),
+        value: value.clone(),
+    };
+    Ok((new.map(record).collect(), Reply::Done))
 }

@@ -1,5 +1,6 @@
 //! Settings of the group coordinator, named and defaulted as in Kafka.
 
+use crate::config::group::{HEARTBEAT_INTERVAL, Limits, SESSION_TIMEOUT};
 use crate::controller::Image;
 use crate::group::consumer::assignor::Assignor;
 
@@ -14,10 +15,9 @@ pub(crate) struct Config {
     pub(crate) group_initial_rebalance_delay_ms: i32,
     /// `group.max.size`: how many members a group may have; past it a join is refused with GROUP_MAX_SIZE_REACHED.
     pub(crate) group_max_size: i32,
-    /// `group.consumer.session.timeout.ms`: how long a member of a consumer group may be silent.
-    pub(crate) group_consumer_session_timeout_ms: i32,
-    /// `group.consumer.heartbeat.interval.ms`: how often it is told to come.
-    pub(crate) group_consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.session.timeout.ms` and `group.consumer.heartbeat.interval.ms`: how long a member of a consumer
+    /// group may be silent and how often it is told to come, and what single groups may have of their own instead.
+    pub(crate) group_consumer_limits: Limits,
     /// `group.consumer.max.size`: how many members a consumer group may have; past it GROUP_MAX_SIZE_REACHED.
     pub(crate) group_consumer_max_size: i32,
     /// `group.consumer.assignors`: which may be asked for; the first one is for those who do not ask.
@@ -39,8 +39,7 @@ impl Default for Config {
             group_max_session_timeout_ms: 1_800_000,
             group_initial_rebalance_delay_ms: 3_000,
             group_max_size: i32::MAX,
-            group_consumer_session_timeout_ms: 45_000,
-            group_consumer_heartbeat_interval_ms: 5_000,
+            group_consumer_limits: Limits::default(),
             group_consumer_max_size: i32::MAX,
             group_consumer_assignors: vec![Assignor::Uniform, Assignor::Range],
             group_consumer_migration_policy: Migration::Bidirectional,
@@ -54,14 +53,12 @@ impl Default for Config {
 impl Config {
     /// How long a member of consumer group `group` may be silent: what the group's own settings say, or the broker's.
     pub(crate) fn consumer_session_timeout_ms(&self, image: &Image, group: &str) -> i32 {
-        let own = image.group_setting(group, "consumer.session.timeout.ms");
-        own.unwrap_or(self.group_consumer_session_timeout_ms)
+        self.group_consumer_limits.session_timeout_ms(image.group_setting(group, SESSION_TIMEOUT))
     }
 
     /// How often a member of consumer group `group` is told to come.
     pub(crate) fn consumer_heartbeat_interval_ms(&self, image: &Image, group: &str) -> i32 {
-        let own = image.group_setting(group, "consumer.heartbeat.interval.ms");
-        own.unwrap_or(self.group_consumer_heartbeat_interval_ms)
+        self.group_consumer_limits.heartbeat_interval_ms(image.group_setting(group, HEARTBEAT_INTERVAL))
     }
 }
 

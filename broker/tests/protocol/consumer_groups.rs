@@ -16,11 +16,11 @@ use millrace_log::disk::SimDisk;
 use crate::support::{Client, broker, broker_on, text, topic};
 use crate::topics::create;
 
-fn group(id: &str) -> GroupId {
+pub(crate) fn group(id: &str) -> GroupId {
     GroupId(text(id))
 }
 
-fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group("g"))
         .with_member_id(text(member))
@@ -29,7 +29,7 @@ fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
         .with_topic_partitions(Some(Vec::new()))
 }
 
-fn stay(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn stay(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group("g"))
         .with_member_id(text(member))

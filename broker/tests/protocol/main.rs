@@ -10,6 +10,7 @@ mod connection;
 mod consumer_groups;
 mod fetch;
 mod fetch_sessions;
+mod group_settings;
 mod groups;
 mod metadata;
 mod offsets;

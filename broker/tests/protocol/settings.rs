@@ -23,7 +23,8 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const LOGGER: i8 = 8;
 
-async fn describe(
+/// All settings of a resource, or some.
+pub(crate) async fn describe(
     client: &mut Client,
     version: i16,
     kind: i8,
@@ -95,7 +96,13 @@ async fn alter(client: &mut Client, name: &str, changes: &[(&str, i8, Option<&st
     alter_kind(client, TOPIC, name, changes).await
 }
 
-async fn alter_kind(client: &mut Client, kind: i8, name: &str, changes: &[(&str, i8, Option<&str>)]) -> i16 {
+/// Changes settings of a resource: name, operation and value of each; the error code.
+pub(crate) async fn alter_kind(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+    changes: &[(&str, i8, Option<&str>)],
+) -> i16 {
     let configs = changes.iter().map(|(name, operation, value)| {
         AlterableConfig::default()
             .with_name(text(name))
