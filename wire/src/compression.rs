@@ -11,6 +11,7 @@ mod tests;
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
 
 /// Codec in the lowest three bits of a batch's attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -93,17 +94,23 @@ impl Compression {
         }
     }
 
-    /// Appends `input`, compressed, to `out`.
+    /// Appends `input`, compressed at the codec's own default level, to `out`.
     pub fn compress(self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.compress_at(None, input, out)
+    }
+
+    /// The same at a level: 1 to 9 for gzip, -131072 to 22 for zstd; what is beyond counts as the nearest. The others have no
+    /// levels (LZ4's, which Kafka has, are not in the library).
+    pub fn compress_at(self, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let done = match self {
             Self::None => {
                 out.extend_from_slice(input);
                 Ok(())
             }
-            Self::Gzip => gzip(input, out),
+            Self::Gzip => gzip(level, input, out),
             Self::Snappy => snappy::compress(input, out),
             Self::Lz4 => lz4(input, out),
-            Self::Zstd => zstd(input, out),
+            Self::Zstd => zstd(level, input, out),
         };
         done.map_err(|source| Error::Corrupt { codec: self, source })
     }
@@ -153,13 +160,18 @@ impl std::str::FromStr for Compression {
 const USUAL_RATIO: usize = 3;
 
 /// Level of gzip: zlib's own default, as in Kafka's `compression.gzip.level`.
-const GZIP_LEVEL: u32 = 6;
+const GZIP_LEVEL: i32 = 6;
+/// What gzip has beside "not at all".
+const GZIP_LEVELS: RangeInclusive<i32> = 1..=9;
 
 /// Level of zstd, as in Kafka's `compression.zstd.level`.
 const ZSTD_LEVEL: i32 = 3;
+/// What zstd has; below zero it is quick and packs little.
+const ZSTD_LEVELS: RangeInclusive<i32> = -131_072..=22;
 
-fn gzip(input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(GZIP_LEVEL));
+fn gzip(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let level = level.unwrap_or(GZIP_LEVEL).clamp(*GZIP_LEVELS.start(), *GZIP_LEVELS.end());
+    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level.unsigned_abs()));
     encoder.write_all(input)?;
     encoder.finish().map(|_| ())
 }
@@ -174,8 +186,9 @@ fn lz4(input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     encoder.finish().map(|_| ()).map_err(io::Error::other)
 }
 
-fn zstd(input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
+fn zstd(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let level = level.unwrap_or(ZSTD_LEVEL).clamp(*ZSTD_LEVELS.start(), *ZSTD_LEVELS.end());
+    let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
     encoder.set_pledged_src_size(Some(input.len() as u64))?;
     encoder.write_all(input)?;
     encoder.finish().map(|_| ())

@@ -183,7 +183,7 @@ fn append(
         return Err(replica::Error::NotEnoughReplicas { in_sync, wanted }.into());
     }
     context.broker.metrics.appended_bytes.add(batch.bytes.len());
-    let batch = recompress(detached(batch, frame_bytes), &config.compression)?;
+    let batch = recompress(detached(batch, frame_bytes), config.compression)?;
     let write = Write { batch, origin: AppendOrigin::Client };
     if admission::must_wait(context, partition, &write.batch.header) {
         return Ok(Placed::Held(write));

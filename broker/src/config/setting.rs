@@ -36,8 +36,12 @@ pub(crate) enum Check {
     AtLeast(i64),
     /// A number within both bounds.
     Between(i64, i64),
+    /// A number within the first two, or the third.
+    BetweenOr(i64, i64, i64),
     /// A decimal number from 0 to 1.
     Fraction,
+    /// Items `partition:broker`, or `*` for all.
+    Replicas,
     /// One of these words (each item, for a list).
     OneOf(&'static [&'static str]),
 }
@@ -123,6 +127,14 @@ impl Setting {
             (Check::Between(low, high), Some(number)) if number < low || number > high => {
                 Err(refuse(format!("from {low} to {high}")))
             }
+            (Check::BetweenOr(low, high, special), Some(number))
+                if number != special && !(low..=high).contains(&number) =>
+            {
+                Err(refuse(format!("from {low} to {high}, or {special}")))
+            }
+            (Check::Replicas, _) if value != "*" && !items(value).all(is_replica) => {
+                Err(refuse("* or a list of partition:broker".to_owned()))
+            }
             (Check::OneOf(words), _) => {
                 let good = match self.kind {
                     Kind::List => items(value).all(|item| words.contains(&item)),
@@ -133,6 +145,13 @@ impl Setting {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an item is a partition's number and a broker's.
+fn is_replica(item: &str) -> bool {
+    item.split_once(':').is_some_and(|(partition, broker)| {
+        [partition, broker].into_iter().all(|number| number.parse::<u32>().is_ok())
+    })
 }
 
 /// The items of a comma-separated list, trimmed, without empty ones.

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use millrace_wire::compression::Compression;
+
 use super::setting::{Check, Kind, Setting, Unit, items, nearest};
 use super::{Config, Error};
 
@@ -28,17 +30,17 @@ const fn row(
 #[rustfmt::skip]
 pub(crate) static TOPIC_SETTINGS: &[Setting] = &[
     row("cleanup.policy", Kind::List, "delete", Check::OneOf(&["compact", "delete"]), &[("log.cleanup.policy", Unit::Same)], "what happens to old data: delete by age and size, compact by key, or both"),
-    row("compression.gzip.level", Kind::Int, "-1", Check::Between(-1, 9), &[("compression.gzip.level", Unit::Same)], "gzip level when the broker compresses"),
-    row("compression.lz4.level", Kind::Int, "9", Check::Between(1, 17), &[("compression.lz4.level", Unit::Same)], "lz4 level when the broker compresses"),
+    row("compression.gzip.level", Kind::Int, "-1", Check::BetweenOr(1, 9, -1), &[("compression.gzip.level", Unit::Same)], "gzip level when the broker compresses"),
+    row("compression.lz4.level", Kind::Int, "9", Check::Between(1, 17), &[("compression.lz4.level", Unit::Same)], "lz4 level when the broker compresses; without effect"),
     row("compression.type", Kind::Text, "producer", Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), &[("compression.type", Unit::Same)], "how the log is compressed; producer keeps what the producer chose"),
     row("compression.zstd.level", Kind::Int, "3", Check::Between(-131072, 22), &[("compression.zstd.level", Unit::Same)], "zstd level when the broker compresses"),
     row("delete.retention.ms", Kind::Long, "86400000", Check::AtLeast(0), &[("log.cleaner.delete.retention.ms", Unit::Same)], "how long tombstones of a compacted topic are kept"),
     row("file.delete.delay.ms", Kind::Long, "60000", Check::AtLeast(0), &[("log.segment.delete.delay.ms", Unit::Same)], "how long a deleted file stays on disk"),
     row("flush.messages", Kind::Long, "1", Check::AtLeast(1), &[("log.flush.interval.messages", Unit::Same)], "records after which the log is synced; 1 syncs before each acknowledgement"),
     row("flush.ms", Kind::Long, MAX, Check::AtLeast(0), &[("log.flush.interval.ms", Unit::Same), ("log.flush.scheduler.interval.ms", Unit::Same)], "time after which the log is synced"),
-    row("follower.replication.throttled.replicas", Kind::List, "", Check::Any, &[], "replicas whose replication is throttled on the follower"),
+    row("follower.replication.throttled.replicas", Kind::List, "", Check::Replicas, &[], "replicas whose replication is throttled on the follower; without effect"),
     row("index.interval.bytes", Kind::Int, "4096", Check::AtLeast(0), &[("log.index.interval.bytes", Unit::Same)], "bytes of log between two index entries"),
-    row("leader.replication.throttled.replicas", Kind::List, "", Check::Any, &[], "replicas whose replication is throttled on the leader"),
+    row("leader.replication.throttled.replicas", Kind::List, "", Check::Replicas, &[], "replicas whose replication is throttled on the leader; without effect"),
     row("local.retention.bytes", Kind::Long, "-2", Check::AtLeast(-2), &[("log.local.retention.bytes", Unit::Same)], "bytes kept locally of a tiered topic"),
     row("local.retention.ms", Kind::Long, "-2", Check::AtLeast(-2), &[("log.local.retention.ms", Unit::Same)], "time that data of a tiered topic is kept locally"),
     row("max.compaction.lag.ms", Kind::Long, MAX, Check::AtLeast(1), &[("log.cleaner.max.compaction.lag.ms", Unit::Same)], "longest time a record stays uncompacted"),
@@ -52,8 +54,8 @@ pub(crate) static TOPIC_SETTINGS: &[Setting] = &[
     row("preallocate", Kind::Boolean, "false", Check::Any, &[("log.preallocate", Unit::Same)], "whether a new segment's file is allocated in full"),
     row("remote.log.copy.disable", Kind::Boolean, "false", Check::Any, &[], "whether tiering of this topic is paused"),
     row("remote.log.delete.on.disable", Kind::Boolean, "false", Check::Any, &[], "whether tiered data goes when tiering is turned off"),
-    row("remote.storage.enable", Kind::Boolean, "false", Check::Any, &[], "whether the topic is tiered"),
-    row("retention.bytes", Kind::Long, "-1", Check::AtLeast(-1), &[("log.retention.bytes", Unit::Same)], "size after which old segments of a partition are deleted; -1 never"),
+    row("remote.storage.enable", Kind::Boolean, "false", Check::OneOf(&["false"]), &[], "whether the topic is tiered; not here"),
+    row("retention.bytes", Kind::Long, "-1", Check::Any, &[("log.retention.bytes", Unit::Same)], "size after which old segments of a partition are deleted; below 0 never"),
     row("retention.ms", Kind::Long, "604800000", Check::AtLeast(-1), &[("log.retention.ms", Unit::Same), ("log.retention.minutes", Unit::Minutes), ("log.retention.hours", Unit::Hours)], "age after which old segments are deleted; -1 never"),
     row("segment.bytes", Kind::Int, "1073741824", Check::AtLeast(1_048_576), &[("log.segment.bytes", Unit::Same)], "size at which a new segment is begun"),
     row("segment.index.bytes", Kind::Int, "10485760", Check::AtLeast(4), &[("log.index.size.max.bytes", Unit::Same)], "size of a segment's index"),
@@ -112,7 +114,8 @@ fn find(name: &str) -> Result<&'static Setting, Error> {
 pub(crate) struct TopicConfig {
     pub(crate) compact: bool,
     pub(crate) delete: bool,
-    pub(crate) compression: String,
+    /// None leaves it to the producer.
+    pub(crate) compression: Option<Codec>,
     pub(crate) delete_retention_ms: i64,
     pub(crate) file_delete_delay_ms: i64,
     pub(crate) flush_messages: i64,
@@ -134,6 +137,31 @@ pub(crate) struct TopicConfig {
     pub(crate) segment_ms: i64,
 }
 
+/// How a log is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codec {
+    pub(crate) compression: Compression,
+    /// None is the codec's default.
+    pub(crate) level: Option<i32>,
+}
+
+impl Codec {
+    /// The codec that a `compression.type` names, at the level that the settings give it; none for `producer`.
+    fn named(name: &str, setting: impl Fn(&str) -> i32) -> Option<Self> {
+        // -1 is gzip's word for its default; one of zstd's levels.
+        let gzip_level = || Some(setting("compression.gzip.level")).filter(|level| *level != -1);
+        let (compression, level) = match name {
+            "uncompressed" => (Compression::None, None),
+            "gzip" => (Compression::Gzip, gzip_level()),
+            "snappy" => (Compression::Snappy, None),
+            "lz4" => (Compression::Lz4, None),
+            "zstd" => (Compression::Zstd, Some(setting("compression.zstd.level"))),
+            _ => return None,
+        };
+        Some(Self { compression, level })
+    }
+}
+
 impl TopicConfig {
     /// What holds for a topic with these overrides on a broker with this configuration.
     pub(crate) fn resolve(overrides: &BTreeMap<String, String>, config: &Config) -> Self {
@@ -145,7 +173,7 @@ impl TopicConfig {
         TopicConfig {
             compact: items(&policy).any(|item| item == "compact"),
             delete: items(&policy).any(|item| item == "delete"),
-            compression: text("compression.type"),
+            compression: Codec::named(&text("compression.type"), |name| int(name)),
             delete_retention_ms: long("delete.retention.ms"),
             file_delete_delay_ms: long("file.delete.delay.ms"),
             flush_messages: long("flush.messages"),

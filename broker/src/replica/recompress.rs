@@ -5,33 +5,21 @@
 
 use millrace_log::AppendError;
 use millrace_wire::batch::RawBatch;
-use millrace_wire::compression::Compression;
 use millrace_wire::ids::Offset;
 use millrace_wire::record::{BatchBuilder, BatchOptions, ProducerStamp, decode};
 
 use super::Error;
+use crate::config::topic::Codec;
 
 /// What a batch may unpack to.
 const UNCOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
-/// The codec that `compression.type` names; none for `producer`.
-fn wanted(compression_type: &str) -> Option<Compression> {
-    match compression_type {
-        "uncompressed" => Some(Compression::None),
-        "gzip" => Some(Compression::Gzip),
-        "snappy" => Some(Compression::Snappy),
-        "lz4" => Some(Compression::Lz4),
-        "zstd" => Some(Compression::Zstd),
-        _ => None,
-    }
-}
-
-/// The batch in the codec that the topic asks for; as it is if that is the one it has.
+/// The batch in the codec that the topic asks for; as it is if that is the one it has, at whatever level.
 ///
 /// # Errors
 /// The batch is corrupt or can't be unpacked.
-pub(crate) fn recompress(batch: RawBatch, compression_type: &str) -> Result<RawBatch, Error> {
-    let Some(compression) = wanted(compression_type) else { return Ok(batch) };
+pub(crate) fn recompress(batch: RawBatch, codec: Option<Codec>) -> Result<RawBatch, Error> {
+    let Some(Codec { compression, level }) = codec else { return Ok(batch) };
     if batch.header.attributes.compression().is_ok_and(|present| present == compression) {
         return Ok(batch);
     }
@@ -43,7 +31,7 @@ pub(crate) fn recompress(batch: RawBatch, compression_type: &str) -> Result<RawB
         base_sequence: header.base_sequence,
     });
     let transactional = header.attributes.is_transactional();
-    let options = BatchOptions { compression, producer, transactional, ..BatchOptions::default() };
+    let options = BatchOptions { compression, level, producer, transactional, ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options);
     let mut records = decode(&batch, UNCOMPRESSED_BYTES_MAX).map_err(invalid)?;
     while let Some(record) = records.next_ref() {
@@ -65,6 +53,7 @@ fn invalid(error: millrace_wire::record::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_wire::compression::Compression;
     use millrace_wire::ids::{ProducerEpoch, ProducerId};
 
     fn sample(compression: Compression) -> RawBatch {
@@ -83,10 +72,11 @@ mod tests {
             decode(batch, 1 << 20).unwrap().map(|record| record.unwrap()).collect()
         };
         let original = sample(Compression::None);
-        for name in ["gzip", "snappy", "lz4", "zstd", "uncompressed"] {
-            let written = recompress(sample(Compression::Gzip), name).unwrap();
-            assert_eq!(written.header.attributes.compression().ok(), wanted(name));
-            assert_eq!(records(&written), records(&original), "{name}");
+        for compression in Compression::ALL {
+            let codec = Codec { compression, level: None };
+            let written = recompress(sample(Compression::Gzip), Some(codec)).unwrap();
+            assert_eq!(written.header.attributes.compression().ok(), Some(compression));
+            assert_eq!(records(&written), records(&original), "{compression}");
             assert_eq!(written.header.producer_id, original.header.producer_id);
             assert_eq!(written.header.base_sequence, 5);
             assert_eq!(written.header.max_timestamp, 1500);
@@ -97,7 +87,8 @@ mod tests {
     #[test]
     fn the_producers_choice_is_left_alone() {
         let batch = sample(Compression::Lz4);
-        assert_eq!(recompress(batch.clone(), "producer").unwrap(), batch);
-        assert_eq!(recompress(batch.clone(), "lz4").unwrap(), batch);
+        assert_eq!(recompress(batch.clone(), None).unwrap(), batch);
+        let codec = Codec { compression: Compression::Lz4, level: None };
+        assert_eq!(recompress(batch.clone(), Some(codec)).unwrap(), batch);
     }
 }

@@ -28,14 +28,14 @@ const SETTINGS: [(&str, &str); 4] = [
     ("offsets.topic.num.partitions", "1"),
 ];
 
-fn keyed(key: &str, value: Option<&str>, timestamp_ms: i64) -> Bytes {
+pub(crate) fn keyed(key: &str, value: Option<&str>, timestamp_ms: i64) -> Bytes {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.push(timestamp_ms, Some(key.as_bytes()), value.map(str::as_bytes), []).unwrap();
     builder.build(Offset(0)).unwrap()
 }
 
 /// Everything a consumer sees: offset, key, value.
-async fn table(client: &mut Client, name: &str) -> Vec<(i64, String, Option<String>)> {
+pub(crate) async fn table(client: &mut Client, name: &str) -> Vec<(i64, String, Option<String>)> {
     let string = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let mut seen = Vec::new();
     let mut from = 0;

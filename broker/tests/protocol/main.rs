@@ -19,6 +19,7 @@ mod quotas;
 mod settings;
 mod storage;
 mod support;
+mod topic_settings;
 mod topics;
 mod transactions;
 mod transactions_v2;

@@ -84,3 +84,24 @@ fn names_and_numbers_go_both_ways() {
         "unknown compression codec 5; known are 0 (none) to 4 (zstd)"
     );
 }
+
+#[test]
+fn a_higher_level_packs_more() {
+    // Words in no order: enough to find for whoever looks longer.
+    let mut state = 1_u32;
+    let word = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        format!("{} ", (state >> 20) % 700)
+    };
+    let text: String = std::iter::repeat_with(word).take(20_000).collect();
+    for (codec, low, high) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -50, 19)] {
+        let pack = |level: Option<i32>| {
+            let mut packed = Vec::new();
+            codec.compress_at(level, text.as_bytes(), &mut packed).unwrap();
+            assert_eq!(codec.decompress(&packed, text.len()).unwrap(), text.as_bytes());
+            packed.len()
+        };
+        assert!(pack(Some(low)) > pack(None) && pack(None) > pack(Some(high)), "{codec}");
+        assert_eq!(pack(Some(i32::MAX)), pack(Some(if codec == Compression::Gzip { 9 } else { 22 })));
+    }
+}

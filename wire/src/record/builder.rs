@@ -15,6 +15,8 @@ use crate::varint;
 pub struct BatchOptions {
     /// Codec that [`BatchBuilder::build`] applies.
     pub compression: Compression,
+    /// Level of the codec, if it has levels; none is its default. See [`Compression::compress_at`].
+    pub level: Option<i32>,
     /// Identity of an idempotent producer.
     pub producer: Option<ProducerStamp>,
     /// Whether the batch belongs to a transaction.
@@ -137,7 +139,7 @@ impl BatchBuilder {
             let mut packed = Vec::with_capacity(HEADER_LEN + batch.len() / 2);
             packed.resize(HEADER_LEN, 0);
             codec
-                .compress(&batch[HEADER_LEN..], &mut packed)
+                .compress_at(self.options.level, &batch[HEADER_LEN..], &mut packed)
                 .map_err(|source| Error::Compression { base_offset: base_offset.0, source })?;
             batch = packed;
         }

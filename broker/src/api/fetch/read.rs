@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
+use millrace_wire::compression::Compression;
 use millrace_wire::ids::{LeaderEpoch, Offset};
 
 use super::TOPIC_IDS;
@@ -40,7 +41,7 @@ impl Source {
         let mut fetched = FetchedPartition::empty(wanted.partition);
         let partition = match found {
             Ok(partition) => match partition.check_epoch(wanted.current_leader_epoch) {
-                Ok(()) if context.version < ZSTD_VERSION_MIN && partition.config().compression == "zstd" => {
+                Ok(()) if context.version < ZSTD_VERSION_MIN && is_zstd(&partition) => {
                     fetched.error = ResponseError::UnsupportedCompressionType.code();
                     None
                 }
@@ -172,4 +173,9 @@ impl Source {
             has_more: self.fetched.bytes > 0 || self.fetched.diverging.is_some(),
         }
     }
+}
+
+/// Whether a topic asks for zstd, which older versions of Fetch don't know (KIP-110).
+fn is_zstd(partition: &Partition) -> bool {
+    partition.config().compression.is_some_and(|codec| codec.compression == Compression::Zstd)
 }
