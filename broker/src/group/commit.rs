@@ -6,7 +6,8 @@
 //!   (REBALANCE_IN_PROGRESS); a commit is also a sign of life.
 //! - A transactional commit may go without a generation, then only the producer's epoch protects it (KIP-447).
 
-use crate::coordinators::{Producer, Token};
+use crate::controller::Image;
+use crate::coordinators::{Producer, Token, TopicPartition};
 use crate::group::classic::{Group, State};
 use crate::group::consumer::ConsumerGroup;
 use crate::group::consumer::query::check_epoch;
@@ -24,7 +25,9 @@ pub(crate) fn commit(
     commit: Commit,
 ) {
     let valid = match &group.consumer {
-        Some(consumer) if group.state != State::Dead => validate_epoch(consumer, &commit, producer.is_some()),
+        Some(consumer) if group.state != State::Dead => {
+            validate_epoch(consumer, &commit, producer.is_some(), &cx.image)
+        }
         _ => validate(group, &commit.member, producer.is_some()),
     };
     if let Err(error) = valid {
@@ -59,8 +62,14 @@ pub(crate) fn commit(
     cx.append(group, records, producer, write);
 }
 
-/// In a consumer group the member has to name its epoch, in a version that knows epochs.
-fn validate_epoch(group: &ConsumerGroup, commit: &Commit, transactional: bool) -> Result<(), ResponseError> {
+/// In a consumer group the member has to name its epoch, in a version that knows epochs; or an older one, if it has had
+/// every partition since then (KIP-1251): it may not have been told yet that the others of the group moved on.
+fn validate_epoch(
+    group: &ConsumerGroup,
+    commit: &Commit,
+    transactional: bool,
+    image: &Image,
+) -> Result<(), ResponseError> {
     let (id, epoch) = (&commit.member.member_id, commit.member.generation);
     if epoch < 0 && group.members.is_empty() {
         return Ok(());
@@ -72,6 +81,16 @@ fn validate_epoch(group: &ConsumerGroup, commit: &Commit, transactional: bool) -
     let member = group.member(id).map_err(|refused| refused.error)?;
     if !transactional && member.classic.is_none() && !commit.knows_epochs {
         return Err(ResponseError::UnsupportedVersion);
+    }
+    let had = |partition: &TopicPartition| {
+        let topic = image.topic(&partition.topic)?;
+        member.since.get(&(topic.id, partition.partition)).copied()
+    };
+    if member.classic.is_none()
+        && epoch < member.epoch
+        && commit.offsets.iter().all(|(partition, _)| had(partition).is_some_and(|since| since <= epoch))
+    {
+        return Ok(());
     }
     match check_epoch(member, epoch) {
         // A name that TxnOffsetCommit has.

@@ -125,6 +125,58 @@ async fn offsets_are_for_members_at_their_epoch() {
     }
 }
 
+/// KIP-1251: a member that was not told its new epoch yet still has what it has had before.
+#[tokio::test(start_paused = true)]
+async fn an_older_epoch_may_commit_what_the_member_has_had_since() {
+    let disk = Arc::new(SimDisk::new());
+    let running = broker_on(disk.clone(), &[]).await;
+    let mut client = Client::new(&running);
+    create(&mut client, "t", 2).await;
+    assert_eq!(client.call(1, join("a")).await.member_epoch, 1);
+    assert_eq!(client.call(1, join("b")).await.member_epoch, 2);
+    let told = client.call(1, stay("a", 1)).await.assignment.expect("less than before");
+    let kept = told.topic_partitions[0].partitions[0];
+    let commit = |member: &str, epoch: i32, partitions: &[i32]| {
+        let one = |index: &i32| {
+            OffsetCommitRequestPartition::default().with_partition_index(*index).with_committed_offset(7)
+        };
+        let named = OffsetCommitRequestTopic::default()
+            .with_name(topic("t"))
+            .with_partitions(partitions.iter().map(one).collect());
+        OffsetCommitRequest::default()
+            .with_group_id(group("g"))
+            .with_member_id(text(member))
+            .with_generation_id_or_member_epoch(epoch)
+            .with_topics(vec![named])
+    };
+    let code = async |client: &mut Client, member: &str, epoch: i32, partitions: &[i32]| {
+        let response = client.call(9, commit(member, epoch, partitions)).await;
+        response.topics[0].partitions[0].error_code
+    };
+    assert_eq!(code(&mut client, "a", 1, &[0, 1]).await, 0, "still giving up");
+    let owned = TopicPartitions::default()
+        .with_topic_id(told.topic_partitions[0].topic_id)
+        .with_partitions(vec![kept]);
+    assert_eq!(client.call(1, stay("a", 1).with_topic_partitions(Some(vec![owned]))).await.member_epoch, 2);
+    client.call(1, stay("b", 2)).await;
+    running.shutdown().await.expect("a clean stop");
+    let running = broker_on(disk, &[]).await;
+    let mut client = Client::new(&running);
+    for (member, epoch, partitions, expected) in [
+        ("a", 2, &[kept][..], 0),
+        ("a", 1, &[kept], 0),
+        ("a", 0, &[kept], 113),
+        ("a", 3, &[kept], 113),
+        ("a", 1, &[1 - kept], 113),
+        ("a", 1, &[0, 1], 113),
+        ("b", 2, &[1 - kept], 0),
+        ("b", 1, &[1 - kept], 113),
+    ] {
+        let found = code(&mut client, member, epoch, partitions).await;
+        assert_eq!(found, expected, "{member} {epoch} {partitions:?}, kept {kept}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_heartbeat_must_say() {
     let running = broker().await;

@@ -65,7 +65,7 @@ fn to_member(
     for partition in partitions(&embedded::by_id(&has, image)).filter(|partition| taken.insert(*partition)) {
         insert(&mut assigned, partition);
     }
-    Some(Member {
+    let mut member = Member {
         id: classic.id.clone(),
         instance: classic.instance.clone(),
         rack: subscription.rack,
@@ -82,7 +82,9 @@ fn to_member(
         state: MemberState::Stable,
         assigned,
         ..Member::default()
-    })
+    };
+    member.mark_since();
+    Some(member)
 }
 
 /// The classic group that a consumer group becomes, if nobody in it needs the new protocol any more and the policy

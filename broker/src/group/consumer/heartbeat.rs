@@ -191,6 +191,7 @@ pub(crate) fn leave(group: &ConsumerGroup, request: &Heartbeat) -> Result<Consum
         let mut away = member.as_ref().clone();
         away.epoch = LEAVE_FOR_A_WHILE;
         away.revoking = Assignment::new();
+        away.mark_since();
         next.members.insert(away.id.clone(), Arc::new(away));
     } else {
         next.remove(&member.id.clone());

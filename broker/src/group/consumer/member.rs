@@ -1,15 +1,19 @@
 //! One member of a consumer group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::Assignment;
+use super::{Assignment, partitions};
 
 /// The epoch with which a member leaves.
 pub(crate) const LEAVE: i32 = -1;
 /// The epoch with which a static member leaves for a while; it keeps its place until its session ends.
 pub(crate) const LEAVE_FOR_A_WHILE: i32 = -2;
+
+/// Epochs by partition.
+pub(crate) type Since = BTreeMap<(Uuid, i32), i32>;
 
 /// How far a member is on its way to its target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) assigned: Assignment,
     /// What it has to give up.
     pub(crate) revoking: Assignment,
+    /// The epoch in which each of those partitions became its (KIP-1251).
+    pub(crate) since: Since,
 }
 
 impl Member {
@@ -88,6 +94,14 @@ impl Member {
             && self.classic == other.classic
     }
 
+    /// Brings `since` up to date: what it has had keeps its epoch, the rest became its in the present one.
+    pub(crate) fn mark_since(&mut self) {
+        let before = std::mem::take(&mut self.since);
+        let has = partitions(&self.assigned).chain(partitions(&self.revoking));
+        self.since =
+            has.map(|partition| (partition, before.get(&partition).copied().unwrap_or(self.epoch))).collect();
+    }
+
     /// Whether its progress is the same as in `other`.
     pub(crate) fn same_progress(&self, other: &Self) -> bool {
         self.epoch == other.epoch
@@ -95,5 +109,6 @@ impl Member {
             && self.state == other.state
             && self.assigned == other.assigned
             && self.revoking == other.revoking
+            && self.since == other.since
     }
 }

@@ -83,6 +83,7 @@ fn next(member: &Member, epoch: i32, goal: &Goal<'_>, owned: Option<&Assignment>
         enter(&mut next, epoch);
         next.assigned = keep;
         next.revoking = give_up;
+        next.mark_since();
         return next;
     }
     partitions(&take).for_each(|partition| insert(&mut keep, partition));
@@ -90,6 +91,7 @@ fn next(member: &Member, epoch: i32, goal: &Goal<'_>, owned: Option<&Assignment>
     enter(&mut next, goal.epoch);
     next.assigned = keep;
     next.revoking = Assignment::new();
+    next.mark_since();
     next
 }
 

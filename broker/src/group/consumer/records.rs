@@ -13,7 +13,7 @@
 use bytes::Bytes;
 
 use super::Assignment;
-use super::member::{ClassicProtocol, Member, MemberState};
+use super::member::{ClassicProtocol, Member, MemberState, Since};
 use super::subscription::Resolved;
 use crate::coordinators::KeyValue;
 use crate::coordinators::codec::{Error, Reader, Writer};
@@ -32,6 +32,8 @@ const VALUE: i16 = 0;
 const HASH_TAG: u32 = 0;
 /// In `ConsumerGroupMemberMetadataValue`.
 const CLASSIC_TAG: u32 = 0;
+/// In the topics of `ConsumerGroupCurrentMemberAssignmentValue`, since Kafka 4.3: the epochs of the partitions.
+const EPOCHS_TAG: u32 = 0;
 
 /// What a record of a consumer group speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub(crate) struct Progress {
     pub(crate) state: MemberState,
     pub(crate) assigned: Assignment,
     pub(crate) revoking: Assignment,
+    pub(crate) since: Since,
 }
 
 /// Reads the rest of a key of this version; `None` if it is not a consumer group's.
@@ -170,7 +173,7 @@ pub(crate) fn target_epoch_tombstone(id: &str) -> KeyValue {
 /// What a member is led to.
 pub(crate) fn target(id: &str, member: &str, target: &Assignment) -> KeyValue {
     let mut writer = Writer::versioned(VALUE);
-    write_assignment(&mut writer, target);
+    write_assignment(&mut writer, target, &Since::new());
     writer.tagged(&[]);
     record(TARGET, id, Some(member), writer)
 }
@@ -191,8 +194,8 @@ pub(crate) fn current(id: &str, member: &Member) -> KeyValue {
         MemberState::UnreleasedPartitions => 2,
         MemberState::Unknown => i8::MAX,
     });
-    write_assignment(&mut writer, &member.assigned);
-    write_assignment(&mut writer, &member.revoking);
+    write_assignment(&mut writer, &member.assigned, &member.since);
+    write_assignment(&mut writer, &member.revoking, &member.since);
     writer.tagged(&[]);
     record(CURRENT, id, Some(&member.id), writer)
 }
@@ -219,14 +222,26 @@ pub(crate) fn pattern_tombstone(id: &str, pattern: &str) -> KeyValue {
     tombstone(PATTERN, id, Some(pattern))
 }
 
-fn write_assignment(writer: &mut Writer, assignment: &Assignment) {
+fn write_assignment(writer: &mut Writer, assignment: &Assignment, since: &Since) {
     writer.compact_count(assignment.len());
     for (topic, partitions) in assignment {
         writer.uuid(*topic);
         writer.compact_count(partitions.len());
         partitions.iter().for_each(|partition| writer.i32(*partition));
-        writer.tagged(&[]);
+        let epochs: Option<Vec<i32>> =
+            partitions.iter().map(|partition| since.get(&(*topic, *partition)).copied()).collect();
+        match epochs {
+            Some(epochs) => writer.tagged(&[(EPOCHS_TAG, write_epochs(&epochs))]),
+            None => writer.tagged(&[]),
+        }
     }
+}
+
+fn write_epochs(epochs: &[i32]) -> Bytes {
+    let mut writer = Writer::default();
+    writer.compact_count(epochs.len());
+    epochs.iter().for_each(|epoch| writer.i32(*epoch));
+    writer.finish()
 }
 
 fn begin(value: Bytes) -> Result<Reader, Error> {
@@ -297,12 +312,13 @@ pub(crate) fn read_target_epoch(value: Bytes) -> Result<i32, Error> {
 
 /// Reads what a member is led to.
 pub(crate) fn read_target(value: Bytes) -> Result<Assignment, Error> {
-    read_assignment(&mut begin(value)?)
+    read_assignment(&mut begin(value)?, &mut Since::new())
 }
 
 /// Reads how far a member was.
 pub(crate) fn read_current(value: Bytes) -> Result<Progress, Error> {
     let mut reader = begin(value)?;
+    let mut since = Since::new();
     Ok(Progress {
         epoch: reader.i32("member epoch")?,
         previous_epoch: reader.i32("previous member epoch")?,
@@ -312,8 +328,9 @@ pub(crate) fn read_current(value: Bytes) -> Result<Progress, Error> {
             2 => MemberState::UnreleasedPartitions,
             _ => MemberState::Unknown,
         },
-        assigned: read_assignment(&mut reader)?,
-        revoking: read_assignment(&mut reader)?,
+        assigned: read_assignment(&mut reader, &mut since)?,
+        revoking: read_assignment(&mut reader, &mut since)?,
+        since,
     })
 }
 
@@ -326,17 +343,28 @@ pub(crate) fn read_pattern(value: Bytes) -> Result<Resolved, Error> {
     Ok(Resolved { topics, at_ms: reader.i64("timestamp")? })
 }
 
-fn read_assignment(reader: &mut Reader) -> Result<Assignment, Error> {
+fn read_assignment(reader: &mut Reader, since: &mut Since) -> Result<Assignment, Error> {
     let mut assignment = Assignment::new();
     for _ in 0..reader.compact_count("topics", 18)?.unwrap_or(0) {
         let topic = reader.uuid("topic id")?;
         let count = reader.compact_count("partitions", 4)?.unwrap_or(0);
-        let partitions = (0..count).map(|_| reader.i32("partition")).collect::<Result<_, _>>()?;
-        reader.tagged()?;
-        assignment.insert(topic, partitions);
+        let partitions: Vec<i32> = (0..count).map(|_| reader.i32("partition")).collect::<Result<_, _>>()?;
+        for (tag, content) in reader.tagged()? {
+            if tag == EPOCHS_TAG {
+                let epochs = read_epochs(content)?;
+                since.extend(partitions.iter().map(|partition| (topic, *partition)).zip(epochs));
+            }
+        }
+        assignment.insert(topic, partitions.into_iter().collect());
     }
     assignment.retain(|_, partitions: &mut std::collections::BTreeSet<i32>| !partitions.is_empty());
     Ok(assignment)
+}
+
+fn read_epochs(content: Bytes) -> Result<Vec<i32>, Error> {
+    let mut reader = Reader::new(content);
+    let count = reader.compact_count("assignment epochs", 4)?.unwrap_or(0);
+    (0..count).map(|_| reader.i32("assignment epoch")).collect()
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Coordinator {
                     state: member.state,
                     assigned: std::mem::take(&mut member.assigned),
                     revoking: std::mem::take(&mut member.revoking),
+                    since: std::mem::take(&mut member.since),
                     ..said
                 };
             }
@@ -60,6 +61,9 @@ impl Coordinator {
                 member.state = progress.state;
                 member.assigned = progress.assigned;
                 member.revoking = progress.revoking;
+                member.since = progress.since;
+                // Of what a Kafka before 4.3 wrote, nothing older than the present epoch is known.
+                member.mark_since();
             }
         }
         Ok(())
@@ -80,6 +84,7 @@ impl Coordinator {
                     *member = Member {
                         assigned: Default::default(),
                         revoking: Default::default(),
+                        since: Default::default(),
                         ..member.clone()
                     };
                     (member.epoch, member.previous_epoch) = (0, 0);

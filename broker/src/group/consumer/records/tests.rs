@@ -30,6 +30,7 @@ fn full() -> Member {
         state: MemberState::UnrevokedPartitions,
         assigned: assignment(),
         revoking: assignment(),
+        since: [1, 2].map(|partition| ((Uuid::from_u128(7), partition), 3 + partition)).into(),
     }
 }
 
@@ -50,12 +51,30 @@ fn records_are_written_as_kafka_writes_them() {
 }
 
 #[test]
+fn the_epochs_of_partitions_stand_beside_them() {
+    let mut member = Member { id: "m".to_owned(), epoch: 2, ..Member::default() };
+    insert(&mut member.assigned, (Uuid::from_u128(7), 3));
+    member.mark_since();
+    let written = value(current("g", &member));
+    let topic = [&[0; 15][..], b"\x07\x02\0\0\0\x03\x01\0\x05\x02\0\0\0\x02"].concat();
+    let expected = [b"\0\0\0\0\0\x02\0\0\0\0\0\x02", &topic[..], b"\x01\0"].concat();
+    assert_eq!(&written[..], &expected[..]);
+    // As Kafka wrote them before 4.3, and as it writes none.
+    for tags in [&b"\0"[..], b"\x01\0\x01\0"] {
+        let topic = [&[0; 15][..], b"\x07\x02\0\0\0\x03", tags].concat();
+        let older = [b"\0\0\0\0\0\x02\0\0\0\0\0\x02", &topic[..], b"\x01\0"].concat();
+        let progress = read_current(older.into()).expect("progress");
+        assert_eq!((progress.assigned, progress.since), (member.assigned.clone(), Since::new()));
+    }
+}
+
+#[test]
 fn everything_comes_back() {
     let member = full();
     let mut read = read_member("m".to_owned(), value(super::member("g", &member))).expect("a member");
     let progress = read_current(value(current("g", &member))).expect("progress");
     (read.epoch, read.previous_epoch, read.state) = (progress.epoch, progress.previous_epoch, progress.state);
-    (read.assigned, read.revoking) = (progress.assigned, progress.revoking);
+    (read.assigned, read.revoking, read.since) = (progress.assigned, progress.revoking, progress.since);
     assert_eq!(read, member);
     assert_eq!(read_group(value(group("g", 3, -9))), Ok((3, -9)));
     assert_eq!(read_target_epoch(value(target_epoch("g", 3))), Ok(3));
