@@ -31,9 +31,6 @@ pub(super) async fn handle(ctx: &RequestContext, request: DescribeGroupsRequest)
 }
 
 async fn describe(ctx: &RequestContext, id: &GroupId) -> Result<Option<Description>, ResponseError> {
-    if id.is_empty() {
-        return Err(ResponseError::InvalidGroupId);
-    }
     let shard = ctx.broker.coordinators.group(&ctx.broker, id).await?;
     let id = id.to_string();
     shard.look(move |coordinator| coordinator.describe(&id)).await

@@ -52,6 +52,9 @@ async fn delete(
     group: &str,
     partitions: Vec<TopicPartition>,
 ) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
+    if group.is_empty() {
+        return Err(ResponseError::InvalidGroupId);
+    }
     let shard = ctx.broker.coordinators.group(&ctx.broker, group).await?;
     let group = group.to_owned();
     match shard.ask(move |token| Event::DeleteOffsets(token, group, partitions)).await? {

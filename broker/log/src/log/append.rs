@@ -35,7 +35,7 @@ pub struct AppendInfo {
     pub first_offset: Offset,
     /// Offset of the last record.
     pub last_offset: Offset,
-    /// The broker's time if it replaced the producer's, else -1.
+    /// The broker's time if it replaced the producer's, else -1; of a duplicate the time that is in the log.
     pub log_append_time: i64,
     /// The log start offset.
     pub log_start_offset: Offset,
@@ -264,7 +264,8 @@ impl Gathering<'_> {
                 return Ok(Some(AppendInfo {
                     first_offset: first,
                     last_offset: last,
-                    log_append_time: if self.config.log_append_time { timestamp } else { -1 },
+                    // As Kafka, the time of what is in the log, whoever's it is.
+                    log_append_time: timestamp,
                     log_start_offset: self.log.start_offset(),
                     duplicate: true,
                 }));
