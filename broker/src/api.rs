@@ -187,7 +187,8 @@ pub(crate) struct Api {
 }
 
 /// A row whose handler is `async fn(&RequestContext, Request) -> Response`. With `untold`, a response that has no field
-/// for the time it was throttled.
+/// for the time it was throttled;
+/// with `mutating`, a handler that also says how long the client's quota of mutations makes it wait.
 macro_rules! api {
     ($key:ident, $min:literal..=$max:literal, $handler:path) => {
         api!($key, $min..=$max, $handler, |response, mute| response.throttle_time_ms = throttle::in_ms(mute))
@@ -195,7 +196,17 @@ macro_rules! api {
     ($key:ident, $min:literal..=$max:literal, $handler:path, untold) => {
         api!($key, $min..=$max, $handler, |_response, _mute| ())
     };
+    ($key:ident, $min:literal..=$max:literal, $handler:path, mutating) => {
+        api!($key, $min..=$max, $handler, |answer| answer, |response, mute| response.throttle_time_ms =
+            throttle::in_ms(mute))
+    };
     ($key:ident, $min:literal..=$max:literal, $handler:path, |$response:pat_param, $mute:pat_param| $tell:expr) => {
+        api!($key, $min..=$max, $handler, |answer| (answer, Duration::ZERO), |$response, $mute| $tell)
+    };
+    (
+        $key:ident, $min:literal..=$max:literal, $handler:path,
+        |$answer:ident| $split:expr, |$response:pat_param, $mute:pat_param| $tell:expr
+    ) => {
         Api {
             key: ApiKey::$key,
             min: $min,
@@ -205,8 +216,9 @@ macro_rules! api {
                 let request = decode(&context, body)?;
                 let decoding = started.elapsed();
                 Ok(Outcome::Later(Box::pin(async move {
-                    let (mut answer, busy) = metered($handler(&context, request)).await;
-                    let wait = context.throttle(busy + decoding, None);
+                    let ($answer, busy) = metered($handler(&context, request)).await;
+                    let (mut answer, at_least) = $split;
+                    let wait = context.throttle_at_least(at_least, busy + decoding, None);
                     let ($response, $mute) = (&mut answer, wait);
                     $tell;
                     reply::encode(&context, &answer).muting(wait)
@@ -233,8 +245,8 @@ pub(crate) static APIS: &[Api] = &[
     api!(ListGroups, 0..=5, list_groups::handle),
     api!(SaslHandshake, 0..=1, sasl_handshake::handle, untold),
     Api { key: ApiKey::ApiVersions, min: 0, max: 4, handler: api_versions::start },
-    api!(CreateTopics, 2..=7, create_topics::handle),
-    api!(DeleteTopics, 1..=6, delete_topics::handle),
+    api!(CreateTopics, 2..=7, create_topics::handle, mutating),
+    api!(DeleteTopics, 1..=6, delete_topics::handle, mutating),
     api!(DeleteRecords, 0..=2, delete_records::handle),
     api!(InitProducerId, 0..=5, init_producer_id::handle),
     api!(OffsetForLeaderEpoch, 2..=4, offset_for_leader_epoch::handle),
@@ -251,7 +263,7 @@ pub(crate) static APIS: &[Api] = &[
     api!(AlterReplicaLogDirs, 1..=2, alter_replica_log_dirs::handle),
     api!(DescribeLogDirs, 1..=4, describe_log_dirs::handle),
     api!(SaslAuthenticate, 0..=2, sasl_authenticate::handle, untold),
-    api!(CreatePartitions, 0..=3, create_partitions::handle),
+    api!(CreatePartitions, 0..=3, create_partitions::handle, mutating),
     api!(CreateDelegationToken, 1..=3, create_delegation_token::handle),
     api!(RenewDelegationToken, 1..=2, renew_delegation_token::handle),
     api!(ExpireDelegationToken, 1..=2, expire_delegation_token::handle),

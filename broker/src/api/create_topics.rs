@@ -1,4 +1,4 @@
-//! CreateTopics (key 19), versions 2 to 7. KIP-4, KIP-464, KIP-525, KIP-516.
+//! CreateTopics (key 19), versions 2 to 7. KIP-4, KIP-464, KIP-525, KIP-516, KIP-599.
 //!
 //! - Partitions and replication factor of -1 mean the broker's defaults (`num.partitions`,
 //!   `default.replication.factor`).
@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -22,9 +23,16 @@ use crate::controller::{Command, NewTopic, Refusal, Reply, topic_name};
 use crate::internal_topic::InternalTopic;
 use crate::shared::Shared;
 
-/// Creates topics, or says whether they could be.
-pub(super) async fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED.
+const STRICT_SINCE: i16 = 6;
+
+/// Creates topics, or says whether they could be; and how long the client's quota makes it wait.
+pub(super) async fn handle(
+    ctx: &RequestContext,
+    request: CreateTopicsRequest,
+) -> (CreateTopicsResponse, Duration) {
     let broker = &ctx.broker;
+    let mutations = ctx.mutations(STRICT_SINCE);
     let mut mentions: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *mentions.entry(&topic.name).or_default() += 1;
@@ -53,7 +61,8 @@ pub(super) async fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -
             }
         }
     }
-    let mut replies = broker.controller.run(commands, request.validate_only).await.into_iter();
+    let mut replies =
+        broker.controller.run_within(mutations.clone(), commands, request.validate_only).await.into_iter();
     let topics = results.into_iter().map(|(topic, new, checked)| {
         let done = checked.and_then(|()| {
             replies
@@ -62,7 +71,7 @@ pub(super) async fn handle(ctx: &RequestContext, request: CreateTopicsRequest) -
         });
         result(ctx, topic, new.as_ref(), done)
     });
-    CreateTopicsResponse::default().with_topics(topics.collect())
+    (CreateTopicsResponse::default().with_topics(topics.collect()), mutations.wait())
 }
 
 fn refused(error: ResponseError, message: &str) -> Refusal {

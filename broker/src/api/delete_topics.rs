@@ -3,6 +3,8 @@
 //! A topic named or identified twice, or by both name and id, is INVALID_REQUEST. `delete.topic.enable=false` refuses
 //! with TOPIC_DELETION_DISABLED. Answered once the deletion is durable; the files go later (`file.delete.delay.ms`).
 
+use std::time::Duration;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
@@ -13,9 +15,16 @@ use uuid::Uuid;
 use super::{RequestContext, reply};
 use crate::controller::{Command, Image, Refusal, topic_name};
 
-/// Deletes topics.
-pub(super) async fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED.
+const STRICT_SINCE: i16 = 5;
+
+/// Deletes topics; and how long the client's quota makes it wait.
+pub(super) async fn handle(
+    ctx: &RequestContext,
+    request: DeleteTopicsRequest,
+) -> (DeleteTopicsResponse, Duration) {
     let broker = &ctx.broker;
+    let mutations = ctx.mutations(STRICT_SINCE);
     let asked: Vec<DeleteTopicState> = if ctx.version >= 6 {
         request.topics
     } else {
@@ -30,7 +39,7 @@ pub(super) async fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -
         .map(|(at, topic)| find(&image, &asked[..at], &asked[at + 1..], topic, enabled))
         .collect();
     let commands = found.iter().flatten().map(|id| Command::DeleteTopic { id: *id }).collect();
-    let mut replies = broker.controller.run(commands, false).await.into_iter();
+    let mut replies = broker.controller.run_within(mutations.clone(), commands, false).await.into_iter();
     let mut deleted = Vec::new();
     let mut responses = Vec::with_capacity(asked.len());
     for (topic, found) in asked.into_iter().zip(found) {
@@ -50,7 +59,7 @@ pub(super) async fn handle(ctx: &RequestContext, request: DeleteTopicsRequest) -
     if !deleted.is_empty() {
         broker.coordinators.topics_deleted(&deleted);
     }
-    DeleteTopicsResponse::default().with_responses(responses)
+    (DeleteTopicsResponse::default().with_responses(responses), mutations.wait())
 }
 
 fn refused(error: ResponseError, message: &str) -> Refusal {

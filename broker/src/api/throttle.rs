@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::RequestContext;
-use crate::quota::Usage;
+use crate::quota::{Mutations, Usage};
 
 /// Whom connections belong to that have not said who they are.
 const ANONYMOUS: &str = "ANONYMOUS";
@@ -20,12 +20,22 @@ impl RequestContext {
 
     /// Counts what a request took: a thread's time, and perhaps bytes. The larger wait of both quotas counts.
     pub(super) fn throttle(&self, busy: Duration, bytes: Option<Usage>) -> Duration {
+        self.throttle_at_least(Duration::ZERO, busy, bytes)
+    }
+
+    /// The same for a client that has to wait anyway.
+    pub(super) fn throttle_at_least(
+        &self,
+        least: Duration,
+        busy: Duration,
+        bytes: Option<Usage>,
+    ) -> Duration {
         let image = self.broker.image();
         if image.quotas.is_empty() {
             return Duration::ZERO;
         }
         let record = |usage| self.broker.quotas.record(&image.quotas, self.who(), usage);
-        let wait = record(Usage::busy(busy)).max(bytes.map_or(Duration::ZERO, record));
+        let wait = record(Usage::busy(busy)).max(bytes.map_or(Duration::ZERO, record)).max(least);
         self.broker.metrics.throttled(wait);
         wait
     }
@@ -36,6 +46,13 @@ impl RequestContext {
         let wait = self.broker.quotas.record(&image.quotas, self.who(), bytes);
         self.broker.metrics.throttled(wait);
         wait
+    }
+
+    /// How many partitions the client may have created and deleted. From version `strict_since` on it is refused what
+    /// goes beyond.
+    pub(super) fn mutations(&self, strict_since: i16) -> Mutations {
+        let image = self.broker.image();
+        self.broker.quotas.mutations(&image.quotas, self.who(), self.version >= strict_since)
     }
 
     /// Takes back bytes that were counted and then not sent.

@@ -44,6 +44,8 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("controller.quorum.election.timeout.ms", Kind::Int, "1000", Check::AtLeast(1), NO_EFFECT),
     row("controller.quorum.fetch.timeout.ms", Kind::Int, "2000", Check::AtLeast(1), NO_EFFECT),
     row("controller.quorum.voters", Kind::List, "", Check::Any, "the controllers, as id@host:port; one, this node, for now"),
+    row("controller.quota.window.num", Kind::Int, "11", Check::AtLeast(1), "windows whose quota of partitions to create and delete may be used at once"),
+    row("controller.quota.window.size.seconds", Kind::Int, "1", Check::AtLeast(1), "length of each of them"),
     row("default.replication.factor", Kind::Int, "1", Check::AtLeast(1), "replicas of a topic whose creator doesn't say"),
     row("delete.topic.enable", Kind::Boolean, "true", Check::Any, "whether topics can be deleted"),
     row("fetch.max.bytes", Kind::Int, "57671680", Check::AtLeast(1024), "most record bytes in one Fetch response"),

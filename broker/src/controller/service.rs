@@ -22,6 +22,7 @@ use super::Image;
 use super::record::MetadataRecord;
 use super::step::{Command, Refusal, Reply, refuse, step};
 use crate::env::Clock;
+use crate::quota::Mutations;
 use crate::replica::Replicas;
 
 /// Bytes of metadata log read at a time while it is replayed.
@@ -140,11 +141,21 @@ impl Controller {
         replies.pop().unwrap_or_else(|| refuse(ResponseError::UnknownServerError, "the command was not run"))
     }
 
-    /// Runs commands, each on what those before it left; what is refused changes nothing. With `validate_only`, says
-    /// what would happen and changes nothing at all. Goes on to its end if the caller stops waiting: a batch that is
-    /// half done must not be overtaken by the next.
+    /// Runs commands, with no limit to what they change.
     pub(crate) async fn run(
         self: &Arc<Self>,
+        commands: Vec<Command>,
+        validate_only: bool,
+    ) -> Vec<Result<Reply, Refusal>> {
+        self.run_within(Mutations::unlimited(), commands, validate_only).await
+    }
+
+    /// Runs commands, each on what those before it left; what is refused changes nothing. With `validate_only`, says
+    /// what would happen and changes nothing at all. What the client's quota does not pay for is refused. Goes on to its end if the caller stops waiting: a batch that is
+    /// half done must not be overtaken by the next.
+    pub(crate) async fn run_within(
+        self: &Arc<Self>,
+        mutations: Mutations,
         commands: Vec<Command>,
         validate_only: bool,
     ) -> Vec<Result<Reply, Refusal>> {
@@ -152,12 +163,13 @@ impl Controller {
             return Vec::new();
         }
         let count = commands.len();
-        let task = tokio::spawn(self.clone().run_to_end(commands, validate_only));
+        let task = tokio::spawn(self.clone().run_to_end(mutations, commands, validate_only));
         task.await.unwrap_or_else(|_| (0..count).map(|_| storage_failed()).collect())
     }
 
     async fn run_to_end(
         self: Arc<Self>,
+        mutations: Mutations,
         commands: Vec<Command>,
         validate_only: bool,
     ) -> Vec<Result<Reply, Refusal>> {
@@ -169,7 +181,7 @@ impl Controller {
         let mut records = Vec::new();
         let mut replies = Vec::with_capacity(commands.len());
         for command in &commands {
-            replies.push(decide(&image, command, records.len()).map(|(new, reply)| {
+            replies.push(decide(&image, command, records.len(), &mutations).map(|(new, reply)| {
                 new.iter().for_each(|record| image.apply(record));
                 records.extend(new);
                 reply
@@ -220,8 +232,13 @@ impl Controller {
 }
 
 /// Decides a command of a request that has come to `before` records so far. The broker's own start is as large as its
-/// topics are.
-fn decide(image: &Image, command: &Command, before: usize) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
+/// topics are. What is not refused is paid for.
+fn decide(
+    image: &Image,
+    command: &Command,
+    before: usize,
+    mutations: &Mutations,
+) -> Result<(Vec<MetadataRecord>, Reply), Refusal> {
     let refused = || {
         let message = format!(
             "the request comes to more than {REQUEST_RECORDS_MAX} records of metadata; ask for less at a time"
@@ -235,7 +252,26 @@ fn decide(image: &Image, command: &Command, before: usize) -> Result<(Vec<Metada
         return refused();
     }
     let (records, reply) = step(image, command)?;
-    if before + records.len() > REQUEST_RECORDS_MAX { refused() } else { Ok((records, reply)) }
+    if before + records.len() > REQUEST_RECORDS_MAX {
+        return refused();
+    }
+    match mutated_partitions(image, &records) {
+        0 => {}
+        partitions => mutations.pay(partitions)?,
+    }
+    Ok((records, reply))
+}
+
+/// How many partitions these records create or delete.
+fn mutated_partitions(image: &Image, records: &[MetadataRecord]) -> usize {
+    let of = |record: &MetadataRecord| match record {
+        MetadataRecord::Partition { .. } => 1,
+        MetadataRecord::RemoveTopic { id } => {
+            image.topic_by_id(*id).map_or(0, |topic| topic.partitions.len())
+        }
+        _ => 0,
+    };
+    records.iter().map(of).sum()
 }
 
 fn storage_failed() -> Result<Reply, Refusal> {

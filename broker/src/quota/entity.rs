@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Fetch,
     /// Share of a thread's time, in percent.
     Request,
+    /// Partitions created and deleted per second.
+    ControllerMutation,
     /// Connections from one address per second.
     ConnectionCreation,
 }
@@ -22,12 +24,13 @@ impl Kind {
             Self::Produce => "producer_byte_rate",
             Self::Fetch => "consumer_byte_rate",
             Self::Request => "request_percentage",
+            Self::ControllerMutation => "controller_mutation_rate",
             Self::ConnectionCreation => "connection_creation_rate",
         }
     }
 }
 
-/// Quotas for users and clients: kept, and but for the last with effect.
+/// Quotas for users and clients.
 const CLIENT_KEYS: &[&str] =
     &["producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate"];
 /// Quotas for addresses.

@@ -7,17 +7,20 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bucket::Filling;
 use super::entity::{self, Kind, QuotaTable, Scope};
+use super::mutation::{Buckets, Mutations};
 use super::rate::{Rate, Windows};
 use crate::config::Config;
 
 /// Most scopes that are counted at a time.
-const SCOPES_MAX: usize = 10_000;
+pub(super) const SCOPES_MAX: usize = 10_000;
 /// How long a scope must have been silent to be forgotten.
 const SILENT_MS_MAX: i64 = 60_000;
 /// Percent of a thread's time that a nanosecond per second is.
@@ -54,6 +57,9 @@ pub(crate) struct Quotas {
     /// Time is measured from here: the wall clock may be set back.
     started: Instant,
     scopes: Mutex<HashMap<Scope, Rate>>,
+    /// Seconds that a bucket of mutations fills for at most.
+    mutation_burst_s: f64,
+    mutations: Arc<Buckets>,
 }
 
 impl Quotas {
@@ -63,7 +69,15 @@ impl Quotas {
             count: config.long("quota.window.num"),
             size_ms: config.long("quota.window.size.seconds").saturating_mul(1000),
         };
-        Self { windows, started: Instant::now(), scopes: Mutex::default() }
+        let mutation_burst_s = config.long("controller.quota.window.num") as f64
+            * config.long("controller.quota.window.size.seconds") as f64;
+        Self {
+            windows,
+            started: Instant::now(),
+            scopes: Mutex::default(),
+            mutation_burst_s,
+            mutations: Arc::default(),
+        }
     }
 
     /// How usage is sampled.
@@ -115,6 +129,17 @@ impl Quotas {
     ) -> Option<f64> {
         let (bound, _) = self.find(table, (user, client), kind)?;
         Some(bound * ((self.windows.count - 1) * self.windows.size_ms) as f64 / 1000.0)
+    }
+
+    /// How many partitions a client may have created and deleted; with `strict` it is refused what goes beyond.
+    pub(crate) fn mutations(&self, table: &QuotaTable, who: (&str, &str), strict: bool) -> Mutations {
+        match self.find(table, who, Kind::ControllerMutation) {
+            None => Mutations::unlimited(),
+            Some((rate, scope)) => {
+                let filling = Filling { rate, most: rate * self.mutation_burst_s };
+                Mutations::of(&self.mutations, scope, filling, strict, self.now_ms())
+            }
+        }
     }
 
     fn find(&self, table: &QuotaTable, (user, client): (&str, &str), kind: Kind) -> Option<(f64, Scope)> {

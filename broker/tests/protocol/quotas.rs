@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
 use kafka_protocol::messages::{
-    AlterClientQuotasRequest, ApiVersionsRequest, DescribeClientQuotasRequest, ProduceRequest,
+    AlterClientQuotasRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteTopicsRequest, DescribeClientQuotasRequest, ProduceRequest,
 };
+use millrace_broker::BrokerHandle;
 use millrace_log::disk::SimDisk;
 use tokio::time::Instant;
 
 use crate::fetch;
 use crate::produce;
-use crate::support::{Client, batch, broker, broker_on, text};
-use crate::topics::create;
+use crate::support::{Client, batch, broker, broker_on, text, topic};
+use crate::topics::{create, new_topic};
 
 type Entity = [(&'static str, Option<&'static str>)];
 
@@ -191,4 +195,89 @@ async fn a_consumer_over_its_quota_gets_nothing_and_then_everything() {
         (third.throttle_time_ms, fetch::texts(fetch::partition(&third).records.clone()).len()),
         (0, 1)
     );
+}
+
+/// THROTTLING_QUOTA_EXCEEDED.
+const QUOTA_EXCEEDED: i16 = 89;
+
+fn creation(name: &str, partitions: i32, validate_only: bool) -> CreateTopicsRequest {
+    CreateTopicsRequest::default()
+        .with_topics(vec![new_topic(name, partitions)])
+        .with_timeout_ms(1000)
+        .with_validate_only(validate_only)
+}
+
+/// A client with this quota of partitions per second, which makes a burst of eleven times as many.
+async fn with_mutation_rate(broker: &BrokerHandle, rate: f64) -> Client {
+    let mut client = Client::new(broker);
+    let changes = [("controller_mutation_rate", Some(rate))];
+    assert_eq!(alter(&mut client, &[("client-id", Some("test"))], &changes).await, 0);
+    client
+}
+
+/// The error code and the time to wait, rounded to seconds.
+async fn create_at(client: &mut Client, version: i16, request: CreateTopicsRequest) -> (i16, i32) {
+    let response = client.call(version, request).await;
+    (response.topics[0].error_code, (response.throttle_time_ms + 500) / 1000)
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_cannot_be_created_and_deleted_without_end() {
+    let broker = broker().await;
+    let mut first = with_mutation_rate(&broker, 1.0).await;
+    // The last one that is paid for may be larger than what is left.
+    assert_eq!(create_at(&mut first, 7, creation("a", 20, false)).await, (0, 9));
+    // Each on a connection of its own, since those that were told to wait are muted.
+    let mut other = Client::new(&broker);
+    assert_eq!(create_at(&mut other, 7, creation("b", 1, false)).await, (QUOTA_EXCEEDED, 9));
+    let named = |name: &str| DeleteTopicState::default().with_name(Some(topic(name)));
+    let response = Client::new(&broker)
+        .call(6, DeleteTopicsRequest::default().with_topics(vec![named("a")]).with_timeout_ms(1000))
+        .await;
+    assert_eq!(response.responses[0].error_code, QUOTA_EXCEEDED);
+    let more = |count| {
+        let wanted =
+            CreatePartitionsTopic::default().with_name(topic("a")).with_count(count).with_assignments(None);
+        CreatePartitionsRequest::default().with_topics(vec![wanted]).with_timeout_ms(1000)
+    };
+    let response = Client::new(&broker).call(3, more(21)).await;
+    assert_eq!((response.results[0].error_code, response.throttle_time_ms > 0), (QUOTA_EXCEEDED, true));
+    // Older versions don't know the error: they get it on credit, and wait the longer.
+    assert_eq!(create_at(&mut Client::new(&broker), 5, creation("b", 2, false)).await, (0, 11));
+    let response = Client::new(&broker).call(2, more(21)).await;
+    assert_eq!(response.results[0].error_code, 0);
+    let names = DeleteTopicsRequest::default().with_topic_names(vec![topic("b")]).with_timeout_ms(1000);
+    let response = Client::new(&broker).call(4, names).await;
+    assert_eq!((response.responses[0].error_code, (response.throttle_time_ms + 500) / 1000), (0, 14));
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(create_at(&mut Client::new(&broker), 7, creation("b", 1, false)).await.0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_over_its_mutation_rate_is_muted() {
+    let broker = broker().await;
+    let mut client = with_mutation_rate(&broker, 1.0).await;
+    assert_eq!(create_at(&mut client, 7, creation("a", 13, false)).await, (0, 2));
+    let started = Instant::now();
+    client.call(0, ApiVersionsRequest::default()).await;
+    assert!(started.elapsed() >= Duration::from_millis(1900), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_costs_nothing_and_what_is_validated_does() {
+    let broker = broker().await;
+    let mut client = with_mutation_rate(&broker, 0.5).await;
+    create(&mut client, "a", 1).await;
+    for _ in 0..30 {
+        assert_eq!(create_at(&mut client, 7, creation("a", 5, false)).await, (36, 0), "it exists");
+    }
+    // Topic by topic, until nothing is left.
+    let topics = ["b", "c", "d"].map(|name| new_topic(name, 4)).to_vec();
+    let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(1000);
+    let response = client.call(7, request).await;
+    let codes: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [0, 0, QUOTA_EXCEEDED]);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(create_at(&mut client, 7, creation("e", 9, true)).await, (0, 7));
+    assert_eq!(create_at(&mut Client::new(&broker), 7, creation("e", 1, false)).await.0, QUOTA_EXCEEDED);
 }
