@@ -16,6 +16,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod quotas;
+mod round_trips;
 mod settings;
 mod storage;
 mod support;
