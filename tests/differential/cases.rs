@@ -1,9 +1,11 @@
 //! The requests, by subject.
 
 mod admin;
+mod consumer_groups;
 mod groups;
 mod records;
 mod security;
+mod settings;
 mod topics;
 mod transactions;
 
@@ -21,6 +23,8 @@ pub(crate) fn all(both: &mut Both) {
     topics::ask(both);
     records::ask(both);
     groups::ask(both);
+    consumer_groups::ask(both);
+    settings::ask(both);
     transactions::ask(both);
 }
 

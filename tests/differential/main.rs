@@ -18,7 +18,9 @@ use both::Both;
 
 /// What both are started with: the settings that `kafka.sh` gives to Apache Kafka, and those in whose defaults they
 /// differ on purpose.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 9] = [
+    "group.consumer.assignment.interval.ms=0",
+    "group.consumer.heartbeat.interval.ms=6000",
     "group.initial.rebalance.delay.ms=0",
     "log.flush.interval.messages=1",
     "log.retention.hours=168",

@@ -222,6 +222,9 @@ fn queries(both: &mut Both) {
     both.same("an unknown group", 0..=6, |_| {
         DescribeGroupsRequest::default().with_groups(vec![group("nobody")])
     });
+    both.same("a group without a name", 0..=6, |_| {
+        DescribeGroupsRequest::default().with_groups(vec![group("")])
+    });
     both.same("no such state", 4..=5, |_| ListGroupsRequest::default().with_states_filter(vec![text("Odd")]));
     both.same("stable groups", 4..=5, |_| {
         ListGroupsRequest::default().with_states_filter(vec![text("Stable")])
@@ -237,6 +240,7 @@ fn queries(both: &mut Both) {
         ("simple-9", "grouped", 1),
         ("simple-9", "grouped", 0),
         ("nobody", "grouped", 0),
+        ("", "grouped", 0),
     ] {
         both.same(&format!("offset deletion {id} {name} {index}"), [0], |_| of(id, name, index));
     }

@@ -122,10 +122,11 @@ fn producing(both: &mut Both) {
         let producer = ProducerStamp { id: ProducerId(990_001), epoch: ProducerEpoch(epoch), base_sequence };
         batch(BatchOptions { producer: Some(producer), ..BatchOptions::default() }, &["i", "j"])
     };
-    // Without a duplicate: of one, Kafka tells the batch's own time as that of the append.
     for (what, epoch, sequence) in [
         ("a first sequence", 3, 0),
         ("the next sequence", 3, 2),
+        ("a duplicate", 3, 2),
+        ("a duplicate of the first", 3, 0),
         ("a gap", 3, 9),
         ("an older epoch", 2, 0),
         ("a newer epoch at 5", 4, 5),
