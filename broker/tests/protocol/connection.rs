@@ -161,6 +161,30 @@ async fn unknown_keys_and_versions_close_the_connection() {
     }
 }
 
+/// A flexible header keeps the client's id in the old form, and what nobody here knows is passed over, in header and body.
+#[tokio::test(start_paused = true)]
+async fn unknown_tagged_fields_are_skipped() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    // One field: tag 99, three bytes.
+    let unknown = [1, 99, 3, 0xff, 0xff, 0xff];
+    for with in [&[0][..], &unknown] {
+        let mut frame = BytesMut::new();
+        frame.put_i16(ApiKey::Metadata as i16);
+        frame.put_i16(12);
+        frame.put_i32(7);
+        frame.put_i16(2);
+        frame.put_slice(b"id");
+        frame.put_slice(with);
+        // All topics, no creation, no operations.
+        frame.put_slice(&[0, 0, 0]);
+        frame.put_slice(with);
+        client.send_raw(&frame).await;
+        let (id, metadata) = client.receive::<MetadataRequest>(12).await;
+        assert_eq!((id, metadata.brokers.len()), (7, 1));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn array_lengths_beyond_the_frame_close_the_connection() {
     let broker = broker().await;

@@ -20,8 +20,8 @@ use millrace_wire::record::{BatchOptions, ProducerStamp};
 
 use crate::fetch::{partition, request as fetch_request, texts};
 use crate::groups::fetch as fetch_offset;
-use crate::produce::request as produce_request;
-use crate::support::{Client, START_MS, broker, broker_on, build, text, topic};
+use crate::produce::{produce, request as produce_request};
+use crate::support::{Client, START_MS, broker, broker_on, build, idempotent, text, topic};
 use crate::topics::create;
 
 /// A producer's view of itself.
@@ -332,6 +332,20 @@ async fn what_is_wrong_is_told() {
     assert_eq!(end(&mut client, 4, "app", me, true).await, 48, "nothing to commit");
     // All or nothing: the partition that exists is not attempted.
     assert_eq!(add(&mut client, 3, "app", me, &[0, 5]).await, [55, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_beside_the_open_transaction_is_refused() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let me = init(&mut client, 4, "app", None).await.expect("a producer id");
+    assert_eq!(add(&mut client, 3, "app", me, &[0]).await, [0]);
+    assert_eq!(write(&mut client, "app", me, 0, "within").await, 0);
+    let beside = idempotent(me.id, me.epoch, 1, &["beside"]);
+    assert_eq!(produce(&mut client, 9, -1, "t", 0, beside).await.error_code, 48);
+    assert_eq!(end(&mut client, 4, "app", me, true).await, 0);
+    until_committed(&mut client, &["within"]).await;
 }
 
 #[tokio::test(start_paused = true)]
