@@ -42,6 +42,9 @@ static HOST: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"host: "127[0-9.]+"
 static PORT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"port: [0-9]+").expect("a pattern"));
 static PRODUCER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"producer_id: ProducerId\(\s*[0-9]+,\s*\)").expect("a pattern"));
+/// The epoch with which a consumer group begins is a cluster's own; what follows is asked relative to it.
+static GROUP_EPOCH: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"((?:member|group|assignment)_epoch): [1-9][0-9]*").expect("a pattern"));
 /// Said by the crate for every struct; no cluster adds fields of its own.
 static NO_FIELDS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\n\s*unknown_tagged_fields: \{\},").expect("a pattern"));
@@ -63,6 +66,7 @@ impl Mask {
         let answer = TIME.replace_all(&answer, "a time");
         let answer = MESSAGE.replace_all(&answer, "error_message: any");
         let answer = PRODUCER.replace_all(&answer, "producer_id: one of its own");
+        let answer = GROUP_EPOCH.replace_all(&answer, "$1: one of its own");
         let answer = CLUSTER.replace_all(&answer, "cluster_id: its own");
         let answer = MIN_ISR.replace_all(&answer, "$1: its own");
         let answer = REFUSED.replace_all(&answer, "$1: any");

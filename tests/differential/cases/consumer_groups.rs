@@ -100,17 +100,29 @@ fn refusals(both: &mut Both) {
     }
 }
 
-/// Notes the topic's id and the one partition that the member keeps.
+/// Notes the topic's id, the one partition that the member keeps, and the epoch of the group's first member: Kafka 4.3
+/// begins with 2, Millrace and older Kafkas with 1.
 fn note(peer: &mut Peer, answer: &ConsumerGroupHeartbeatResponse) {
     let Some(topic) = answer.assignment.as_ref().and_then(|it| it.topic_partitions.first()) else { return };
     peer.noted.insert("topic".to_owned(), topic.topic_id.to_string());
     if let [kept] = topic.partitions[..] {
         peer.noted.insert("kept".to_owned(), kept.to_string());
+    } else {
+        peer.noted.insert("first epoch".to_owned(), answer.member_epoch.to_string());
     }
 }
 
+fn number(peer: &Peer, what: &str) -> i32 {
+    peer.noted.get(what).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 fn kept(peer: &Peer) -> i32 {
-    peer.noted.get("kept").and_then(|kept| kept.parse().ok()).unwrap_or(0)
+    number(peer, "kept")
+}
+
+/// The epoch so many after the first one.
+fn epoch(peer: &Peer, after: i32) -> i32 {
+    number(peer, "first epoch") + after
 }
 
 /// Two members share what one had: which epochs are accepted when, by heartbeats, commits and fetches of offsets.
@@ -121,31 +133,36 @@ fn epochs(both: &mut Both) {
         TopicPartitions::default().with_topic_id(topic_id).with_partitions(vec![kept(peer)])
     };
     both.compare("join", 1, |_| join(id, "a"), note);
-    both.same("a member of another's name", [1], |_| stay(id, "b", 1));
-    both.same("a commit", [9], |_| commit(id, "a", 1, &[0, 1]));
-    both.same("a commit of an old version", [8], |_| commit(id, "a", 1, &[0]));
+    both.compare("a member of another's name", 1, |peer| stay(id, "b", epoch(peer, 0)), |_, _| ());
+    both.compare("a commit", 9, |peer| commit(id, "a", epoch(peer, 0), &[0, 1]), |_, _| ());
+    both.compare("a commit of an old version", 8, |peer| commit(id, "a", epoch(peer, 0), &[0]), |_, _| ());
     both.same("a commit of nobody", [9], |_| commit(id, "", -1, &[0]));
-    both.same("a commit of a stranger", [9], |_| commit(id, "x", 1, &[0]));
+    both.compare("a commit of a stranger", 9, |peer| commit(id, "x", epoch(peer, 0), &[0]), |_, _| ());
     both.same("join of a second", [1], |_| join(id, "b"));
-    both.compare("told to give up", 1, |_| stay(id, "a", 1), note);
-    both.same("a commit while giving up", [9], |_| commit(id, "a", 1, &[0, 1]));
+    both.compare("told to give up", 1, |peer| stay(id, "a", epoch(peer, 0)), note);
+    both.compare("a commit while giving up", 9, |peer| commit(id, "a", epoch(peer, 0), &[0, 1]), |_, _| ());
     both.same("described while giving up", 0..=1, |_| described(id));
-    both.compare("given up", 1, |peer| stay(id, "a", 1).with_topic_partitions(Some(vec![owned(peer)])), note);
-    both.same("the second's share", [1], |_| stay(id, "b", 2));
-    for epoch in [-1, 0, 1, 2, 3] {
-        both.compare(&format!("kept, {epoch}"), 9, |peer| commit(id, "a", epoch, &[kept(peer)]), |_, _| ());
-        let gone = |peer: &Peer| commit(id, "a", epoch, &[1 - kept(peer)]);
-        both.compare(&format!("given up, {epoch}"), 9, gone, |_, _| ());
-        both.same(&format!("both, {epoch}"), [9], |_| commit(id, "a", epoch, &[0, 1]));
-        both.same(&format!("none, {epoch}"), [9], |_| commit(id, "a", epoch, &[]));
-        let taken = |peer: &Peer| commit(id, "b", epoch, &[1 - kept(peer)]);
-        both.compare(&format!("taken over, {epoch}"), 9, taken, |_, _| ());
-        both.same(&format!("offsets, {epoch}"), [9], |_| fetch(id, Some("a"), epoch));
+    let gives_up = |peer: &Peer| stay(id, "a", epoch(peer, 0)).with_topic_partitions(Some(vec![owned(peer)]));
+    both.compare("given up", 1, gives_up, note);
+    both.compare("the second's share", 1, |peer| stay(id, "b", epoch(peer, 1)), |_, _| ());
+    for after in [-1, 0, 1, 2] {
+        let mut same = |what: &str, member: &str, partitions: &dyn Fn(&Peer) -> Vec<i32>| {
+            let request = |peer: &Peer| commit(id, member, epoch(peer, after), &partitions(peer));
+            both.compare(&format!("{what}, {after}"), 9, request, |_, _| ());
+        };
+        same("kept", "a", &|peer| vec![kept(peer)]);
+        same("given up", "a", &|peer| vec![1 - kept(peer)]);
+        same("both", "a", &|_| vec![0, 1]);
+        same("none", "a", &|_| vec![]);
+        same("taken over", "b", &|peer| vec![1 - kept(peer)]);
+        let offsets = |peer: &Peer| fetch(id, Some("a"), epoch(peer, after));
+        both.compare(&format!("offsets, {after}"), 9, offsets, |_, _| ());
     }
+    both.same("a commit without an epoch", [9], |_| commit(id, "a", -1, &[0]));
     both.same("offsets of nobody", [9], |_| fetch(id, None, -1));
-    both.same("offsets of a stranger", [9], |_| fetch(id, Some("x"), 2));
-    both.same("an epoch to come", [1], |_| stay(id, "a", 3));
-    both.same("an epoch before", [1], |_| stay(id, "a", 1));
+    both.compare("offsets of a stranger", 9, |peer| fetch(id, Some("x"), epoch(peer, 1)), |_, _| ());
+    both.compare("an epoch to come", 1, |peer| stay(id, "a", epoch(peer, 2)), |_, _| ());
+    both.compare("an epoch before", 1, |peer| stay(id, "a", epoch(peer, 0)), |_, _| ());
     both.same("described", 0..=1, |_| described(id));
     both.same("described as a classic group", [6], |_| {
         DescribeGroupsRequest::default().with_groups(vec![group(id)])
@@ -155,7 +172,7 @@ fn epochs(both: &mut Both) {
     });
     both.same("leave", [1], |_| stay(id, "b", -1));
     both.same("leave again", [1], |_| stay(id, "b", -1));
-    both.same("everything again", [1], |_| stay(id, "a", 2));
+    both.compare("everything again", 1, |peer| stay(id, "a", epoch(peer, 1)), |_, _| ());
     both.same("the last one leaves", [1], |_| stay(id, "a", -1));
     both.same("described when empty", 0..=1, |_| described(id));
     both.same("a commit to an empty group", [9], |_| commit(id, "", -1, &[0]));
@@ -165,15 +182,15 @@ fn epochs(both: &mut Both) {
 fn static_members(both: &mut Both) {
     let id = "static";
     let named = |request: ConsumerGroupHeartbeatRequest| request.with_instance_id(Some(text("i")));
-    both.same("a static member", [1], |_| named(join(id, "a")));
+    both.compare("a static member", 1, |_| named(join(id, "a")), note);
     both.same("another of its name", [1], |_| named(join(id, "b")));
     both.same("it goes away", [1], |_| named(stay(id, "a", -2)));
     both.same("described while away", 0..=1, |_| described(id));
-    both.same("a commit while away", [9], |_| commit(id, "a", 1, &[0]));
+    both.compare("a commit while away", 9, |peer| commit(id, "a", epoch(peer, 0), &[0]), |_, _| ());
     both.same("another takes its place", [1], |_| named(join(id, "b")));
-    both.same("the one before", [1], |_| named(stay(id, "a", 1)));
-    both.same("a commit of the one before", [9], |_| commit(id, "a", 1, &[0]));
-    both.same("a commit of the new one", [9], |_| commit(id, "b", 1, &[0]));
+    both.compare("the one before", 1, |peer| named(stay(id, "a", epoch(peer, 0))), |_, _| ());
+    both.compare("a commit of the one before", 9, |peer| commit(id, "a", epoch(peer, 0), &[0]), |_, _| ());
+    both.compare("a commit of the new one", 9, |peer| commit(id, "b", epoch(peer, 0), &[0]), |_, _| ());
     both.same("described", 0..=1, |_| described(id));
     both.same("it leaves for good", [1], |_| named(stay(id, "b", -1)));
 }
