@@ -129,6 +129,16 @@ fn groups_and_perf_tools() {
     desk.says("consumer-groups --delete --group verified", &["was successful"]);
     let listed = desk.run("consumer-groups --list");
     assert!(!listed.contains("verified"), "{listed}");
+    let settings = "configs --entity-type groups";
+    let change = |value: &str| {
+        format!("{settings} --entity-name perf --alter --add-config consumer.session.timeout.ms={value}")
+    };
+    desk.says(&change("50000"), &["Completed"]);
+    desk.refuses(&change("1"), "InvalidConfigurationException");
+    desk.says(
+        &format!("{settings} --describe"),
+        &["group perf", "consumer.session.timeout.ms=50000", "DYNAMIC_GROUP_CONFIG"],
+    );
     desk.says(
         "e2e-latency --topic t --num-records 50 --producer-acks 1 --record-size 100",
         &["Avg latency:"],
