@@ -94,14 +94,6 @@ pub(crate) fn check_together(overrides: &BTreeMap<String, String>) -> Result<(),
     }
 }
 
-/// Checks that a topic setting of this name exists.
-///
-/// # Errors
-/// An unknown name, with the nearest known one.
-pub(crate) fn known(name: &str) -> Result<(), Error> {
-    find(name).map(|_| ())
-}
-
 fn find(name: &str) -> Result<&'static Setting, Error> {
     setting(name).ok_or_else(|| Error::UnknownTopicSetting {
         name: name.to_owned(),

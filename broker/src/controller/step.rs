@@ -371,7 +371,11 @@ fn alter_config(
         let checked = match (resource_type, value) {
             (RESOURCE_BROKER, value) => dynamic::validate(name, value.as_deref()),
             (_, Some(value)) => topic::validate(name, value),
-            (_, None) => topic::known(name),
+            // What is not set, known or not, needs no taking back.
+            (_, None) if image.topic(resource).is_none_or(|topic| !topic.config.contains_key(name)) => {
+                continue;
+            }
+            (_, None) => Ok(()),
         };
         if let Err(error) = checked {
             // As Kafka answers; its own comment says that it should be INVALID_CONFIG (KAFKA-13609).
