@@ -25,7 +25,7 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
-use millrace_log::AppendOrigin;
+use millrace_log::{AppendError, AppendOrigin};
 use millrace_wire::batch::{self, RawBatch};
 use millrace_wire::compression::Compression;
 use std::sync::Arc;
@@ -183,6 +183,11 @@ fn append(
         return Err(replica::Error::NotEnoughReplicas { in_sync, wanted }.into());
     }
     context.broker.metrics.appended_bytes.add(batch.bytes.len());
+    let (bytes, bytes_max) = (batch.bytes.len(), usize::try_from(config.max_message_bytes).unwrap_or(0));
+    if bytes > bytes_max {
+        // As it came; the log looks at what a conversion makes of it.
+        return Err(replica::Error::from(AppendError::TooLarge { bytes, bytes_max }).into());
+    }
     let batch = recompress(detached(batch, frame_bytes), config.compression)?;
     let write = Write { batch, origin: AppendOrigin::Client };
     if admission::must_wait(context, partition, &write.batch.header) {

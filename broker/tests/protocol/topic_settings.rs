@@ -27,6 +27,8 @@ const TOPIC: i8 = 2;
 const SET: i8 = 0;
 /// OFFSET_OUT_OF_RANGE.
 const OUT_OF_RANGE: i16 = 1;
+/// MESSAGE_TOO_LARGE.
+const MESSAGE_TOO_LARGE: i16 = 10;
 /// INVALID_TIMESTAMP.
 const INVALID_TIMESTAMP: i16 = 32;
 /// INVALID_CONFIG.
@@ -97,6 +99,24 @@ async fn a_converted_batch_has_the_brokers_time_too() {
     assert_eq!(header.max_timestamp, response.log_append_time_ms);
     assert!(header.max_timestamp >= START_MS + 100_000);
     assert_eq!(values(&mut client, "t", 0).await, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_must_fit_before_and_after_it_is_converted() {
+    for (codec, sent) in [("gzip", Compression::None), ("uncompressed", Compression::Gzip)] {
+        let disk = Arc::new(SimDisk::new());
+        let settings = [("compression.type", codec), ("max.message.bytes", "500")];
+        let (_broker, mut client) = with_topic(&disk, &[], &settings).await;
+        let options = BatchOptions { compression: sent, ..BatchOptions::default() };
+        for (length, error) in [(300, 0), (600, MESSAGE_TOO_LARGE)] {
+            let records = build(options, &["x".repeat(length).as_str()], START_MS);
+            assert_eq!(
+                produce(&mut client, 9, -1, "t", 0, records).await.error_code,
+                error,
+                "{codec} {length}"
+            );
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
