@@ -22,13 +22,13 @@ type Topic = (TopicName, Vec<(i32, CommittedOffset)>);
 pub(super) struct Asked(Vec<(Topic, usize)>);
 
 impl Asked {
-    /// Sorts out the partitions that the broker has.
+    /// Sorts out the partitions that the broker has. A topic without any is not answered, as in Kafka.
     pub(super) fn new(image: &Image, topics: impl Iterator<Item = Topic>) -> Self {
         let known = |topic: Topic| {
             let partitions = image.topic(&topic.0).map_or(0, |topic| topic.partitions.len());
             (topic, partitions)
         };
-        Self(topics.map(known).collect())
+        Self(topics.filter(|(_, offsets)| !offsets.is_empty()).map(known).collect())
     }
 
     /// What the coordinator is asked to store.

@@ -15,9 +15,9 @@ use kafka_protocol::messages::{
 
 use super::{RequestContext, reply};
 use crate::controller::Image;
-use crate::group::consumer::Assignment;
 use crate::group::consumer::member::Member;
 use crate::group::consumer::query::Described;
+use crate::group::consumer::{Assignment, insert, partitions};
 
 /// What a member speaks, in the answer.
 const CLASSIC_MEMBER: i8 = 0;
@@ -76,6 +76,8 @@ fn response(
 
 fn member(version: i16, member: &Arc<Member>, target: &Assignment, image: &Image) -> WireMember {
     let topics = member.topics.iter().map(|name| TopicName(reply::text(name.clone())));
+    let mut held = member.assigned.clone();
+    partitions(&member.revoking).for_each(|partition| insert(&mut held, partition));
     let described = WireMember::default()
         .with_member_id(reply::text(member.id.clone()))
         .with_instance_id(member.instance.clone().map(reply::text))
@@ -84,8 +86,8 @@ fn member(version: i16, member: &Arc<Member>, target: &Assignment, image: &Image
         .with_client_id(reply::text(member.client_id.clone()))
         .with_client_host(reply::text(member.client_host.clone()))
         .with_subscribed_topic_names(topics.collect())
-        .with_subscribed_topic_regex(member.pattern.clone().map(reply::text))
-        .with_assignment(assignment(&member.assigned, image))
+        .with_subscribed_topic_regex(Some(reply::text(member.pattern.clone().unwrap_or_default())))
+        .with_assignment(assignment(&held, image))
         .with_target_assignment(assignment(target, image));
     match version {
         0 => described,

@@ -154,6 +154,14 @@ async fn an_older_epoch_may_commit_what_the_member_has_had_since() {
         response.topics[0].partitions[0].error_code
     };
     assert_eq!(code(&mut client, "a", 1, &[0, 1]).await, 0, "still giving up");
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group("g")]);
+    let described = client.call(1, request).await.groups.remove(0).members.remove(0);
+    assert_eq!(
+        described.assignment.topic_partitions[0].partitions,
+        [0, 1],
+        "what it gives up is still with it"
+    );
+    assert_eq!(described.target_assignment.topic_partitions[0].partitions, [kept]);
     let owned = TopicPartitions::default()
         .with_topic_id(told.topic_partitions[0].topic_id)
         .with_partitions(vec![kept]);

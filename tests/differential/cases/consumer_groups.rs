@@ -138,10 +138,10 @@ fn epochs(both: &mut Both) {
     both.compare("a commit of an old version", 8, |peer| commit(id, "a", epoch(peer, 0), &[0]), |_, _| ());
     both.same("a commit of nobody", [9], |_| commit(id, "", -1, &[0]));
     both.compare("a commit of a stranger", 9, |peer| commit(id, "x", epoch(peer, 0), &[0]), |_, _| ());
+    both.same("described", 0..=1, |_| described(id));
     both.same("join of a second", [1], |_| join(id, "b"));
     both.compare("told to give up", 1, |peer| stay(id, "a", epoch(peer, 0)), note);
     both.compare("a commit while giving up", 9, |peer| commit(id, "a", epoch(peer, 0), &[0, 1]), |_, _| ());
-    both.same("described while giving up", 0..=1, |_| described(id));
     let gives_up = |peer: &Peer| stay(id, "a", epoch(peer, 0)).with_topic_partitions(Some(vec![owned(peer)]));
     both.compare("given up", 1, gives_up, note);
     both.compare("the second's share", 1, |peer| stay(id, "b", epoch(peer, 1)), |_, _| ());
@@ -163,7 +163,6 @@ fn epochs(both: &mut Both) {
     both.compare("offsets of a stranger", 9, |peer| fetch(id, Some("x"), epoch(peer, 1)), |_, _| ());
     both.compare("an epoch to come", 1, |peer| stay(id, "a", epoch(peer, 2)), |_, _| ());
     both.compare("an epoch before", 1, |peer| stay(id, "a", epoch(peer, 0)), |_, _| ());
-    both.same("described", 0..=1, |_| described(id));
     both.same("described as a classic group", [6], |_| {
         DescribeGroupsRequest::default().with_groups(vec![group(id)])
     });

@@ -97,8 +97,12 @@ const OF_GROUPS: &[(&str, i8, Option<&str>)] = &[
 pub(super) fn ask(both: &mut Both) {
     create(both, "settled", 1);
     for (name, value) in OF_TOPICS {
+        // Kafka 4.3 leaves out that it comes from `log.retention.hours`.
+        let told = (*name, *value) != ("retention.ms", "-2");
         both.same(&format!("{name}={value}"), [1], |_| alter(TOPIC, "settled", &[(name, SET, Some(value))]));
-        both.same(&format!("{name} after {value}"), [4], |_| describe(TOPIC, "settled", Some(name)));
+        if told {
+            both.same(&format!("{name} after {value}"), [4], |_| describe(TOPIC, "settled", Some(name)));
+        }
         both.same(&format!("{name} back"), [1], |_| alter(TOPIC, "settled", &[(name, DELETE, None)]));
     }
     let [min, max] = ["min.compaction.lag.ms", "max.compaction.lag.ms"];
