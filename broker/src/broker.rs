@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use millrace_log::{LogConfig, LogManager, ManagerOptions, TopicPartition};
 use tokio::io::DuplexStream;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ pub struct BrokerHandle {
     connections: Arc<Connections>,
     local_addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -56,7 +56,7 @@ impl Broker {
     /// The data directory, the metadata or the address can't be used.
     pub async fn start(config: Config, env: Env) -> Result<BrokerHandle, Error> {
         let simulated = env.disk.is_simulated();
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let watched = Watched::default();
         let metrics_addr = match config.explicit("metrics.listener").filter(|_| !simulated) {
@@ -65,7 +65,7 @@ impl Broker {
                     |error| Error::Listen { address: address.to_owned(), option: "--metrics", error };
                 let listener = observe::bind(address).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                tasks.spawn(observe::serve(listener, watched.clone(), stopped.clone()));
+                tasks.spawn(observe::serve(listener, watched.clone(), stop.clone()));
                 Some(bound)
             }
             None => None,
@@ -101,12 +101,12 @@ impl Broker {
         // Nobody else sets it.
         let _ = watched.set(shared.clone());
 
-        let connections = Arc::new(Connections::new(shared.clone(), stopped.clone()));
+        let connections = Arc::new(Connections::new(shared.clone(), stop.clone()));
         if let Some(listener) = listener {
             tasks.spawn(connections.clone().accept(listener));
         }
-        tasks.spawn(cleaner::run(shared.clone(), stopped.clone()));
-        tasks.spawn(housekeeping::run(shared.clone(), stopped));
+        tasks.spawn(cleaner::run(shared.clone(), stop.clone()));
+        tasks.spawn(housekeeping::run(shared.clone(), stop.clone()));
         tasks.spawn(ready_when_loaded(shared.clone()));
         info!(listen = %local_addr, advertised = %shared.advertised, cluster = shared.cluster_id, "broker started");
         Ok(BrokerHandle { shared, connections, local_addr, metrics_addr, stop, tasks })
@@ -234,8 +234,7 @@ impl BrokerHandle {
     /// Something couldn't be synced; the next start recovers what is on disk.
     pub async fn shutdown(mut self) -> Result<(), Error> {
         self.shared.set_ready(false);
-        // Fails only if nobody listens, and then nobody has to be told.
-        let _ = self.stop.send(true);
+        self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         if timeout(DRAIN_MAX, self.connections.closed()).await.is_err() {
             warn!("some connections did not end in time and are dropped");
@@ -256,7 +255,7 @@ impl BrokerHandle {
 
     /// Ends everything where it stands, as a kill would: for tests and simulations.
     pub fn abort(mut self) {
-        let _ = self.stop.send(true);
+        self.stop.cancel();
         self.tasks.abort_all();
         self.connections.abort();
         self.shared.coordinators.abort();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_log::{Cleaner, CompactionError, TopicPartition};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
@@ -37,14 +37,14 @@ impl Settings {
 }
 
 /// Runs until told to stop.
-pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut uncleanable = BTreeSet::new();
     loop {
         let backoff_ms = shared.config.long("log.cleaner.backoff.ms");
         let backoff = Duration::from_millis(u64::try_from(backoff_ms).unwrap_or(0).max(1));
         tokio::select! {
             biased;
-            _ = stop.changed() => return,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(backoff) => {}
         }
         if !shared.config.boolean("log.cleaner.enable") {
@@ -62,7 +62,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 fn clean_all(
     shared: &Shared,
     mut uncleanable: BTreeSet<TopicPartition>,
-    stop: &watch::Receiver<bool>,
+    stop: &CancellationToken,
 ) -> BTreeSet<TopicPartition> {
     let logs = shared.replicas.logs();
     let settings = Settings::of(&shared.config);
@@ -117,9 +117,9 @@ impl Throttle {
     }
 
     /// `false`: the broker stops.
-    fn spent(&mut self, bytes: u64, stop: &watch::Receiver<bool>) -> bool {
+    fn spent(&mut self, bytes: u64, stop: &CancellationToken) -> bool {
         self.bytes += bytes;
-        while !*stop.borrow() {
+        while !stop.is_cancelled() {
             let ahead =
                 self.bytes as f64 / self.bytes_per_second_max.max(1.0) - self.began.elapsed().as_secs_f64();
             if self.simulated || ahead <= 0.0 {
@@ -137,13 +137,13 @@ mod tests {
 
     #[test]
     fn the_throttle_holds_back_and_lets_go_on_a_stop() {
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let mut throttle = Throttle::new(1_000_000.0, false);
         let began = Instant::now();
-        assert!(throttle.spent(20_000, &stopped) && throttle.spent(20_000, &stopped));
+        assert!(throttle.spent(20_000, &stop) && throttle.spent(20_000, &stop));
         assert!(began.elapsed() >= Duration::from_millis(40));
-        assert!(Throttle::new(f64::MAX, false).spent(u64::MAX, &stopped));
-        stop.send(true).unwrap();
-        assert!(!throttle.spent(u64::MAX / 2, &stopped));
+        assert!(Throttle::new(f64::MAX, false).spent(u64::MAX, &stop));
+        stop.cancel();
+        assert!(!throttle.spent(u64::MAX / 2, &stop));
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::shared::Shared;
@@ -16,7 +16,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 const RELEASE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Runs until told to stop.
-pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let config = &shared.config;
     let mut flush = every(FLUSH_INTERVAL);
     let mut retention = every(setting(config.long("log.retention.check.interval.ms")));
@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             biased;
-            _ = stop.changed() => return,
+            () = stop.cancelled() => return,
             _ = flush.tick() => {
                 flush_due(&shared);
                 shared.cold_reads.resize(config.long("num.io.threads"));

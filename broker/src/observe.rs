@@ -23,9 +23,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::metrics::scrape;
@@ -58,7 +59,7 @@ pub(crate) async fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 /// Answers until told to stop.
-pub(crate) async fn serve(listener: TcpListener, watched: Watched, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, watched: Watched, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -70,7 +71,7 @@ pub(crate) async fn serve(listener: TcpListener, watched: Watched, mut stop: wat
         };
         let (accepted, slot) = tokio::select! {
             biased;
-            _ = stop.changed() => return,
+            () = stop.cancelled() => return,
             accepted = accept => accepted,
         };
         match accepted {

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use millrace_log::Piece;
 use millrace_wire::frame::Frame;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::budget::Share;
@@ -95,16 +95,12 @@ struct InFlight {
 }
 
 /// Serves a client until it leaves, breaks the protocol or the broker stops.
-pub(crate) async fn serve<S>(
-    mut stream: S,
-    peer: api::Peer,
-    shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
-) where
+pub(crate) async fn serve<S>(mut stream: S, peer: api::Peer, shared: Arc<Shared>, stop: CancellationToken)
+where
     S: Transport,
 {
     let _open = shared.metrics.connections_open.enter();
-    let ended = run(&mut stream, &peer, &shared, &mut stop).await;
+    let ended = run(&mut stream, &peer, &shared, &stop).await;
     if let Err(Error::Request(_) | Error::Read(reader::Error::Length { .. })) = &ended {
         shared.metrics.requests_refused.add(1);
     }
@@ -123,7 +119,7 @@ async fn run<S>(
     stream: &mut S,
     peer: &api::Peer,
     shared: &Arc<Shared>,
-    stop: &mut watch::Receiver<bool>,
+    stop: &CancellationToken,
 ) -> Result<(), Error>
 where
     S: Transport,
@@ -174,7 +170,7 @@ where
         reader.set_paused(!reads);
         tokio::select! {
             biased;
-            _ = stop.changed() => return Ok(()),
+            () = stop.cancelled() => return Ok(()),
             () = in_flight.front_done(), if !in_flight.slots.is_empty() => {}
             () = sleep_until(muted_until.unwrap_or_else(Instant::now)), if muted_until.is_some() => {}
             request = reader.next(stream), if reads => {

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span, warn};
 
 use super::connection;
@@ -71,7 +72,7 @@ fn bind_one(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
 /// The connections that are open, and what new ones need.
 pub(crate) struct Connections {
     shared: Arc<Shared>,
-    stop: watch::Receiver<bool>,
+    stop: CancellationToken,
     open: Mutex<Open>,
     /// A connection over TCP has ended.
     freed: Notify,
@@ -100,24 +101,23 @@ impl Open {
 }
 
 impl Connections {
-    /// No connections yet; all end when `stop` turns true.
-    pub(crate) fn new(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
+    /// No connections yet; all end when `stop` says so.
+    pub(crate) fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
         let rates = Mutex::new(CreationRates::new(shared.quotas.windows()));
         Self { shared, stop, open: Mutex::default(), freed: Notify::new(), rates }
     }
 
     /// Accepts until told to stop.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let mut stop = self.stop.clone();
         loop {
             tokio::select! {
                 biased;
-                _ = stop.changed() => return,
+                () = self.stop.cancelled() => return,
                 () = self.room() => {}
             }
             tokio::select! {
                 biased;
-                _ = stop.changed() => return,
+                () = self.stop.cancelled() => return,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, address)) => {
                         let wait = self.creation_wait();
@@ -125,7 +125,7 @@ impl Connections {
                             self.shared.metrics.connections_delayed_rate.add(1);
                             tokio::select! {
                                 biased;
-                                _ = stop.changed() => return,
+                                () = self.stop.cancelled() => return,
                                 () = sleep(wait) => {}
                             }
                         }
@@ -228,7 +228,7 @@ impl Connections {
     where
         S: Transport + 'static,
     {
-        let (connections, shared, stop) = (self.clone(), self.shared.clone(), self.stop.clone());
+        let (connections, shared, stop) = (self.clone(), self.shared.clone(), self.stop.child_token());
         let span = debug_span!("connection", client = %peer.host);
         let task = async move {
             let slot = ip.map(|ip| IpSlot { connections, ip });
