@@ -236,3 +236,44 @@ impl Membership {
         self.news.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::{Client, ClientConfig};
+    use crate::transport::{BoxFuture, Stream, Transport};
+
+    /// Nobody answers.
+    #[derive(Debug)]
+    struct Silence;
+
+    impl Transport for Silence {
+        fn connect<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_polls_too_late_stays_who_it_was_until_it_hears_of_it() {
+        let client = Client::new(ClientConfig {
+            bootstrap: vec!["nobody:9092".to_owned()],
+            transport: Arc::new(Silence),
+            seed: Some(0),
+            ..ClientConfig::default()
+        })
+        .unwrap();
+        let config =
+            ConsumerConfig { max_poll_interval: Duration::from_secs(1), ..ConsumerConfig::default() };
+        let mut group = Group::new(Arc::new(client.cluster()), "g", &config);
+        group.stage = Stage::Stable;
+        *group.shared.member.lock() = Member { id: "m".to_owned(), generation: 3 };
+        heartbeat::run(group.shared.clone(), None).await;
+        let before = group.metadata();
+        assert_eq!((before.generation_id, before.member_id.as_str()), (3, "m"));
+        assert!(matches!(group.poll(Instant::now()).await, Ok(Some(GroupEvent::Lost))));
+        assert_eq!(group.metadata(), GroupMetadata::outside("g"));
+    }
+}

@@ -172,13 +172,13 @@ impl Membership {
         encode(&ConsumerProtocolSubscription::default().with_topics(topics))
     }
 
-    /// Tells the coordinator that this member is gone.
+    /// Tells the coordinator that this member is gone. It stays who it was for whatever the application still commits, which
+    /// is then refused; without a name it would count as one from outside of the group, whom no generation fences.
     pub(super) async fn leave(&self) -> Result<()> {
         let member = self.member.lock().clone();
         if member.id.is_empty() || self.config.group_instance_id.is_some() {
             return Ok(());
         }
-        self.forget_member();
         let connection = self.coordinator.connection().await?;
         let id = str_bytes(&member.id);
         let version = connection.version_of::<LeaveGroupRequest>()?;
