@@ -10,14 +10,31 @@
 //! | inconsistent offsets | one offset held different records at different times |
 //! | aborted read (G1a) | a read_committed reader was given a record of an aborted transaction |
 //! | precommitted read (G1b) | a read_committed reader was given a record before anybody asked for its transaction's commit |
+//! | write cycle (G0), cyclic read (G1c) | transactions depend on each other in a circle: see `cycles` |
 //! | fractured transaction | some of a transaction's records are committed, others not |
 //! | poll skip | a reader was taken past a record that is there |
 //! | non-monotonic poll | a reader was taken back |
+//!
+//! And of consumer groups, see `groups`:
+//!
+//! | anomaly | what it says |
+//! |---|---|
+//! | processed twice | a record of the input has two in the output |
+//! | never processed | the group's offset is past a record that nobody made anything of |
+//! | processed, not committed | a record's output is committed, the group's offset is not past the record |
+//! | offset went back | a committed offset is lower than one that was acknowledged or seen before |
+//! | offset that nobody committed | a committed offset that only an aborted transaction, an unfinished one or no member at all wrote |
+//! | shared partition | two members of one generation were given the same partition |
+
+mod cycles;
+mod groups;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::history::{History, Id, Outcome, Sent, Session, Verdict};
+use crate::history::{History, Id, Outcome, Partition, Sent, Session, Verdict};
 
 /// Most anomalies of one kind that are listed; more are only a symptom of the same fault.
 const LISTED_MAX: usize = 5;
@@ -48,8 +65,13 @@ pub fn check(history: &History) -> Vec<Anomaly> {
     for (index, session) in history.sessions.iter().enumerate() {
         polls(history, index, session, &mut found);
     }
+    cycles::check(history, &mut found);
+    groups::check(history, &mut found);
     found.list
 }
+
+/// A partition and an offset.
+type Place = (Partition, i64);
 
 #[derive(Default)]
 struct Findings {
@@ -68,19 +90,19 @@ impl Findings {
 }
 
 /// Where each record stands in the end; finds duplicates on the way.
-fn places(history: &History, found: &mut Findings) -> BTreeMap<Id, (i32, i64)> {
+fn places(history: &History, found: &mut Findings) -> BTreeMap<Id, Place> {
     let mut places = BTreeMap::new();
     for (&partition, records) in &history.last.all {
         for &(offset, id) in records {
             if let Some((p, o)) = places.insert(id, (partition, offset)) {
-                found.add("duplicate", format!("{id:?} at {p}/{o} and {partition}/{offset}"));
+                found.add("duplicate", format!("{id:?} at {p:?}/{o} and {partition:?}/{offset}"));
             }
         }
     }
     places
 }
 
-fn writes(history: &History, places: &BTreeMap<Id, (i32, i64)>, found: &mut Findings) {
+fn writes(history: &History, places: &BTreeMap<Id, Place>, found: &mut Findings) {
     let committed: BTreeSet<Id> = history.last.committed.values().flatten().map(|&(_, id)| id).collect();
     for sent in &history.sent {
         let Outcome::Acknowledged(offset) = sent.outcome else { continue };
@@ -106,7 +128,7 @@ fn writes(history: &History, places: &BTreeMap<Id, (i32, i64)>, found: &mut Find
 
 /// A send outside of any transaction counts as committed.
 fn verdict(history: &History, sent: &Sent) -> Verdict {
-    sent.transaction.map_or(Verdict::Committed, |index| history.transactions[index])
+    sent.transaction.map_or(Verdict::Committed, |index| history.transactions[index].verdict)
 }
 
 fn order(history: &History, found: &mut Findings) {
@@ -117,7 +139,7 @@ fn order(history: &History, found: &mut Findings) {
                 Some(before) if before >= id.number => {
                     found.add(
                         "reordered",
-                        format!("{id:?} at {partition}/{offset} stands after number {before}"),
+                        format!("{id:?} at {partition:?}/{offset} stands after number {before}"),
                     );
                 }
                 _ => {}
@@ -127,14 +149,17 @@ fn order(history: &History, found: &mut Findings) {
 }
 
 fn offsets(history: &History, found: &mut Findings) {
-    let mut held: BTreeMap<(i32, i64), Id> = BTreeMap::new();
+    let mut held: BTreeMap<Place, Id> = BTreeMap::new();
     let in_the_end =
         history.last.all.iter().flat_map(|(&p, records)| records.iter().map(move |&(o, id)| (p, o, id)));
     let read = history.sessions.iter().flat_map(|s| s.seen.iter().map(|r| (r.partition, r.offset, r.id)));
     for (partition, offset, id) in in_the_end.chain(read) {
         match held.insert((partition, offset), id) {
             Some(before) if before != id => {
-                found.add("inconsistent offsets", format!("{partition}/{offset} held {before:?} and {id:?}"));
+                found.add(
+                    "inconsistent offsets",
+                    format!("{partition:?}/{offset} held {before:?} and {id:?}"),
+                );
             }
             _ => {}
         }
@@ -154,7 +179,7 @@ fn transactions(history: &History, found: &mut Findings) {
         let half = halves.entry(index).or_default();
         if committed.contains(&sent.id) {
             half.0 += 1;
-            if history.transactions[index] == Verdict::Aborted {
+            if history.transactions[index].verdict == Verdict::Aborted {
                 found.add("aborted read (G1a)", format!("{sent:?} is committed in the end"));
             }
         } else {
@@ -163,7 +188,7 @@ fn transactions(history: &History, found: &mut Findings) {
     }
     for (index, (there, missing)) in halves {
         if there > 0 && missing > 0 {
-            let verdict = history.transactions[index];
+            let verdict = history.transactions[index].verdict;
             found.add(
                 "fractured transaction",
                 format!("{verdict:?} number {index}: {there} records are committed, {missing} are not"),
@@ -175,7 +200,7 @@ fn transactions(history: &History, found: &mut Findings) {
     for session in history.sessions.iter().filter(|s| s.committed_only) {
         for seen in &session.seen {
             let Some(index) = transaction_of.get(&seen.id) else { continue };
-            if history.commits.get(index).is_none_or(|asked| seen.at < *asked) {
+            if history.transactions[*index].asked.is_none_or(|asked| seen.at < asked) {
                 found.add("precommitted read (G1b)", format!("{seen:?} of transaction {index}"));
             }
         }
@@ -191,105 +216,23 @@ fn transactions(history: &History, found: &mut Findings) {
 
 fn polls(history: &History, index: usize, session: &Session, found: &mut Findings) {
     let log = if session.committed_only { &history.last.committed } else { &history.last.all };
-    let mut last: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut last: BTreeMap<Partition, i64> = BTreeMap::new();
     for seen in &session.seen {
         let from = last.insert(seen.partition, seen.offset);
         if from.is_some_and(|from| seen.offset <= from) {
             found.add("non-monotonic poll", format!("session {index}: {seen:?} after offset {from:?}"));
             continue;
         }
-        // Each session begins at offset 0.
-        let from = from.map_or(0, |from| from + 1);
-        let skipped = log
-            .get(&seen.partition)
-            .into_iter()
-            .flatten()
-            .find(|(offset, _)| (from..seen.offset).contains(offset));
+        let begins = if session.from_start { 0 } else { seen.offset };
+        let from = from.map_or(begins, |from| from + 1);
+        let records = log.get(&seen.partition).map_or(&[][..], Vec::as_slice);
+        let next = records.partition_point(|(offset, _)| *offset < from);
+        let skipped = records.get(next).filter(|(offset, _)| *offset < seen.offset);
         if let Some((offset, id)) = skipped {
             found.add(
                 "poll skip",
-                format!("session {index}: {id:?} at {}/{offset} before {seen:?}", seen.partition),
+                format!("session {index}: {id:?} at {:?}/{offset} before {seen:?}", seen.partition),
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::history::{Final, Seen};
-
-    fn id(number: u32) -> Id {
-        Id { producer: 1, number }
-    }
-
-    fn sent(number: u32, offset: i64, transaction: Option<usize>) -> Sent {
-        Sent { id: id(number), partition: 0, transaction, outcome: Outcome::Acknowledged(offset) }
-    }
-
-    /// Three plain records, then a committed and an aborted transaction of one record each, all read back.
-    fn sound() -> History {
-        let all = vec![(0, id(0)), (1, id(1)), (2, id(2)), (3, id(3)), (5, id(4))];
-        let committed = all[..4].to_vec();
-        let read = |records: &[(i64, Id)]| {
-            records.iter().map(|&(offset, id)| Seen { partition: 0, offset, id, at: 9 }).collect()
-        };
-        History {
-            sent: vec![
-                sent(0, 0, None),
-                sent(1, 1, None),
-                sent(2, 2, None),
-                sent(3, 3, Some(0)),
-                sent(4, 5, Some(1)),
-            ],
-            transactions: vec![Verdict::Committed, Verdict::Aborted],
-            commits: [(0, 5)].into(),
-            moment: 9,
-            sessions: vec![
-                Session { committed_only: false, seen: read(&all) },
-                Session { committed_only: true, seen: read(&committed) },
-            ],
-            last: Final { all: [(0, all)].into(), committed: [(0, committed)].into() },
-            broken: Vec::new(),
-        }
-    }
-
-    /// The kinds found after `damage` was done to a sound history.
-    fn kinds(damage: impl FnOnce(&mut History)) -> BTreeSet<&'static str> {
-        let mut history = sound();
-        damage(&mut history);
-        check(&history).into_iter().map(|a| a.kind).collect()
-    }
-
-    fn final_all(history: &mut History) -> &mut Vec<(i64, Id)> {
-        history.last.all.get_mut(&0).expect("partition 0 is there")
-    }
-
-    #[test]
-    fn a_sound_history_has_no_anomaly() {
-        assert_eq!(check(&sound()), []);
-    }
-
-    #[test]
-    fn each_damage_is_found_under_its_name() {
-        assert!(kinds(|h| _ = final_all(h).remove(1)).is_superset(&["lost write", "lost read"].into()));
-        assert!(kinds(|h| final_all(h).push((9, id(1)))).contains("duplicate"));
-        assert!(kinds(|h| h.sent[1].outcome = Outcome::Acknowledged(7)).contains("moved write"));
-        assert!(kinds(|h| final_all(h).swap(0, 1)).contains("reordered"));
-        assert!(kinds(|h| h.sessions[0].seen[2].id = id(77)).contains("inconsistent offsets"));
-        assert!(kinds(|h| _ = h.sessions[0].seen.remove(1)).contains("poll skip"));
-        assert!(kinds(|h| h.sessions[0].seen.swap(1, 2)).contains("non-monotonic poll"));
-        assert!(kinds(|h| h.transactions[0] = Verdict::Aborted).contains("aborted read (G1a)"));
-        assert!(kinds(|h| h.sessions[1].seen[3].at = 4).contains("precommitted read (G1b)"));
-        assert!(kinds(|h| h.sent[0].transaction = Some(1)).contains("fractured transaction"));
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_anomaly() {
-        let found = kinds(|h| {
-            h.sent[1].outcome = Outcome::Unknown;
-            h.transactions = vec![Verdict::Unknown, Verdict::Unknown];
-        });
-        assert_eq!(found, BTreeSet::new());
     }
 }

@@ -4,13 +4,14 @@
 //!
 //! - `world`: the broker on its simulated disk, and the ways in which it is hurt
 //! - `network`: the connections, slow and breakable
-//! - `workload`: producers, transactions and readers; they write the `history`
+//! - `workload`: producers, transactions, readers and consumer groups; they write the `history`
 //! - [`checker`]: judges the history
 //!
 //! What is simulated is everything outside of the code: the code is the broker's and the client's own.
 //!
-//! A seed repeats the faults, the network, the disk and what the clients do. The order in which tokio wakes the waiters of
-//! one `watch` channel is drawn by tokio itself, so two runs of a seed are alike and not yet the same to the byte.
+//! Two runs of a seed are the same in all that the clients see. So nothing under simulation may depend on the order of a
+//! hash table, on the time or the randomness of the machine, or on the order in which tokio wakes several waiters of one
+//! `watch` channel, which tokio draws itself: what many wait for is a `Notify` or a `CancellationToken`.
 
 pub mod checker;
 pub mod history;
@@ -20,6 +21,7 @@ mod workload;
 mod world;
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ use anyhow::Context;
 use parking_lot::Mutex;
 
 use self::checker::Anomaly;
-use self::history::{History, Outcome, Verdict};
+use self::history::{History, Outcome, Topic, Verdict};
 use self::workload::Workload;
 use self::world::World;
 use millrace_client::Random;
@@ -58,10 +60,16 @@ pub struct Report {
     pub acknowledged: usize,
     /// Transactions that were committed.
     pub committed: usize,
-    /// Records that were read by readers, the final reading not counted.
+    /// Records that were handed out to consumers, the final reading not counted.
     pub read: usize,
+    /// Records that a group turned into output, exactly once.
+    pub processed: usize,
+    /// Assignments that members of groups were given.
+    pub assignments: usize,
     /// What hurt the broker, in order.
     pub faults: Vec<&'static str>,
+    /// Of all that the clients saw: two runs of a seed have the same.
+    pub digest: u64,
 }
 
 /// A run that did not.
@@ -108,16 +116,33 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
     if !anomalies.is_empty() {
         return Err(fail(anomalies, None));
     }
-    let faults = faults.lock().clone();
-    let acknowledged = history.sent.iter().filter(|sent| sent.outcome != Outcome::Unknown).count();
-    let committed = history.transactions.iter().filter(|verdict| **verdict == Verdict::Committed).count();
-    if acknowledged == 0 || committed == 0 || history.sessions.iter().all(|session| session.seen.is_empty()) {
+    let report = report(seed, &history, faults.lock().clone());
+    if report.acknowledged == 0 || report.committed == 0 || report.read == 0 || report.processed == 0 {
         let why = history.broken.first().map_or("no client says why", String::as_str);
-        let idle = format!("nothing was achieved, so nothing was tested; {why}");
-        return Err(Failure { seed, faults, anomalies: Vec::new(), broke: Some(idle) });
+        return Err(fail(Vec::new(), Some(format!("nothing was achieved, so nothing was tested; {why}"))));
     }
-    let read = history.sessions.iter().map(|session| session.seen.len()).sum();
-    Ok(Report { seed, sent: history.sent.len(), acknowledged, committed, read, faults })
+    Ok(report)
+}
+
+fn report(seed: u64, history: &History, faults: Vec<&'static str>) -> Report {
+    let output = history.last.committed.iter().filter(|(partition, _)| partition.topic == Topic::Output);
+    Report {
+        seed,
+        sent: history.sent.len(),
+        acknowledged: history.sent.iter().filter(|sent| sent.outcome != Outcome::Unknown).count(),
+        committed: history.transactions.iter().filter(|t| t.verdict == Verdict::Committed).count(),
+        read: history.sessions.iter().map(|session| session.seen.len()).sum(),
+        processed: output.map(|(_, records)| records.len()).sum(),
+        assignments: history.groups.iter().map(|group| group.assignments.len()).sum(),
+        faults,
+        digest: digest(history),
+    }
+}
+
+fn digest(history: &History) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{history:?}").hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The broker starts, clients work while it is hurt, the clients end, and what is there is read once more.

@@ -33,7 +33,8 @@ fn all() -> anyhow::Result<bool> {
             other => bail!("unknown argument {other}; it takes --seeds N and --from SEED"),
         }
     }
-    let (mut passed, mut acknowledged, mut committed, mut read, mut faults) = (0, 0, 0, 0, 0);
+    let (mut passed, mut acknowledged, mut committed, mut read) = (0, 0, 0, 0);
+    let (mut processed, mut assignments, mut faults) = (0, 0, 0);
     for seed in from..from.saturating_add(seeds) {
         match run(seed, Options::default()) {
             Ok(report) => {
@@ -41,13 +42,15 @@ fn all() -> anyhow::Result<bool> {
                 acknowledged += report.acknowledged;
                 committed += report.committed;
                 read += report.read;
+                processed += report.processed;
+                assignments += report.assignments;
                 faults += report.faults.len();
             }
             Err(failure) => println!("{failure}"),
         }
     }
     println!(
-        "simulated from seed {from}: {acknowledged} records acknowledged, {committed} transactions committed, {read} records read, {faults} faults"
+        "simulated from seed {from}: {acknowledged} records acknowledged, {committed} transactions committed, {read} records read, {processed} processed exactly once by groups with {assignments} assignments, {faults} faults"
     );
     println!("{passed} passed, {} failed", seeds - passed);
     Ok(passed == seeds)

@@ -51,6 +51,9 @@ impl World {
             ("offsets.topic.num.partitions", "2"),
             ("transaction.state.log.num.partitions", "2"),
             ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000"),
+            // Groups that form and lose members quickly, as all else happens quickly here.
+            ("group.min.session.timeout.ms", "500"),
+            ("group.initial.rebalance.delay.ms", "100"),
         ] {
             config.set(name, value)?;
         }

@@ -18,6 +18,15 @@ fn nothing_is_lost_doubled_or_seen_too_early() {
     }
 }
 
+#[test]
+fn a_seed_repeats_to_the_last_record() {
+    for seed in 0..2 {
+        let [first, second] =
+            [(); 2].map(|()| run(seed, Options::default()).map_err(|failure| failure.to_string()));
+        assert_eq!(first, second, "seed {seed} went two ways");
+    }
+}
+
 /// The simulation can fail: on a disk that only says it has synced, acknowledged records must be found missing.
 #[test]
 fn a_disk_that_lies_is_caught() {
