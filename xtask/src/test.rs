@@ -17,7 +17,7 @@ use crate::steps::{self, Step};
 const FUZZ_SECONDS: u64 = 20;
 
 /// Seeds of the simulation in the test command; `cargo xtask sim` runs more.
-const SIM_SEEDS: u64 = 50;
+const SIM_SEEDS: u64 = 30;
 
 /// What to run.
 #[derive(Args)]

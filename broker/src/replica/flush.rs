@@ -19,8 +19,9 @@ use tracing::error;
 
 use super::Partition;
 
-/// How long a sync takes in a simulation: long enough for a power cut to fall between an append and its sync.
-const SIMULATED_SYNC: Duration = Duration::from_millis(1);
+/// How long a sync takes in a simulation: longer than an answer is under way there, so that a power cut often falls between an
+/// acknowledgement that did not wait for its sync and that sync.
+const SIMULATED_SYNC: Duration = Duration::from_millis(5);
 
 /// Who is syncing.
 #[derive(Default)]

@@ -196,6 +196,8 @@ impl Member<'_> {
         self.shared.settle(deliveries).await?;
         doze(random).await;
         producer.send_offsets_to_transaction(wire(next), &self.consumer.group_metadata()?).await?;
+        // From here on only the transaction's end decides, whatever generation the group has by then.
+        doze(random).await;
         let commits = random.below(6) != 0;
         self.shared.end(producer, transaction, commits).await?;
         if commits {
