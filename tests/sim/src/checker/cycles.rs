@@ -253,7 +253,7 @@ mod tests {
             (10, Some(12), &[(1, 2, 5)], &[2, 3, 4]),
         ]);
         assert_eq!(cycle.len(), 1);
-        assert_eq!(cycle[0].matches(" read ").count(), 3, "{}", cycle[0]);
+        assert_eq!(cycle[0].matches(" read Id").count(), 3, "{}", cycle[0]);
     }
 
     #[test]
