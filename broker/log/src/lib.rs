@@ -50,4 +50,5 @@ pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryR
 pub use manager::{Dirty, LogManager, ManagerOptions};
 pub use piece::{FileSlice, Piece};
 pub use producer::{ActiveProducer, AppendOrigin};
+pub use segment::scan::{Scanner, Step};
 pub use topic_partition::{NotAPartition, TopicPartition};

@@ -275,10 +275,15 @@ impl Segment {
     /// What a segment gets when it is full: the newest time as its last time index entry, indexes in their files.
     pub(crate) fn seal(&self) -> io::Result<()> {
         let newest = self.newest()?;
-        let mut indexes = self.indexes.write();
         if newest.timestamp >= 0 {
-            indexes.times.push(newest)?;
+            self.indexes.write().times.push(newest)?;
         }
+        self.write_indexes()
+    }
+
+    /// Writes what the indexes have in memory only.
+    pub(crate) fn write_indexes(&self) -> io::Result<()> {
+        let mut indexes = self.indexes.write();
         indexes.offsets.write()?;
         indexes.times.write()?;
         indexes.aborted.write()

@@ -197,7 +197,7 @@ struct Batches<'s> {
 impl Batches<'_> {
     /// The next batch. Corruption is an error: it must not be written anew under a right CRC, nor left out.
     fn next(&mut self, pace: &mut dyn Pace) -> Result<Option<RawBatch>, CompactionError> {
-        let (position, reason) = match self.scanner.next().map_err(io_error("read", self.segment.path()))? {
+        let (position, reason) = match self.scanner.step().map_err(io_error("read", self.segment.path()))? {
             Step::End => return Ok(None),
             Step::Batch { batch, .. } if batch.header.base_offset >= self.next => {
                 self.next = batch.next_offset();

@@ -90,7 +90,7 @@ impl Log {
         let mut segment = self.segment_of(from);
         while let Some(current) = segment {
             let found = match slice(&current, upper) {
-                Ok(None) => current.read(from, bytes_max, upper, at_least_one).map(|read| {
+                Ok(None) | Err(_) => current.read(from, bytes_max, upper, at_least_one).map(|read| {
                     read.map(|read| Read {
                         bytes: read.bytes.len(),
                         part: read.bytes.into(),

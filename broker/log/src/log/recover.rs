@@ -186,7 +186,7 @@ impl<'o> Recovery<'o> {
         }
         let mut scanner = Scanner::new(file, position, last.size());
         loop {
-            match scanner.next().map_err(io_error("read", last.path()))? {
+            match scanner.step().map_err(io_error("read", last.path()))? {
                 Step::Batch { batch, .. } if batch.header.base_offset.0 >= next => {
                     next = batch.header.next_offset().0;
                 }
@@ -261,7 +261,7 @@ impl<'o> Recovery<'o> {
         self.report.scanned_bytes += segment.size();
         self.report.scanned.insert(segment.base());
         let bad = loop {
-            match scanner.next().map_err(io_error("read", segment.path()))? {
+            match scanner.step().map_err(io_error("read", segment.path()))? {
                 Step::End => break None,
                 Step::Bad { position, reason } => break Some(Bad { position, reason }),
                 Step::Batch { position, batch } => {

@@ -74,7 +74,13 @@ impl Log {
             let too_old = config.retention_ms >= 0 && {
                 let newest = segment.newest().map_err(io_error("read the time index of", segment.path()))?;
                 let newest = if newest.timestamp >= 0 { newest.timestamp } else { segment.since_ms() };
-                now_ms.saturating_sub(newest) > config.retention_ms
+                let is_old = |time_ms| now_ms.saturating_sub(time_ms) > config.retention_ms;
+                // The index is not alone believed: what it says costs records.
+                is_old(newest)
+                    && segment
+                        .first_timestamp()
+                        .map_err(io_error("read", segment.path()))?
+                        .is_none_or(|first| first < 0 || is_old(first))
             };
             // A segment goes for its size only if the log stays at the limit or above without it.
             let too_much = segment.size() > 0 && excess >= segment.size();

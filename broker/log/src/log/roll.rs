@@ -80,11 +80,19 @@ impl Log {
         }
         old.seal().map_err(io_error("write the indexes of", old.path()))?;
         let base = Offset(writer.next_offset);
+        let is_behind = self.recovery_point() >= base;
+        if is_behind {
+            // Recovery would begin at the new segment and trust the indexes of the old one.
+            let synced = old.sync_indexes().map_err(io_error("sync the indexes of", old.path()));
+            synced.map_err(|error| self.go_offline(error))?;
+        }
         self.write_snapshot(writer, base)?;
         let new = Segment::create(self.disk.clone(), &self.dir, base, now_ms);
         let new = Arc::new(new.map_err(io_error("create a segment in", &self.dir))?);
         self.segments.write().insert(base, new.clone());
-        self.unflushed.lock().segments.push(old.clone());
+        if !is_behind {
+            self.unflushed.lock().segments.push(old.clone());
+        }
         writer.rolled_dirty.push(old);
         writer.active = new;
         writer.active_dirty = false;

@@ -45,7 +45,12 @@ impl Log {
         Ok(self.durable_end())
     }
 
-    fn sync_files(&self, segments: &[Arc<Segment>], dir: bool, newborn: bool) -> Result<(), Error> {
+    pub(super) fn sync_files(
+        &self,
+        segments: &[Arc<Segment>],
+        dir: bool,
+        newborn: bool,
+    ) -> Result<(), Error> {
         for segment in segments {
             segment.sync_log().map_err(io_error("sync", segment.path()))?;
         }
@@ -62,27 +67,36 @@ impl Log {
     }
 
     /// Syncs the log, and the indexes and snapshots of the segments that are full, and saves the leader epochs:
-    /// recovery after this needs to look at nothing below the offset returned.
+    /// recovery after this needs to look at nothing below the recovery point. Returns the durable end.
     ///
-    /// A failure to write an index does not put the log offline; the recovery point stays where it was.
+    /// A failure to write an index does not put the log offline, the recovery point stays where it was; a failure to sync one
+    /// does: the next sync would say that all is well, and an index whose pages were lost looks like a good one.
     pub fn flush(&self) -> Result<Offset, Error> {
         let _one_at_a_time = self.flushing.lock();
-        let todo = self.unflushed.lock().clone();
         let end = self.sync()?;
+        let todo = self.unflushed.lock().clone();
         for segment in &todo.segments {
-            segment.sync_indexes().map_err(io_error("sync the indexes of", segment.path()))?;
+            segment.write_indexes().map_err(io_error("write the indexes of", segment.path()))?;
+            let synced = segment.sync_indexes().map_err(io_error("sync the indexes of", segment.path()));
+            synced.map_err(|error| self.go_offline(error))?;
         }
         for offset in &todo.snapshots {
-            self.sync_if_there(&self.dir.join(file_name(*offset, Suffix::Snapshot)))?;
+            let synced = self.sync_if_there(&self.dir.join(file_name(*offset, Suffix::Snapshot)));
+            synced.map_err(|error| self.go_offline(error))?;
         }
         self.save_epochs()?;
         if !todo.segments.is_empty() || !todo.snapshots.is_empty() {
             self.disk.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))?;
-            let mut unflushed = self.unflushed.lock();
-            unflushed.segments.retain(|left| !todo.segments.iter().any(|done| Arc::ptr_eq(left, done)));
-            unflushed.snapshots.retain(|left| !todo.snapshots.contains(left));
         }
-        self.recovery_point.store(end.0, Ordering::Release);
+        // No roll may be half done: the segment that it fills is either known here, or finds the new recovery point.
+        let _no_roll = self.writer.lock();
+        let mut unflushed = self.unflushed.lock();
+        unflushed.segments.retain(|left| !todo.segments.iter().any(|done| Arc::ptr_eq(left, done)));
+        unflushed.snapshots.retain(|left| !todo.snapshots.contains(left));
+        // A segment may have become full meanwhile: recovery has to begin there, not behind it.
+        let first_left = unflushed.segments.iter().map(|segment| segment.base()).min();
+        let point = first_left.map_or(end, |base| base.min(end));
+        self.recovery_point.fetch_max(point.0, Ordering::AcqRel);
         Ok(end)
     }
 

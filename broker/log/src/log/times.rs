@@ -49,7 +49,6 @@ impl Log {
     /// The first record with the newest time of all; `None` if no record has a time.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, Error> {
         let _no_truncation = self.truncation.read();
-        let _no_truncation = self.truncation.read();
         let segments: Vec<_> = self.segments.read().values().cloned().collect();
         let mut newest = -1;
         let mut holder = None;
@@ -82,7 +81,9 @@ impl Log {
         }
         let read = |error| io_error("read", segment.path())(error);
         let mut bytes = Vec::new();
-        segment.file().and_then(|file| file.read_into(&mut bytes, position, header.size())).map_err(read)?;
+        // A length that was damaged makes no room for itself.
+        let len = (header.size() as u64).min(segment.size().saturating_sub(position)) as usize;
+        segment.file().and_then(|file| file.read_into(&mut bytes, position, len)).map_err(read)?;
         let undecodable = |error: &dyn std::fmt::Display| Error::Undecodable {
             partition: self.partition.clone(),
             reason: error.to_string(),

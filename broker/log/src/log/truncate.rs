@@ -112,7 +112,7 @@ impl Log {
             }
             let read = |error| io_error("read", segment.path())(error);
             let mut scanner = Scanner::new(segment.file().map_err(read)?, 0, segment.size());
-            while let Step::Batch { batch, .. } = scanner.next().map_err(read)? {
+            while let Step::Batch { batch, .. } = scanner.step().map_err(read)? {
                 if batch.header.base_offset >= from {
                     replay(&mut producers, &batch);
                 }

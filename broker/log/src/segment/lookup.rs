@@ -56,11 +56,12 @@ impl Segment {
         let (start, first) = match hint {
             Some(position) => (position, First::BeginsAtLeast(offset)),
             // The entry found is of the last batch that ends at the offset or before it.
-            None => match self.indexes.read().offsets.floor(offset.0)? {
-                Some(entry) if entry.position < self.size() => {
+            None => match self.indexes.read().offsets.floor(offset.0) {
+                Ok(Some(entry)) if entry.position < self.size() => {
                     (entry.position, First::EndsAt(Offset(entry.offset)))
                 }
-                // No entry, or a damaged one: past the end a walk would find nothing and say so without an error.
+                // No entry, none that can be read, or a damaged one: past the end a walk would find nothing and say so without
+                // an error.
                 _ => (0, First::BeginsAtLeast(self.base)),
             },
         };
@@ -105,6 +106,10 @@ impl Segment {
                 let header = header.map_err(|error| self.bad_batch(position + at as u64, &error))?;
                 if !before.allows(&header) {
                     let text = format!("offset {} is out of order", header.base_offset);
+                    return Err(self.bad_batch(position + at as u64, &text));
+                }
+                if header.size() as u64 > size - (position + at as u64) {
+                    let text = format!("a batch of {} bytes reaches past the segment's end", header.size());
                     return Err(self.bad_batch(position + at as u64, &text));
                 }
                 before = First::BeginsAtLeast(header.next_offset());

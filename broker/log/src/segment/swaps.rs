@@ -74,7 +74,7 @@ fn end_of(disk: &Arc<dyn Disk>, path: &Path, base: Offset) -> Result<Offset, Err
     let mut scanner = Scanner::new(file, 0, len);
     let mut end = base;
     loop {
-        match scanner.next().map_err(read)? {
+        match scanner.step().map_err(read)? {
             Step::End => return Ok(end),
             Step::Batch { batch, .. } => end = batch.next_offset(),
             Step::Bad { position, reason } => {

@@ -6,10 +6,14 @@ use millrace_wire::ids::Offset;
 
 use super::Scrub;
 use crate::checkpoint;
-use crate::disk::DirEntry;
+use crate::disk::{DirEntry, OpenMode};
 use crate::partition_metadata;
 use crate::producer::snapshot;
+use crate::segment::scan::{Scanner, Step};
 use crate::segment::{CLEANED, Found, SWAP, Suffix, file_name};
+
+/// Ends the names of snapshots of the metadata log.
+const METADATA_SNAPSHOT: &str = ".checkpoint";
 
 impl Scrub<'_> {
     pub(super) fn partition(&mut self, dir: &Path, recovery_point: Offset) {
@@ -19,6 +23,9 @@ impl Scrub<'_> {
             Err(error) => return self.damage(dir, None, format_args!("cannot be listed: {error}")),
         };
         self.small_files(dir, &entries);
+        for entry in entries.iter().filter(|entry| entry.name.ends_with(METADATA_SNAPSHOT)) {
+            self.metadata_snapshot(&dir.join(&entry.name));
+        }
         let found = Found::of(&entries);
         let mut next = found.segments.first().map_or(Offset(0), |first| first.base);
         for (nth, files) in found.segments.iter().enumerate() {
@@ -47,6 +54,39 @@ impl Scrub<'_> {
                 // Written anew by the next start.
                 Ok(Err(reason)) => self.note(&path, None, &reason, self.is_clean || offset < recovery_point),
                 Err(error) => self.damage(&path, None, format_args!("cannot be read: {error}")),
+            }
+        }
+    }
+
+    /// A snapshot of the metadata: batches back to back, from offset 0 on, a control batch last. What its records say is for a
+    /// broker to judge.
+    fn metadata_snapshot(&mut self, path: &Path) {
+        let opened = self.disk.open(path, OpenMode::ReadOnly).and_then(|file| Ok((file.len()?, file)));
+        let (len, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.damage(path, None, format_args!("cannot be read: {error}")),
+        };
+        let mut scanner = Scanner::new(file, 0, len);
+        let (mut next, mut epoch, mut is_closed) = (Offset(0), None, false);
+        loop {
+            match scanner.step() {
+                Ok(Step::Batch { position, batch }) => {
+                    let header = &batch.header;
+                    let same_epoch = *epoch.get_or_insert(header.partition_leader_epoch);
+                    if header.base_offset != next || header.partition_leader_epoch != same_epoch {
+                        let (offset, found) = (header.base_offset, header.partition_leader_epoch);
+                        let what = format_args!(
+                            "a batch of offset {offset} and epoch {found}, expected {next} and {same_epoch}"
+                        );
+                        return self.damage(path, Some(position), what);
+                    }
+                    next = batch.next_offset();
+                    is_closed = batch.header.attributes.is_control();
+                }
+                Ok(Step::End) if is_closed => return,
+                Ok(Step::End) => return self.damage(path, Some(len), "it ends without a footer"),
+                Ok(Step::Bad { position, reason }) => return self.damage(path, Some(position), reason),
+                Err(error) => return self.damage(path, None, format_args!("cannot be read: {error}")),
             }
         }
     }

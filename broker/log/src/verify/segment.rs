@@ -58,7 +58,7 @@ impl Scrub<'_> {
         let mut newest_ms = -1;
         let mut scanner = Scanner::new(file.clone(), 0, files.len);
         loop {
-            let (position, reason) = match scanner.next() {
+            let (position, reason) = match scanner.step() {
                 Ok(Step::End) => break,
                 Ok(Step::Batch { position, batch }) => {
                     if batch.header.base_offset < next {

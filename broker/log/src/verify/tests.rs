@@ -42,7 +42,21 @@ fn directory(clean: bool) -> SimDisk {
     }
     drop(manager);
     disk.kill();
+    metadata_snapshot(&disk);
     disk
+}
+
+/// Batches as a broker's metadata snapshot has them.
+fn metadata_snapshot(disk: &SimDisk) {
+    let mut bytes = Vec::new();
+    for (offset, control) in [(0, true), (1, false), (2, true)] {
+        let mut builder = BatchBuilder::new(BatchOptions { control, ..Default::default() });
+        builder.push(NOW_MS, Some(b"key"), Some(b"value"), []).unwrap();
+        bytes.extend_from_slice(&builder.build(Offset(offset)).unwrap());
+    }
+    let path = Path::new(DIR).join("00000000000000000044-0000000003.checkpoint");
+    let file = disk.open(&path, crate::disk::OpenMode::Truncate).unwrap();
+    file.write_all_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
 }
 
 fn scrub(disk: &SimDisk, topic: Option<&str>) -> (VerifyReport, Vec<String>) {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_wire::ids::Offset;
@@ -86,13 +86,26 @@ impl Recovery<'_> {
                 continue;
             }
             let name = file_name(segment.base(), Suffix::Log);
-            let path = self.dir.join(format!("{name}.from-{from}.corrupt"));
+            let path = self.unused(&format!("{name}.from-{from}"))?;
             let source = segment.file().map_err(self.io("open", segment.path()))?;
             let target = self.disk.open(&path, OpenMode::Truncate).map_err(self.io("create", &path))?;
             copy(&source, &target, from, 0, segment.size()).map_err(self.io("write", &path))?;
             self.report.kept.push(path);
         }
         self.disk.sync_dir(self.dir).map_err(io_error("sync", self.dir))
+    }
+
+    /// A name for what is kept: what an earlier recovery has kept is not written over.
+    fn unused(&self, stem: &str) -> Result<PathBuf, Error> {
+        let names = self.disk.list(self.dir).map_err(self.io("list", self.dir))?;
+        let is_taken = |name: &String| names.iter().any(|entry| entry.name == *name);
+        let mut name = format!("{stem}.corrupt");
+        let mut nth = 1;
+        while is_taken(&name) {
+            name = format!("{stem}.{nth}.corrupt");
+            nth += 1;
+        }
+        Ok(self.dir.join(name))
     }
 
     /// Removes the later segments, the last one first so that what is left has no hole, then cuts this one.

@@ -56,7 +56,7 @@ impl Recovery<'_> {
             }
             let file = segment.file().map_err(self.io("open", segment.path()))?;
             let mut scanner = Scanner::new(file, 0, segment.size());
-            while let Step::Batch { batch, .. } = scanner.next().map_err(self.io("read", segment.path()))? {
+            while let Step::Batch { batch, .. } = scanner.step().map_err(self.io("read", segment.path()))? {
                 if batch.header.base_offset >= end {
                     break;
                 }
@@ -78,7 +78,7 @@ impl Recovery<'_> {
             segment.indexed_position_before(segment.size().saturating_sub(WARM_BYTES)).map_err(read)?;
         let mut scanner = Scanner::new(segment.file().map_err(read)?, position, segment.size());
         let mut tail = Producers::default();
-        while let Step::Batch { batch, .. } = scanner.next().map_err(read)? {
+        while let Step::Batch { batch, .. } = scanner.step().map_err(read)? {
             if batch.header.base_offset >= at {
                 break;
             }

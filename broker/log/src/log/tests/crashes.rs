@@ -226,3 +226,56 @@ fn missing_and_broken_indexes_are_built_again() {
         log.close_clean().unwrap();
     }
 }
+
+/// A segment that was flushed while it was the active one becomes full by the next append. Recovery begins behind it.
+#[test]
+fn indexes_of_a_segment_that_ends_at_the_recovery_point_survive() {
+    for seed in 0..60 {
+        let mut rig = Rig::new(LogConfig { index_interval_bytes: 0, ..config() });
+        let log = rig.open();
+        for nth in 0..20 {
+            append(&log, batch_at(1, 300, NOW_MS + nth, stamp(1, 0, nth as i32))).unwrap();
+        }
+        let data = RawBatch::parse(&{
+            let options =
+                BatchOptions { producer: stamp(2, 0, 0), transactional: true, ..Default::default() };
+            let mut builder = BatchBuilder::new(options);
+            builder.push(NOW_MS + 50, None, Some(b"aborted"), []).unwrap();
+            builder.build(Offset(0)).unwrap()
+        });
+        append(&log, data.unwrap()).unwrap();
+        log.append_marker(ControlKind::Abort, (ProducerId(2), ProducerEpoch(0)), 0, EPOCH, NOW_MS + 60)
+            .unwrap();
+        log.flush().unwrap();
+        rig.options.recovery_point = log.recovery_point();
+        assert_eq!(log.recovery_point(), log.end_offset());
+        append(&log, batch_at(1, 9_000, NOW_MS + 70, None)).unwrap();
+        assert_eq!(log.segment_count(), 2);
+        log.sync().unwrap();
+        let (end, newest) = (log.end_offset(), log.max_timestamp_offset().unwrap());
+        let aborted = log.aborted_transactions(Offset(0), end).unwrap();
+        assert_eq!(aborted.len(), 1);
+        drop(log);
+        rig.disk.power_cut(seed);
+        let log = rig.open();
+        assert_eq!(log.end_offset(), end);
+        assert_eq!(log.aborted_transactions(Offset(0), end).unwrap(), aborted, "seed {seed}");
+        assert_eq!(log.max_timestamp_offset().unwrap(), newest, "seed {seed}");
+        assert_eq!(log.retention(NOW_MS + 1000, end).unwrap(), 0, "seed {seed}: nothing is old");
+        assert_eq!(log.start_offset(), Offset(0), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_index_whose_sync_failed_is_not_trusted() {
+    let mut rig = Rig::new(config());
+    let log = rig.open();
+    append(&log, batch_at(1, 9_000, NOW_MS, None)).unwrap();
+    append(&log, batch_at(1, 9_000, NOW_MS, None)).unwrap();
+    rig.disk.fail_next(Fault { op: FaultOp::Sync, path: "index".into(), after: 0 });
+    assert_eq!(log.flush().unwrap_err().code(), 56);
+    assert_eq!(log.flush().unwrap_err().code(), 56, "the disk would say yes now, and lie");
+    rig.options.recovery_point = log.recovery_point();
+    rig.disk.power_cut(1);
+    assert_eq!(rig.try_open().unwrap().1.scanned_segments, 2);
+}

@@ -153,3 +153,56 @@ fn offsets_of_segments_that_vanished_are_not_given_again() {
     let log = rig.open();
     assert_eq!(append(&log, batch(1)).unwrap().first_offset, Offset(3));
 }
+
+#[test]
+fn a_batch_whose_length_was_damaged_is_an_error_and_not_the_end_of_its_segment() {
+    let mut rig = Rig::new(LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 1 << 20, ..config() });
+    let log = rig.open();
+    for _ in 0..30 {
+        append(&log, batch(3)).unwrap();
+    }
+    let size = read_all(&log)[0].bytes.len();
+    log.roll(NOW_MS).unwrap();
+    append(&log, batch(1)).unwrap();
+    log.close_clean().unwrap();
+    rig.disk.kill();
+    rig.disk.corrupt(&rig.path("00000000000000000000.log"), |bytes| {
+        bytes[10 * size + 8..][..4].copy_from_slice(&(1i32 << 24).to_be_bytes());
+    });
+    rig.options.clean_shutdown = true;
+    rig.options.recovery_point = Offset(91);
+    let log = rig.open();
+    let read = |from| log.read(Offset(from), 100, log.end_offset(), true);
+    assert_eq!(read(27).unwrap().next_offset, Offset(30));
+    for from in [30, 33, 89] {
+        let error = read(from).expect_err("records were passed over in silence").to_string();
+        assert!(error.contains("reaches past the segment's end"), "{error}");
+    }
+    assert_eq!(read(90).unwrap().next_offset, Offset(91));
+}
+
+/// Two recoveries that cut at the same byte keep both what the first and what the second one cut off.
+#[test]
+fn what_was_kept_is_not_written_over() {
+    let mut rig = Rig::new(LogConfig { corruption_policy: CorruptionPolicy::Cut, ..config() });
+    let path = rig.path("00000000000000000000.log");
+    for _ in 0..2 {
+        let log = rig.open();
+        for _ in 0..3 {
+            append(&log, batch(1)).unwrap();
+        }
+        log.sync().unwrap();
+        drop(log);
+        rig.disk.kill();
+        rig.disk.corrupt(&path, |bytes| bytes[70] ^= 1);
+        rig.options.recovery_point = Offset(0);
+        let (log, report) = rig.try_open().unwrap();
+        assert_eq!((log.end_offset(), report.kept.len()), (Offset(0), 1));
+    }
+    let names = rig.disk.list(Path::new("data/t-0")).unwrap().into_iter().map(|entry| entry.name);
+    let kept: Vec<_> = names.filter(|name| name.ends_with(".corrupt")).collect();
+    assert_eq!(
+        kept,
+        ["00000000000000000000.log.from-0.1.corrupt", "00000000000000000000.log.from-0.corrupt"]
+    );
+}

@@ -279,6 +279,13 @@ impl Model {
         producers
     }
 
+    /// The aborted transactions that a reader from `start` on has to know.
+    fn aborted(&self, start: Offset) -> Vec<crate::AbortedTxn> {
+        let mut producers = Producers::default();
+        let all = self.batches.iter().filter_map(|batch| replay(&mut producers, batch));
+        all.filter(|txn| txn.last_offset >= start).collect()
+    }
+
     fn check(&self) {
         let read = read_all(&self.log);
         let start = self.log.start_offset();
@@ -301,6 +308,8 @@ impl Model {
             assert_eq!(live.last_timestamp, replayed.last_timestamp);
         }
         assert_eq!(live.first_open(), replayed.first_open());
+        let aborted = self.log.aborted_transactions(start, self.log.end_offset()).unwrap();
+        assert_eq!(aborted, self.aborted(start));
         let end = self.log.end_offset();
         let stable = replayed.first_open().unwrap_or(end);
         assert_eq!(self.log.last_stable_offset(end), stable);

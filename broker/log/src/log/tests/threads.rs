@@ -89,3 +89,44 @@ fn readers_see_whole_batches_in_order_whatever_runs_beside_them() {
     let log = open();
     assert_eq!((log.end_offset(), log.active_producers()), (Offset(end), producers));
 }
+
+#[test]
+fn recovery_never_begins_behind_a_segment_whose_indexes_are_not_durable() {
+    let rig = Rig::new(LogConfig { segment_bytes: 300, ..config() });
+    let log = rig.open();
+    let writing = AtomicUsize::new(1);
+    thread::scope(|scope| {
+        let (log, writing) = (&log, &writing);
+        scope.spawn(move || {
+            for _ in 0..2_000 {
+                append(log, batch(1)).unwrap();
+            }
+            writing.store(0, Ordering::Release);
+        });
+        while writing.load(Ordering::Acquire) > 0 {
+            log.flush().unwrap();
+            let (point, unflushed) = (log.recovery_point(), log.unflushed.lock());
+            for left in &unflushed.segments {
+                let next = log.segment_after(left.base()).map(|next| next.base());
+                assert!(next.is_none_or(|next| point < next), "{point} is behind segment {}", left.base());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_look_for_the_newest_time_and_a_deletion_do_not_wait_for_each_other() {
+    let rig = Rig::new(config());
+    let log = rig.open();
+    append(&log, batch(1)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20_000 {
+                drop(log.truncation.write());
+            }
+        });
+        for _ in 0..20_000 {
+            assert!(log.max_timestamp_offset().unwrap().is_some());
+        }
+    });
+}
