@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub use self::builder::{BatchBuilder, BatchOptions, ProducerStamp, record_size};
 pub use self::control::{ControlKind, ControlRecord, control_batch};
 pub use self::decode::{HeaderRefs, RecordRef, Records, decode};
-pub use self::retain::{emptied, retain};
+pub use self::retain::{emptied, gap, retain};
 use crate::{compression, varint};
 
 /// A record, owning slices of its batch.

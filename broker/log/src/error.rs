@@ -78,7 +78,7 @@ pub enum Error {
         end: Offset,
     },
     /// An earlier failure made the log refuse everything but reads.
-    #[error("{partition} is offline: {reason}; free or repair the disk and restart the broker")]
+    #[error("{partition} is offline: {reason}; free or repair the disk, it is opened again now and then")]
     Offline {
         /// Whose log.
         partition: TopicPartition,

@@ -16,7 +16,7 @@
 //! taken back, puts the log offline until it is opened again (its bytes may be lost while the system calls them
 //! saved), because going on could acknowledge what is not there.
 //!
-//! Rooms: `open` and its `recover`, `append` (with `validate`, `stage` and `roll`), `read`, `sync`, `retention`, `truncate`,
+//! Rooms: `open` and its `recover`, `reopen` (after a failure, in the same process), `append` (with `validate`, `stage` and `roll`), `read`, `sync`, `retention`, `truncate`,
 //! `times`, `transactions`, `compact` (with `replace`), `trash`.
 
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ mod compact;
 mod open;
 mod read;
 mod recover;
+mod reopen;
 mod replace;
 mod retention;
 mod roll;
@@ -89,10 +90,22 @@ pub struct Log {
     unflushed: Mutex<Unflushed>,
     /// Readers hold it shared, truncation alone.
     truncation: RwLock<()>,
-    offline: AtomicBool,
-    offline_reason: Mutex<String>,
+    state: Mutex<State>,
+    /// Whether the state is [`State::Online`], to be asked without a lock.
+    online: AtomicBool,
     /// Files that wait to be deleted.
     trash: Mutex<Trash>,
+}
+
+/// Whether the log takes appends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Online,
+    /// Not any more, for this reason, until it was opened again.
+    Failed(String),
+    /// Never again: it was closed or deleted.
+    Closed(&'static str),
 }
 
 /// What a flush has to do besides the sync.
@@ -198,7 +211,14 @@ impl Log {
 
     /// Why the log refuses everything but reads, if it does.
     pub fn offline_reason(&self) -> Option<String> {
-        self.offline.load(Ordering::Acquire).then(|| self.offline_reason.lock().clone())
+        if self.online.load(Ordering::Acquire) {
+            return None;
+        }
+        match &*self.state.lock() {
+            State::Online => None,
+            State::Failed(reason) => Some(reason.clone()),
+            State::Closed(reason) => Some((*reason).to_owned()),
+        }
     }
 
     /// Tells how far records are committed; ended transactions below it need not be remembered.
@@ -219,12 +239,13 @@ impl Log {
         self.shut("the partition was deleted");
     }
 
-    fn shut(&self, reason: &str) {
+    fn shut(&self, reason: &'static str) {
         self.cache.clear();
-        let mut why = self.offline_reason.lock();
-        if !self.offline.swap(true, Ordering::AcqRel) {
-            *why = reason.to_owned();
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Closed(_)) {
+            *state = State::Closed(reason);
         }
+        self.online.store(false, Ordering::Release);
     }
 
     fn check_online(&self) -> Result<(), Error> {
@@ -236,13 +257,23 @@ impl Log {
 
     /// The first failure counts; the error is the one to give to the caller.
     fn go_offline(&self, error: Error) -> Error {
-        let mut reason = self.offline_reason.lock();
-        if !self.offline.swap(true, Ordering::AcqRel) {
+        let mut state = self.state.lock();
+        if *state == State::Online {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.partition, %error,
-                "log taken offline until the broker restarts");
-            *reason = error.to_string();
+                "log taken offline until it was opened again");
+            *state = State::Failed(error.to_string());
         }
+        self.online.store(false, Ordering::Release);
         error
+    }
+
+    /// A log that failed is whole again.
+    fn go_online(&self) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Failed(_)) {
+            *state = State::Online;
+            self.online.store(true, Ordering::Release);
+        }
     }
 
     /// The segment that has `offset`, or the first after it.

@@ -10,8 +10,9 @@ use bytes::Bytes;
 
 use super::builder::{body_size, write_record};
 use super::{Error, Records};
-use crate::batch::{BatchHeader, HEADER_LEN, LENGTH_END, RawBatch, TimestampType, seal};
+use crate::batch::{Attributes, BatchHeader, HEADER_LEN, LENGTH_END, RawBatch, TimestampType, seal};
 use crate::compression::Compression;
+use crate::ids::{LeaderEpoch, NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 use crate::varint;
 
 /// The batch with those of its `records` for which `keep` has a `true` in their place, and with a delete horizon if
@@ -84,10 +85,31 @@ pub fn emptied(batch: &RawBatch) -> Bytes {
     out.into()
 }
 
+/// A batch without any record that stands for the offsets `first..end`; `None` if it can't be that long.
+pub fn gap(first: Offset, end: Offset, epoch: LeaderEpoch) -> Option<Bytes> {
+    let last_offset_delta = i32::try_from(end.0.checked_sub(first.0)?.checked_sub(1)?).ok()?;
+    let header = BatchHeader {
+        base_offset: first,
+        batch_length: (HEADER_LEN - LENGTH_END) as i32,
+        partition_leader_epoch: epoch,
+        crc: 0,
+        attributes: Attributes::default(),
+        last_offset_delta,
+        base_timestamp: -1,
+        max_timestamp: -1,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+        base_sequence: NO_SEQUENCE,
+        record_count: 0,
+    };
+    let mut out = vec![0; HEADER_LEN];
+    seal(&mut out, &header);
+    Some(out.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Offset, ProducerEpoch, ProducerId};
     use crate::record::{BatchBuilder, BatchOptions, ProducerStamp, Record, decode};
 
     fn sample(compression: Compression) -> RawBatch {
@@ -100,6 +122,16 @@ mod tests {
             builder.push(1000 - nth * 10, Some(&[nth as u8]), value, [header]).unwrap();
         }
         RawBatch::parse(&builder.build(Offset(100)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_gap_has_offsets_and_no_records() {
+        let bytes = gap(Offset(7), Offset(10), LeaderEpoch(2)).unwrap();
+        let batch = RawBatch::parse(&bytes).unwrap();
+        assert_eq!((batch.header.base_offset, batch.next_offset()), (Offset(7), Offset(10)));
+        assert!(records(&batch).is_empty());
+        assert_eq!(gap(Offset(7), Offset(7), LeaderEpoch(2)), None);
+        assert_eq!(gap(Offset(0), Offset(1 << 40), LeaderEpoch(2)), None);
     }
 
     fn records(batch: &RawBatch) -> Vec<Record> {

@@ -43,6 +43,8 @@ pub enum FaultOp {
     Write,
     /// A sync of a file: fails, and what it should have saved stays unsaved for good.
     Sync,
+    /// The same, and programs see from now on what is on the platter: the system has dropped its pages.
+    SyncAndDrop,
     /// A read.
     Read,
     /// A change of length.
@@ -223,6 +225,11 @@ impl State {
             Some(left) if op != FaultOp::Read => *left -= 1,
             _ => {}
         }
+        if self.is_hit(op, path) { Err(io::Error::from_raw_os_error(IO_ERROR)) } else { Ok(()) }
+    }
+
+    /// Whether an injected fault strikes; it is used up then.
+    fn is_hit(&mut self, op: FaultOp, path: &Path) -> bool {
         let path = path.to_string_lossy();
         for at in 0..self.faults.len() {
             let fault = &mut self.faults[at];
@@ -234,9 +241,9 @@ impl State {
                 continue;
             }
             self.faults.remove(at);
-            return Err(io::Error::from_raw_os_error(IO_ERROR));
+            return true;
         }
-        Ok(())
+        false
     }
 
     /// How many of `wanted` further bytes fit.
@@ -396,6 +403,10 @@ impl DiskFile for SimFile {
             if struck.is_err() {
                 image.forget_unsynced();
                 return struck;
+            }
+            if state.is_hit(FaultOp::SyncAndDrop, &self.path) {
+                image.drop_unsynced();
+                return Err(io::Error::from_raw_os_error(IO_ERROR));
             }
             image.sync();
             state.syncs += 1;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
-use millrace_wire::ids::Offset;
+use millrace_wire::ids::{LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 
 use super::recover::{Recovered, Recovery, RecoveryReport};
@@ -15,6 +15,7 @@ use crate::cache::{CacheBudget, TailCache};
 use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::disk::{DirEntry, Disk};
+use crate::epochs::LeaderEpochs;
 use crate::error::{Error, io_error};
 use crate::segment::{Found, Segment, swaps};
 use crate::topic_partition::TopicPartition;
@@ -30,6 +31,9 @@ pub struct OpenOptions {
     pub clean_shutdown: bool,
     /// From the recovery point checkpoint: everything below was durable.
     pub recovery_point: Offset,
+    /// Everything below was synced by this process, which opens the log again after a failure. Indexes may not have been; so
+    /// recovery begins at the recovery point all the same.
+    pub synced_end: Offset,
     /// From the log start checkpoint: everything below was deleted.
     pub start_offset: Offset,
     /// What the tail cache may hold; shared by all logs.
@@ -44,10 +48,25 @@ impl OpenOptions {
             now_ms,
             clean_shutdown: false,
             recovery_point: Offset(0),
+            synced_end: Offset(0),
             start_offset: Offset(0),
             cache: Arc::default(),
         }
     }
+
+    /// What is missing or bad below this offset is damage, and no torn tail.
+    pub(super) fn durable_end(&self) -> Offset {
+        self.recovery_point.max(self.synced_end)
+    }
+}
+
+/// What the files of a folder come to, whole and in order.
+pub(super) struct Opened {
+    pub(super) segments: BTreeMap<Offset, Arc<Segment>>,
+    pub(super) epochs: LeaderEpochs,
+    pub(super) start: Offset,
+    pub(super) writer: Writer,
+    pub(super) report: RecoveryReport,
 }
 
 impl Log {
@@ -60,45 +79,9 @@ impl Log {
         partition: TopicPartition,
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), Error> {
-        let (mut entries, newborn) = list_or_create(&*disk, dir)?;
-        if swaps::settle(&disk, dir, &entries)? {
-            entries = disk.list(dir).map_err(io_error("list", dir))?;
-        }
-        let found = Found::of(&entries);
-        for name in &found.stray {
-            let path = dir.join(name);
-            disk.remove_file(&path).map_err(io_error("remove", &path))?;
-        }
-        let epochs = if entries.iter().any(|entry| entry.name == checkpoint::LEADER_EPOCH) {
-            checkpoint::read_epochs(&*disk, &dir.join(checkpoint::LEADER_EPOCH))
-        } else {
-            Ok(Vec::new())
-        };
-        // Rebuilt from the batches where they are read anyway; older ones are lost with the file.
-        let epochs = epochs.unwrap_or_else(|error| {
-            tracing::warn!(%partition, %error, "leader epochs are rebuilt as far as possible");
-            Vec::new()
-        });
-        let recovery = Recovery::new(disk.clone(), dir, &partition, &options, found, epochs);
-        let Recovered { segments, producers, mut epochs, next_offset, report } = recovery.run()?;
-
-        let first = segments.first().map_or(Offset(next_offset), |segment| segment.base());
-        let start = options.start_offset.max(first).min(Offset(next_offset));
-        let active = segments.last().cloned();
-        let (active, created) = match active {
-            Some(active) => (active, false),
-            None => {
-                let segment = Segment::create(disk.clone(), dir, Offset(next_offset), options.now_ms);
-                (Arc::new(segment.map_err(io_error("create a segment in", dir))?), true)
-            }
-        };
-        let next_offset = next_offset.max(active.base().0);
-        epochs.start_at(start);
-        let mut segments: BTreeMap<_, _> =
-            segments.into_iter().map(|segment| (segment.base(), segment)).collect();
-        segments.insert(active.base(), active.clone());
-        // After a kill names may be there and yet not be durable; those of an empty log never needed to be.
-        let unsure = !options.clean_shutdown || next_offset == start.0;
+        let Opened { segments, epochs, start, writer, report } =
+            open_folder(&disk, dir, &partition, &options, None)?;
+        let next_offset = writer.next_offset;
         let log = Log {
             dir: dir.to_path_buf(),
             config: RwLock::new(Arc::new(options.config)),
@@ -113,22 +96,12 @@ impl Log {
             epochs: RwLock::new(epochs),
             stable: RwLock::default(),
             cache: TailCache::new(options.cache),
-            writer: Mutex::new(Writer {
-                active,
-                next_offset,
-                producers,
-                active_dirty: false,
-                rolled_dirty: Vec::new(),
-                dir_dirty: created || unsure,
-                failing: false,
-                closed: newborn || report.trusted,
-                newborn: newborn || unsure,
-            }),
+            writer: Mutex::new(writer),
             syncing: Mutex::new(()),
             flushing: Mutex::new(()),
             truncation: RwLock::new(()),
-            offline: AtomicBool::new(false),
-            offline_reason: Mutex::default(),
+            state: Mutex::default(),
+            online: true.into(),
             trash: Mutex::default(),
             partition,
             disk,
@@ -136,6 +109,75 @@ impl Log {
         log.publish_transactions(&log.writer.lock().producers);
         Ok((log, report))
     }
+}
+
+/// Makes a whole log of a folder. `epochs`: the leader epochs, if they are known better than the file has them.
+pub(super) fn open_folder(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    partition: &TopicPartition,
+    options: &OpenOptions,
+    epochs: Option<Vec<(LeaderEpoch, Offset)>>,
+) -> Result<Opened, Error> {
+    let (mut entries, newborn) = list_or_create(&**disk, dir)?;
+    if swaps::settle(disk, dir, &entries)? {
+        entries = disk.list(dir).map_err(io_error("list", dir))?;
+    }
+    let found = Found::of(&entries);
+    for name in &found.stray {
+        let path = dir.join(name);
+        disk.remove_file(&path).map_err(io_error("remove", &path))?;
+    }
+    let epochs = epochs.unwrap_or_else(|| saved_epochs(&**disk, dir, partition, &entries));
+    let recovery = Recovery::new(disk.clone(), dir, partition, options, found, epochs);
+    let Recovered { segments, producers, mut epochs, next_offset, report } = recovery.run()?;
+
+    let first = segments.first().map_or(Offset(next_offset), |segment| segment.base());
+    let start = options.start_offset.max(first).min(Offset(next_offset));
+    let active = segments.last().cloned();
+    let (active, created) = match active {
+        Some(active) => (active, false),
+        None => {
+            let segment = Segment::create(disk.clone(), dir, Offset(next_offset), options.now_ms);
+            (Arc::new(segment.map_err(io_error("create a segment in", dir))?), true)
+        }
+    };
+    let next_offset = next_offset.max(active.base().0);
+    epochs.start_at(start);
+    let mut segments: BTreeMap<_, _> =
+        segments.into_iter().map(|segment| (segment.base(), segment)).collect();
+    segments.insert(active.base(), active.clone());
+    // After a kill names may be there and yet not be durable; those of an empty log never needed to be.
+    let unsure = !options.clean_shutdown || next_offset == start.0;
+    let writer = Writer {
+        active,
+        next_offset,
+        producers,
+        active_dirty: false,
+        rolled_dirty: Vec::new(),
+        dir_dirty: created || unsure,
+        failing: false,
+        closed: newborn || report.trusted,
+        newborn: newborn || unsure,
+    };
+    Ok(Opened { segments, epochs, start, writer, report })
+}
+
+/// The leader epochs from their file.
+fn saved_epochs(
+    disk: &dyn Disk,
+    dir: &Path,
+    partition: &TopicPartition,
+    entries: &[DirEntry],
+) -> Vec<(LeaderEpoch, Offset)> {
+    if !entries.iter().any(|entry| entry.name == checkpoint::LEADER_EPOCH) {
+        return Vec::new();
+    }
+    // Rebuilt from the batches where they are read anyway; older ones are lost with the file.
+    checkpoint::read_epochs(disk, &dir.join(checkpoint::LEADER_EPOCH)).unwrap_or_else(|error| {
+        tracing::warn!(%partition, %error, "leader epochs are rebuilt as far as possible");
+        Vec::new()
+    })
 }
 
 /// The names in the folder; whether it had to be created.

@@ -14,7 +14,7 @@
 //! A crash during recovery changes nothing about this: what is kept is complete and synced before anything is cut.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ use crate::topic_partition::TopicPartition;
 
 mod cut;
 mod producers;
+
+/// What is written again at once.
+const REWRITE_BYTES: usize = 1 << 20;
 
 /// What opening a log had to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,7 +152,7 @@ impl<'o> Recovery<'o> {
                 None => self.scan_from(self.first_to_scan())?,
             }
         }
-        if self.next < self.options.recovery_point.0 {
+        if self.next < self.options.durable_end().0 {
             self.refuse_shorter()?;
         }
         self.remove_snapshots_after(Offset(self.next))?;
@@ -278,18 +281,42 @@ impl<'o> Recovery<'o> {
         Ok(bad)
     }
 
-    /// What a killed process left in the page cache is shown to readers from now on: it must be durable. Above the
-    /// recovery point it is written once more, as a sync that failed for that process has left pages that the
-    /// system calls clean and never wrote.
+    /// What a killed process left in the page cache is shown to readers from now on: it must be durable. Above what is known to
+    /// be synced it is written once more, as a sync that failed has left pages that the system calls clean and never wrote. The
+    /// bytes are those that were checked: the system may drop such a page at any time and read the old one from the disk.
     fn make_durable(&self, segment: &Segment) -> Result<(), Error> {
         let write = |error| io_error("write again", segment.path())(error);
-        let point = self.options.recovery_point;
-        let start = match segment.base() < point {
-            true => segment.locate(point).map_err(write)?.map_or(segment.size(), |batch| batch.position),
+        let synced = self.options.durable_end();
+        let start = match segment.base() < synced {
+            true => segment.locate(synced).map_err(write)?.map_or(segment.size(), |batch| batch.position),
             false => 0,
         };
         let file = segment.file().map_err(write)?;
-        cut::copy(&file, &file, start, start, segment.size()).map_err(write)
+        let mut scanner = Scanner::new(file.clone(), start, segment.size());
+        let (mut batches, mut bytes, mut at) = (Vec::new(), 0, start);
+        loop {
+            let is_end = match scanner.step().map_err(write)? {
+                Step::Batch { batch, .. } => {
+                    bytes += batch.bytes.len();
+                    batches.push(batch.bytes);
+                    false
+                }
+                Step::End => true,
+                Step::Bad { position, reason } => {
+                    let text = format!("byte {position} has changed since it was checked: {reason}");
+                    return Err(write(io::Error::new(io::ErrorKind::InvalidData, text)));
+                }
+            };
+            if is_end || bytes >= REWRITE_BYTES {
+                let slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(batch)).collect();
+                file.write_all_at(&slices, at).map_err(write)?;
+                at += std::mem::take(&mut bytes) as u64;
+                batches.clear();
+            }
+            if is_end {
+                return file.sync_data().map_err(write);
+            }
+        }
     }
 
     fn out_of_place(&self, segment: &Segment, batch: &RawBatch) -> Option<String> {

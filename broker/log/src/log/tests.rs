@@ -14,6 +14,7 @@ mod crashes;
 mod damage;
 mod model;
 mod pieces;
+mod reopen;
 mod threads;
 mod transactions;
 

@@ -38,6 +38,12 @@ impl Log {
             return Ok(());
         }
         self.cache.clear();
+        // Beforehand: if it ends in the middle, what is missing is not to be taken for damage.
+        let point = self.truncation_point(offset)?;
+        self.durable_end.fetch_min(point.0, Ordering::AcqRel);
+        self.recovery_point.fetch_min(point.0, Ordering::AcqRel);
+        self.high_watermark.fetch_min(point.0, Ordering::AcqRel);
+        self.start_offset.fetch_min(point.0, Ordering::AcqRel);
         let result = self.truncate_files(&mut writer, offset, now_ms);
         // Half a truncation is no state to go on from; recovery makes a whole log of it.
         result.map_err(|error| self.go_offline(error))
@@ -77,10 +83,6 @@ impl Log {
         self.unflushed.lock().segments.retain(|segment| segment.base() < writer.active.base());
         self.epochs.write().truncate(end);
         self.end_offset.store(end.0, Ordering::Release);
-        self.durable_end.fetch_min(end.0, Ordering::AcqRel);
-        self.recovery_point.fetch_min(end.0, Ordering::AcqRel);
-        self.high_watermark.fetch_min(end.0, Ordering::AcqRel);
-        self.start_offset.fetch_min(end.0, Ordering::AcqRel);
         writer.producers = self.producers_at(end)?;
         self.publish_transactions(&writer.producers);
         Ok(())

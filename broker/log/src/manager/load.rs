@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use millrace_wire::ids::Offset;
 use parking_lot::{Mutex, RwLock};
 
 use super::stray::STRAY_SUFFIX;
@@ -52,6 +53,7 @@ impl LogManager {
                 now_ms: options.now_ms,
                 clean_shutdown,
                 recovery_point: checkpoints.recovery_points.get(partition).copied().unwrap_or_default(),
+                synced_end: Offset(0),
                 start_offset: checkpoints.start_offsets.get(partition).copied().unwrap_or_default(),
                 cache: options.cache.clone(),
             };
@@ -177,7 +179,7 @@ fn above_us(kind: io::ErrorKind) -> bool {
 
 /// A checkpoint that cannot be read is not believed: recovery reads more, and deleted records may come back, but
 /// nothing is lost.
-fn read_or_nothing(disk: &dyn Disk, path: &Path) -> BTreeMap<TopicPartition, millrace_wire::ids::Offset> {
+fn read_or_nothing(disk: &dyn Disk, path: &Path) -> BTreeMap<TopicPartition, Offset> {
     checkpoint::read_offsets(disk, path).unwrap_or_else(|error| {
         tracing::warn!(%error, "a checkpoint is left out; more is read at this start");
         BTreeMap::new()

@@ -69,6 +69,11 @@ impl Image {
         self.dirty.clear();
     }
 
+    /// The same, and the system has let go of the pages, too.
+    pub(super) fn drop_unsynced(&mut self) {
+        *self = Image::durable_with(std::mem::take(&mut self.durable));
+    }
+
     pub(super) fn power_cut(&mut self, dice: &mut Dice) {
         let mut after = self.durable.clone();
         let (old, new) = (self.durable.len(), self.seen.len());

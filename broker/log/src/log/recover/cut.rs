@@ -21,7 +21,7 @@ impl Recovery<'_> {
     pub(super) fn cut(&mut self, at: usize, bad: &Bad, end_before: i64) -> Result<(), Error> {
         let segment = self.segments[at].clone();
         let read = |error| io_error("read", segment.path())(error);
-        if self.next < self.options.recovery_point.0 {
+        if self.next < self.options.durable_end().0 {
             self.refuse(segment.path(), bad.position, &bad.reason)?;
         }
         let file = segment.file().map_err(read)?;
@@ -58,7 +58,7 @@ impl Recovery<'_> {
                 let first = self.dir.join(file_name(Offset(self.next), Suffix::Log));
                 self.refuse(&first, 0, "there is no segment at all")?;
                 // What was there was given these offsets; nothing else may be.
-                self.next = self.options.recovery_point.0;
+                self.next = self.options.durable_end().0;
             }
         }
         Ok(())
@@ -73,7 +73,7 @@ impl Recovery<'_> {
             path: path.to_path_buf(),
             position,
             offset: self.next,
-            recovery_point: self.options.recovery_point.0,
+            recovery_point: self.options.durable_end().0,
             reason: reason.to_owned(),
         })
     }
@@ -135,7 +135,7 @@ impl Recovery<'_> {
 }
 
 /// Copies `from..end` to `to` and syncs the target.
-pub(super) fn copy(
+fn copy(
     source: &Arc<dyn DiskFile>,
     target: &Arc<dyn DiskFile>,
     from: u64,

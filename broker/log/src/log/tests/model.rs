@@ -28,6 +28,9 @@ enum Step {
     DeleteTo(i64),
     FailWrite,
     FailSync,
+    FailSyncAndDrop,
+    /// A log that has failed is opened again by the process that has it.
+    Reopen,
     Full(u64),
     CloseAndOpen,
     Kill,
@@ -47,6 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..1000i64).prop_map(Step::DeleteTo),
         1 => Just(Step::FailWrite),
         1 => Just(Step::FailSync),
+        1 => Just(Step::FailSyncAndDrop),
+        3 => Just(Step::Reopen),
         1 => (0..2000u64).prop_map(Step::Full),
         1 => Just(Step::CloseAndOpen),
         1 => Just(Step::Kill),
@@ -61,6 +66,8 @@ struct Model {
     batches: Vec<RawBatch>,
     /// Everything below was synced.
     durable: i64,
+    /// A log that fails now may not be readable until it was opened again.
+    unreadable: bool,
     next_sequence: [i32; 3],
     in_transaction: [bool; 3],
 }
@@ -71,7 +78,7 @@ impl Model {
         rig.options.config.corruption_policy = CorruptionPolicy::Refuse;
         let log = rig.open();
         let (next_sequence, in_transaction) = Default::default();
-        Self { rig, log, batches: Vec::new(), durable: 0, next_sequence, in_transaction }
+        Self { rig, log, batches: Vec::new(), durable: 0, unreadable: false, next_sequence, in_transaction }
     }
 
     fn run(&mut self, step: Step) {
@@ -96,6 +103,12 @@ impl Model {
             Step::FailSync => {
                 self.rig.disk.fail_next(Fault { op: FaultOp::Sync, path: ".log".into(), after: 0 });
             }
+            Step::FailSyncAndDrop => {
+                let op = FaultOp::SyncAndDrop;
+                self.rig.disk.fail_next(Fault { op, path: ".log".into(), after: 0 });
+                self.unreadable = true;
+            }
+            Step::Reopen => self.reopen_in_process(),
             Step::Full(room) => {
                 let used =
                     self.rig.disk.list(Path::new("data/t-0")).unwrap().iter().map(|e| e.len).sum::<u64>();
@@ -247,6 +260,8 @@ impl Model {
             self.rig.options.recovery_point = self.log.recovery_point();
             self.rig.options.start_offset = self.log.start_offset();
         }
+        // What was being synced just now may be gone from the page cache, too.
+        let dropped = self.unreadable && self.log.has_failed();
         match crash {
             Crash::Power(seed) => self.rig.disk.power_cut(seed),
             _ => self.rig.disk.kill(),
@@ -260,14 +275,41 @@ impl Model {
         let end = log.end_offset().0;
         assert!(end >= self.durable, "synced up to {}, left {end}: {report:?}", self.durable);
         assert!(log.start_offset() <= start);
-        if !matches!(crash, Crash::Power(_)) && !offline {
+        if !matches!(crash, Crash::Power(_)) && !offline && !dropped {
             assert_eq!(end, self.end(), "without a power cut nothing is lost");
         }
         self.batches.retain(|batch| batch.next_offset().0 <= end);
         assert_eq!(self.end().max(log.start_offset().0), end, "the log ends with a batch");
-        self.durable = end;
+        (self.durable, self.unreadable) = (end, false);
         self.log = log;
         self.cut_to(end);
+    }
+
+    fn reopen_in_process(&mut self) {
+        if !self.log.has_failed() {
+            self.log.reopen(NOW_MS).unwrap();
+            return;
+        }
+        if self.log.reopen(NOW_MS).is_err() {
+            // A fault that waited, or a full disk: half of it may be done.
+            self.unreadable = true;
+            assert!(self.log.has_failed());
+            return;
+        }
+        self.unreadable = false;
+        let end = self.log.end_offset();
+        assert!(end.0 >= self.durable && self.log.durable_end() == end);
+        let known = |batch: &RawBatch| self.batches.iter().any(|known| known.bytes == batch.bytes);
+        let gap = read_all(&self.log).pop().filter(|last| last.header.record_count == 0 && !known(last));
+        let kept = gap.as_ref().map_or(end, |gap| gap.header.base_offset);
+        assert!(kept.0 >= self.durable, "synced up to {}, kept {kept}", self.durable);
+        self.batches.retain(|batch| batch.next_offset() <= kept);
+        // Where something is missing, nothing else gets its offsets: they were all shown ([`Log::last_stable_offset`]).
+        assert!(end >= self.log.high_watermark());
+        self.batches.extend(gap);
+        assert_eq!(self.end().max(self.log.start_offset().0), end.0, "the log ends with a batch");
+        self.durable = end.0;
+        self.cut_to(end.0);
     }
 
     /// The producers' state that the batches lead to.
@@ -287,6 +329,9 @@ impl Model {
     }
 
     fn check(&self) {
+        if self.unreadable && self.log.has_failed() {
+            return;
+        }
         let read = read_all(&self.log);
         let start = self.log.start_offset();
         let expected: Vec<_> = self.batches.iter().filter(|batch| batch.next_offset() > start).collect();
