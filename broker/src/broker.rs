@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::api::APIS;
 use crate::config::{Address, Config, TopicConfig};
+use crate::controller::metadata_log::{self, MetadataLog};
 use crate::controller::topic_name::CLUSTER_METADATA;
 use crate::controller::{Command, Controller};
 use crate::env::Env;
@@ -148,7 +149,9 @@ fn open_storage(config: &Config, env: &Env) -> Result<(Arc<Replicas>, Arc<Contro
     };
     let metrics = Arc::new(Metrics::new(APIS.iter().map(|api| api.key)));
     let replicas = Arc::new(Replicas::new(logs, config.clone(), env.clock, simulated, metrics));
-    let controller = Controller::open(metadata, config.node_id(), replicas.clone(), env.clock, simulated)?;
+    let limits = metadata_log::Limits::of(config);
+    let read = MetadataLog::open(env.disk.clone(), metadata, config.node_id(), limits, env.clock)?;
+    let controller = Controller::new(read, replicas.clone(), simulated);
     // Before the replicas follow: a topic created anew must not find the files of the one deleted before it.
     replicas.clear_strays(&controller, CLUSTER_METADATA);
     Ok((replicas, Arc::new(controller), report.clean_shutdown))

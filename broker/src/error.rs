@@ -31,8 +31,8 @@ pub enum Error {
     },
 }
 
-impl From<controller::service::Error> for Error {
-    fn from(error: controller::service::Error) -> Self {
+impl From<controller::metadata_log::Error> for Error {
+    fn from(error: controller::metadata_log::Error) -> Self {
         Self::Metadata(error.to_string())
     }
 }

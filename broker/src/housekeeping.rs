@@ -1,4 +1,4 @@
-//! What a broker does on its own, now and then: `flush.ms`, retention, checkpoints, giving idle memory back, creating
+//! What a broker does on its own, now and then: `flush.ms`, retention, checkpoints, metadata snapshots, giving idle memory back, creating
 //! logs for which there was no room.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::shared::Shared;
 
-/// How often `flush.ms` is looked at.
+/// How often `flush.ms` is looked at, and whether a metadata snapshot is due.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often files and caches that nobody used lately are closed and emptied.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(30);
@@ -29,6 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             _ = flush.tick() => {
                 flush_due(&shared);
                 shared.cold_reads.resize(config.long("num.io.threads"));
+                shared.controller.snapshot_if_due().await;
             }
             _ = release.tick() => {
                 shared.replicas.logs().release_idle();

@@ -1,5 +1,6 @@
 //! Apache Kafka's own `kafka-dump-log` reads what our log writes: segments, both indexes, producer snapshots and
-//! transaction indexes, while the log is in use, after a clean shutdown, after a recovery and after compaction.
+//! transaction indexes, while the log is in use, after a clean shutdown, after a recovery and after compaction; and the broker's
+//! metadata snapshots.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -8,11 +9,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use millrace_client::{Admin, Client, ClientConfig, NewTopic};
 use millrace_log::disk::RealDisk;
 use millrace_log::{
     AppendOrigin, AppendRequest, Cleaner, Log, LogConfig, LogManager, ManagerOptions, TopicPartition,
 };
+use millrace_tests::broker::Broker;
+use millrace_tests::process::wait_until;
 use millrace_tests::tools;
 use millrace_wire::batch::RawBatch;
 use millrace_wire::compression::Compression;
@@ -217,4 +222,31 @@ fn a_compacted_log_is_read_by_apache_kafka() {
     let log = manager.get(&partition).unwrap();
     let known: Vec<_> = log.active_producers().iter().map(|producer| producer.last_sequence).collect();
     assert!(known.iter().all(|sequence| *sequence > 100), "{known:?}");
+}
+
+#[test]
+fn a_metadata_snapshot_is_read_by_apache_kafka() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path(), &["metadata.log.max.record.bytes.between.snapshots=1"]);
+    let client = Client::new(ClientConfig { bootstrap: vec![broker.bootstrap()], ..ClientConfig::default() });
+    let client = client.unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = broker.data_dir().join("__cluster_metadata-0");
+    let has_topic = |path: &PathBuf| fs::read(path).unwrap().windows(6).any(|name| name == b"orders");
+    let newest = || files(&dir).remove("checkpoint").and_then(|mut paths| paths.pop());
+    runtime.block_on(async {
+        let created = Admin::new(&client).create_topics(&[NewTopic::new("orders", 3)]).await.unwrap();
+        assert!(created.iter().all(|(_, result)| result.is_ok()), "{created:?}");
+    });
+    wait_until("a snapshot with the topic", Duration::from_secs(60), || {
+        newest().is_some_and(|path| has_topic(&path))
+    });
+    let snapshot = newest().unwrap();
+    let out = dump(&[&snapshot], &["--cluster-metadata-decoder"], false);
+    for part in
+        ["SnapshotHeader", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "SnapshotFooter"]
+    {
+        assert!(out.contains(part), "no {part}: {out}");
+    }
+    assert_eq!(out.matches("\"PARTITION_RECORD\"").count(), 3, "{out}");
 }

@@ -1,7 +1,10 @@
 //! What the metadata log's records add up to.
 //!
 //! An image is immutable once published (`Arc<Image>`); the controller applies records to a copy. Topics are shared
-//! between copies, so a change costs the size of the index, not of the topics.
+//! between copies, so a change costs the size of the index, not of the topics. [`Image::records`] is the way back: the
+//! fewest records that make the same image, which is what a snapshot consists of.
+
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +20,14 @@ use super::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TO
 pub(crate) const NO_LEADER: i32 = -1;
 
 /// All metadata at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Image {
     /// Of the last record in it.
     pub(crate) offset: i64,
+    /// In which that was written.
+    pub(crate) epoch: LeaderEpoch,
+    /// When that was written, in milliseconds since 1970.
+    pub(crate) timestamp_ms: i64,
     /// By node id.
     pub(crate) brokers: BTreeMap<i32, BrokerImage>,
     /// By name.
@@ -42,6 +49,8 @@ pub(crate) struct Image {
 /// A registered broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BrokerImage {
+    /// Of the process that registered.
+    pub(crate) incarnation: Uuid,
     pub(crate) epoch: i64,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -69,6 +78,8 @@ pub(crate) struct PartitionImage {
     pub(crate) leader: i32,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) partition_epoch: i32,
+    /// The data directory of each replica.
+    pub(crate) directories: Vec<Uuid>,
 }
 
 impl Image {
@@ -102,10 +113,10 @@ impl Image {
     /// Takes a record in. A record about a topic that is gone changes nothing.
     pub(crate) fn apply(&mut self, record: &MetadataRecord) {
         match record {
-            MetadataRecord::RegisterBroker { id, epoch, host, port, rack, .. } => {
-                let (epoch, port) = (*epoch, *port);
-                let broker =
-                    BrokerImage { epoch, host: host.clone(), port, rack: rack.clone(), fenced: true };
+            MetadataRecord::RegisterBroker { id, incarnation, epoch, host, port, rack } => {
+                let (incarnation, epoch, port) = (*incarnation, *epoch, *port);
+                let (host, rack) = (host.clone(), rack.clone());
+                let broker = BrokerImage { incarnation, epoch, host, port, rack, fenced: true };
                 self.brokers.insert(*id, broker);
             }
             MetadataRecord::Unfence { id, epoch } => {
@@ -131,6 +142,7 @@ impl Image {
                 leader,
                 leader_epoch,
                 partition_epoch,
+                directories,
                 ..
             } => {
                 let partition = PartitionImage {
@@ -139,6 +151,7 @@ impl Image {
                     leader: *leader,
                     leader_epoch: LeaderEpoch(*leader_epoch),
                     partition_epoch: *partition_epoch,
+                    directories: directories.clone(),
                 };
                 if let Some(topic) = self.topic_mut(*topic_id) {
                     topic.partitions.push(partition);
@@ -160,6 +173,7 @@ impl Image {
             }
             MetadataRecord::Config { resource_type: RESOURCE_BROKER, resource, name, value } => {
                 set(self.broker_configs.entry(resource.clone()).or_default(), name, value);
+                self.broker_configs.retain(|_, config| !config.is_empty());
             }
             MetadataRecord::Config { resource_type: RESOURCE_GROUP, resource, name, value } => {
                 let config = self.group_configs.entry(resource.clone()).or_default();

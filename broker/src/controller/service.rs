@@ -2,109 +2,57 @@
 //!
 //! One command batch at a time. A batch's records are one record batch of the log, so a kill leaves all of them or
 //! none. A write that fails is taken back by the log, and its commands are refused. If no one knows what the log holds
-//! (a sync failed, or a write could not be taken back), nothing more is decided until a restart has read it.
+//! (a sync failed, or a write could not be taken back), nothing more is decided until it was opened and read again
+//! ([`Controller::recover`]): a command that was refused then may turn out to have been carried out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use millrace_log::{AppendOrigin, AppendRequest, Log};
-use millrace_wire::batch::{RawBatch, split};
-use millrace_wire::ids::{LeaderEpoch, Offset};
-use millrace_wire::record::{self, BatchBuilder, BatchOptions};
+use millrace_wire::ids::LeaderEpoch;
 use parking_lot::RwLock;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::Image;
+use super::metadata_log::{Error, MetadataLog, Replayed};
 use super::record::MetadataRecord;
 use super::step::{Command, Refusal, Reply, refuse, step};
-use crate::env::Clock;
 use crate::quota::Mutations;
 use crate::replica::Replicas;
 
-/// Bytes of metadata log read at a time while it is replayed.
-const REPLAY_BYTES: usize = 1 << 20;
 /// Most records that the commands of one request may come to, twice what the largest topic needs (Kafka has 10,000 as
 /// `MAX_RECORDS_PER_USER_OP`). What goes beyond is refused, so that no request fills the disk with folders or makes a
 /// batch that can't be read back.
 const REQUEST_RECORDS_MAX: usize = 20_000;
-/// What a batch of the metadata log may unpack to.
-const UNCOMPRESSED_BYTES_MAX: usize = 64 << 20;
-
-/// The metadata log can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// It can't be read or written.
-    #[error("metadata log: {0}")]
-    Log(#[from] millrace_log::Error),
-    /// It can't be appended to.
-    #[error("metadata log: {0}")]
-    Append(#[from] millrace_log::AppendError),
-    /// What stands in it is not a batch of records.
-    #[error("metadata log: {0}; restore its folder from a backup")]
-    Batch(#[from] millrace_wire::batch::Error),
-    /// See above.
-    #[error("metadata log: {0}")]
-    Records(#[from] record::Error),
-    /// A record isn't one that this broker understands.
-    #[error("metadata log, offset {offset}: {error}; it was written by a newer broker or is damaged")]
-    Record { offset: i64, error: super::record::Error },
-}
-
-impl Error {
-    /// Whether a commit that failed so has left nothing in the log, as long as that is online.
-    fn leaves_log_as_it_was(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Batch(_) | Self::Records(_))
-    }
-}
 
 /// See the module's head.
 pub(crate) struct Controller {
-    log: Arc<Log>,
-    epoch: LeaderEpoch,
-    clock: Clock,
+    log: MetadataLog,
     simulated: bool,
     published: RwLock<Arc<Image>>,
     /// Held while a batch of commands runs.
     running: tokio::sync::Mutex<()>,
-    /// The log can no longer be written: nothing more is decided.
+    /// No one knows what the log holds: nothing more is decided until it was read again.
     failed: AtomicBool,
     replicas: Arc<Replicas>,
     /// Topics that had been deleted when the log was read.
     deleted: BTreeSet<Uuid>,
 }
 
-/// What a log's records add up to.
-struct Replayed {
-    image: Image,
-    last_epoch: LeaderEpoch,
-    deleted: BTreeSet<Uuid>,
-}
-
 impl Controller {
-    /// Reads the metadata log and takes up the next epoch as its leader.
-    ///
-    /// # Errors
-    /// The log can't be read or appended to, or holds what this broker doesn't understand.
-    pub(crate) fn open(
-        log: Arc<Log>,
-        node_id: i32,
+    /// Takes over the metadata as it was read.
+    pub(crate) fn new(
+        (log, replayed): (MetadataLog, Replayed),
         replicas: Arc<Replicas>,
-        clock: Clock,
         simulated: bool,
-    ) -> Result<Self, Error> {
-        let Replayed { mut image, last_epoch, deleted } = replay(&log)?;
-        let epoch = LeaderEpoch(last_epoch.0.saturating_add(1));
-        append(&log, super::record::leader_change(node_id, clock.now_ms())?, epoch, &clock)?;
-        log.sync()?;
-        image.offset = log.end_offset().0 - 1;
-        info!(epoch = epoch.0, topics = image.topics.len(), "controller ready");
+    ) -> Self {
+        let Replayed { image, deleted, .. } = replayed;
+        info!(epoch = log.epoch().0, topics = image.topics.len(), "controller ready");
         let published = RwLock::new(Arc::new(image));
         let (running, failed) = (tokio::sync::Mutex::new(()), AtomicBool::new(false));
-        Ok(Self { log, epoch, clock, simulated, published, running, failed, replicas, deleted })
+        Self { log, simulated, published, running, failed, replicas, deleted }
     }
 
     /// Whether the log said at the start that a topic with this id had been deleted.
@@ -117,9 +65,9 @@ impl Controller {
         self.published.read().clone()
     }
 
-    /// Whether the metadata log can no longer be written.
+    /// Whether the metadata log cannot be written until it was opened again.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.failed.load(Ordering::Acquire) || !self.log.is_online()
     }
 
     /// The offset that the next record gets: unique over all restarts, which makes it a broker's epoch (KIP-500).
@@ -129,7 +77,7 @@ impl Controller {
 
     /// The epoch in which this node leads the metadata log.
     pub(crate) fn epoch(&self) -> LeaderEpoch {
-        self.epoch
+        self.log.epoch()
     }
 
     /// Runs one command.
@@ -195,11 +143,11 @@ impl Controller {
         match done {
             Ok(()) => replies,
             Err(error) => {
-                if error.leaves_log_as_it_was() && self.log.offline_reason().is_none() {
+                if error.leaves_log_as_it_was() && self.log.is_online() {
                     warn!(%error, "metadata was not changed; free or repair the disk");
                 } else {
                     self.failed.store(true, Ordering::Release);
-                    error!(%error, "metadata can no longer be changed; free or repair the disk and restart the broker");
+                    error!(%error, "metadata cannot be changed until its log was opened again; free or repair the disk");
                 }
                 replies.into_iter().map(|reply| reply.and_then(|_| storage_failed())).collect()
             }
@@ -213,21 +161,54 @@ impl Controller {
         crate::blocking::run(self.simulated, move || this.replicas.follow(&this.image())).await;
     }
 
+    /// Writes a snapshot if one is due. Commands wait only until it has begun.
+    pub(crate) async fn snapshot_if_due(self: &Arc<Self>) {
+        if !self.log.snapshot_is_due() || self.has_failed() || self.replicas.has_leftovers() {
+            return;
+        }
+        // Once the lock is there, the replicas have followed the image: the files of deleted topics are gone, and the records
+        // that say so are needed no longer.
+        let no_change = self.running.lock().await;
+        let (this, image) = (self.clone(), self.image());
+        let covered = self.log.bytes_since_snapshot();
+        drop(no_change);
+        crate::blocking::run(self.simulated, move || {
+            if let Err(error) = this.log.write_snapshot(&image, covered) {
+                warn!(%error, "the metadata snapshot cannot be written; it is tried again");
+            }
+        })
+        .await;
+    }
+
+    /// Opens the metadata log again after it has failed, and takes over what it holds.
+    ///
+    /// # Errors
+    /// The disk still refuses, or what had been synced is damaged.
+    pub(crate) async fn recover(self: &Arc<Self>) -> Result<(), Error> {
+        let _no_command = self.running.lock().await;
+        let this = self.clone();
+        crate::blocking::run(self.simulated, move || {
+            // Until the end of it the log may be online, and its image is not known.
+            this.failed.store(true, Ordering::Release);
+            let Replayed { image, .. } = this.log.reopen()?;
+            this.publish(image);
+            this.failed.store(false, Ordering::Release);
+            Ok(())
+        })
+        .await
+    }
+
     /// Makes the records durable, publishes the image, and lets the replicas follow it.
     fn commit(&self, records: &[MetadataRecord], mut image: Image) -> Result<(), Error> {
-        let now_ms = self.clock.now_ms();
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        for record in records {
-            let value = record.encode();
-            builder.push(now_ms, None, Some(&value), std::iter::empty())?;
-        }
-        append(&self.log, builder.build(Offset(0))?, self.epoch, &self.clock)?;
-        self.log.sync()?;
-        image.offset = self.log.end_offset().0 - 1;
+        self.log.commit(records, &mut image)?;
+        self.publish(image);
+        Ok(())
+    }
+
+    fn publish(&self, image: Image) {
         let image = Arc::new(image);
         *self.published.write() = image.clone();
         self.replicas.follow(&image);
-        Ok(())
     }
 }
 
@@ -276,48 +257,4 @@ fn mutated_partitions(image: &Image, records: &[MetadataRecord]) -> usize {
 
 fn storage_failed() -> Result<Reply, Refusal> {
     refuse(ResponseError::KafkaStorageError, "the metadata log cannot be written; see the broker's log")
-}
-
-fn append(log: &Log, batch: Bytes, epoch: LeaderEpoch, clock: &Clock) -> Result<(), Error> {
-    let batch = RawBatch::parse(&batch)?;
-    let request = AppendRequest { batches: &[batch], leader_epoch: epoch, origin: AppendOrigin::Coordinator };
-    log.append(request, clock.now_ms())?;
-    Ok(())
-}
-
-/// Reads the whole log.
-fn replay(log: &Log) -> Result<Replayed, Error> {
-    let mut replayed =
-        Replayed { image: Image::default(), last_epoch: LeaderEpoch(0), deleted: BTreeSet::new() };
-    let mut from = log.start_offset();
-    let end = log.end_offset();
-    while from < end {
-        let read = log.read(from, REPLAY_BYTES, end, true)?;
-        for part in read.parts {
-            for batch in split(part) {
-                let batch = batch?;
-                batch.verify_crc()?;
-                replayed.last_epoch = replayed.last_epoch.max(batch.header.partition_leader_epoch);
-                from = batch.next_offset();
-                if !batch.header.attributes.is_control() {
-                    apply(&mut replayed, &batch)?;
-                }
-            }
-        }
-    }
-    Ok(replayed)
-}
-
-fn apply(replayed: &mut Replayed, batch: &RawBatch) -> Result<(), Error> {
-    for record in record::decode(batch, UNCOMPRESSED_BYTES_MAX)? {
-        let record = record?;
-        let value = record.value.unwrap_or_default();
-        let decoded =
-            MetadataRecord::decode(value).map_err(|error| Error::Record { offset: record.offset, error })?;
-        if let MetadataRecord::RemoveTopic { id } = &decoded {
-            replayed.deleted.insert(*id);
-        }
-        replayed.image.apply(&decoded);
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_log::{CorruptionPolicy, Log, LogConfig, LogManager, TopicPartition};
 use millrace_wire::ids::Offset;
@@ -29,6 +30,8 @@ pub(crate) struct Replicas {
     simulated: bool,
     metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
+    /// See [`Replicas::has_leftovers`].
+    leftovers: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,7 +59,8 @@ impl Replicas {
         metrics: Arc<Metrics>,
     ) -> Self {
         let node_id = config.node_id();
-        Self { logs, config, clock, node_id, simulated, metrics, topics: RwLock::default() }
+        let (topics, leftovers) = (RwLock::default(), AtomicBool::new(false));
+        Self { logs, config, clock, node_id, simulated, metrics, topics, leftovers }
     }
 
     /// Whether the disk is simulated, so that nothing may leave this thread.
@@ -147,6 +151,12 @@ impl Replicas {
         self.topics.read().by_id.values().any(|topic| topic.lacks_logs())
     }
 
+    /// Whether files of deleted topics could not be removed: the next start does it, if the metadata log still says that
+    /// they were deleted.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.leftovers.load(Ordering::Acquire)
+    }
+
     /// Looks for what lies in the data directory without a topic in the metadata. It is deleted if the metadata says that
     /// its topic was, and the node stopped before the files were gone. Otherwise the metadata has been lost or restored
     /// from an older state: the folder is set aside for an operator to decide.
@@ -165,6 +175,7 @@ impl Replicas {
             if was_deleted {
                 warn!(topic, partition = index, "the folder of a deleted topic is removed");
                 if let Err(error) = self.logs.delete(&partition) {
+                    self.leftovers.store(true, Ordering::Release);
                     error!(topic, partition = index, %error, "cannot remove the folder");
                 }
                 continue;
@@ -187,14 +198,12 @@ impl Replicas {
                 topics.by_name.remove(&topic.image.name);
             }
         }
-        let closing = topic.partitions.iter().flatten();
-        let names: Vec<TopicPartition> = closing
-            .map(|partition| {
-                partition.close();
-                TopicPartition::new(&*partition.topic, partition.index)
-            })
-            .collect();
+        topic.partitions.iter().flatten().for_each(|partition| partition.close());
+        // All that the topic has: files of a log that could not be opened go as well.
+        let indexes = 0..topic.image.partitions.len() as i32;
+        let names: Vec<_> = indexes.map(|index| TopicPartition::new(&*topic.image.name, index)).collect();
         if let Err(error) = self.logs.delete_all(&names) {
+            self.leftovers.store(true, Ordering::Release);
             error!(topic = %topic.image.name, %error, "cannot delete the topic's files; the next start removes them");
         }
         info!(topic = %topic.image.name, "topic deleted");
