@@ -29,7 +29,7 @@ use crate::net::listener::{self, Connections};
 use crate::observe::{self, Watched};
 use crate::replica::{Replicas, manager};
 use crate::shared::Shared;
-use crate::{cleaner, housekeeping};
+use crate::{cleaner, housekeeping, reopening};
 
 /// How long connections may take to end once the broker stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -107,6 +107,7 @@ impl Broker {
             tasks.spawn(connections.clone().accept(listener));
         }
         tasks.spawn(cleaner::run(shared.clone(), stop.clone()));
+        tasks.spawn(reopening::run(shared.clone(), stop.clone()));
         tasks.spawn(housekeeping::run(shared.clone(), stop.clone()));
         tasks.spawn(ready_when_loaded(shared.clone()));
         info!(listen = %local_addr, advertised = %shared.advertised, cluster = shared.cluster_id, "broker started");

@@ -30,6 +30,7 @@ use crate::config::group::Limits;
 use crate::config::setting::items;
 use crate::group::config::Migration;
 use crate::group::consumer::assignor::Assignor;
+use crate::internal_topic::InternalTopic;
 use crate::shared::Shared;
 use crate::{group, transaction};
 
@@ -210,6 +211,23 @@ impl Coordinators {
     ) -> Result<Vec<TopicPartition>, ResponseError> {
         let shard = self.transaction(shared, &asked.transactional_id).await?;
         shard.look(move |coordinator| coordinator.missing(&asked)).await?
+    }
+
+    /// Ends the coordinator of a partition whose log has failed.
+    pub(crate) async fn end(&self, topic: InternalTopic, partition: i32) {
+        match topic {
+            InternalTopic::ConsumerOffsets => self.groups.end(partition).await,
+            InternalTopic::TransactionState => self.transactions.end(partition).await,
+        }
+    }
+
+    /// Starts one again, now that the log is back.
+    pub(crate) fn start_again(&self, shared: &Arc<Shared>, topic: InternalTopic, partition: i32) {
+        // If the log has failed again meanwhile, it is started after the next try.
+        let _ = match topic {
+            InternalTopic::ConsumerOffsets => self.groups.at(shared, partition).map(drop),
+            InternalTopic::TransactionState => self.transactions.at(shared, partition).map(drop),
+        };
     }
 
     /// These topics are gone: their committed offsets go as well, soon.

@@ -29,6 +29,11 @@ pub(crate) enum InternalTopic {
 }
 
 impl InternalTopic {
+    /// The internal topic of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::ConsumerOffsets, Self::TransactionState].into_iter().find(|topic| topic.name() == name)
+    }
+
     /// The topic's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -92,9 +97,9 @@ impl Shared {
         }
     }
 
-    /// Whether this node leads the partition.
+    /// Whether this node leads the partition and can write to it.
     pub(crate) fn has_partition(&self, topic: &str, partition: i32) -> bool {
-        self.replicas.partition(topic, partition).is_ok()
+        self.replicas.partition(topic, partition).is_ok_and(|partition| partition.check_usable().is_ok())
     }
 
     /// Appends batches (of base offset 0) to an internal topic, in their order, and waits for the disk once. When it returns,

@@ -15,7 +15,7 @@
 //! - `group`, `transaction`: the two coordinators as state machines; `coordinators` runs them; `internal_topic`: what they
 //!   write to
 //! - `quota`: who has used how much, and how long they are to wait
-//! - `housekeeping`: retention, flushing, checkpoints
+//! - `housekeeping`: retention, flushing, checkpoints, metadata snapshots; `reopening`: logs that have failed
 //! - `loggers`: levels of the log, changed from outside
 //! - `metrics`: what is counted, under which names; `observe`: who asks for it over HTTP, and whether the broker is well
 //!
@@ -46,6 +46,7 @@ mod net;
 mod observe;
 mod purgatory;
 mod quota;
+mod reopening;
 mod replica;
 mod shared;
 mod transaction;

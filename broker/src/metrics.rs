@@ -54,6 +54,8 @@ metrics! {
     LOG_FETCHED = "log_fetched_bytes_total", "Record bytes that clients fetched";
     LOG_OFFLINE = "log_offline_count", "Partitions whose log cannot be used";
     LOG_PARTITIONS = "log_partition_count", "Partitions on this broker";
+    LOG_REOPENED = "log_reopened_total", "Logs that had failed, were checked and are online again";
+    LOG_REOPEN_FAILED = "log_reopen_failed_total", "Tries to open a log again that did not succeed";
     LOG_SIZE = "log_size_bytes", "Size of a partition's log";
     LOG_START = "log_start_offset", "First offset of a partition's log";
     LOG_END = "log_end_offset", "Offset that the next record of a partition gets";
@@ -121,6 +123,8 @@ pub(crate) struct Metrics {
     pub(crate) appended_bytes: Counter,
     pub(crate) fetched_bytes: Counter,
     pub(crate) sync: Histogram,
+    pub(crate) logs_reopened: Counter,
+    pub(crate) reopens_failed: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
     pub(crate) fetches_waiting: Gauge,
@@ -157,6 +161,8 @@ impl Metrics {
             appended_bytes: Counter::default(),
             fetched_bytes: Counter::default(),
             sync: Histogram::default(),
+            logs_reopened: Counter::default(),
+            reopens_failed: Counter::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
             fetches_waiting: Gauge::default(),

@@ -2,8 +2,8 @@
 //! Prometheus, `/healthz` for whoever restarts it, `/readyz` for whoever sends it clients.
 //!
 //! The listener opens before the logs are read, so that a long recovery is seen as "alive, not ready". Not ready: logs
-//! or coordinators are still being loaded, or the broker stops. Not healthy: a log can no longer be written or read, so
-//! that clients are refused until the disk is repaired and the broker restarted.
+//! or coordinators are still being loaded, or the broker stops. Not healthy: a log cannot be written, so that clients are
+//! refused, until the disk is repaired and it was opened again.
 //!
 //! Limits: [`CONNECTIONS_MAX`] at a time, [`CONNECTION_TIME_MAX`] for each, [`HEADER_BYTES_MAX`] of request header; no
 //! body is read. There is no authentication: the setting's address should be one that only watchers reach.

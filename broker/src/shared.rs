@@ -134,12 +134,13 @@ impl Shared {
         self.ready.store(ready, Ordering::Release);
     }
 
-    /// The logs that cannot be used until the disk is repaired and the broker restarted.
+    /// The logs that cannot be used: those that failed are opened again now and then, those that could not be opened at the start
+    /// need another one.
     pub(crate) fn offline_logs(&self) -> Vec<String> {
         let mut offline: Vec<String> =
             self.replicas.logs().failed().into_iter().map(|(partition, _)| partition.to_string()).collect();
         for partition in self.replicas.all() {
-            if partition.is_offline() {
+            if partition.is_offline() && !partition.is_closed() {
                 offline.push(format!("{}-{}", partition.topic, partition.index));
             }
         }

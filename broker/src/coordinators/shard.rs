@@ -18,7 +18,7 @@ use millrace_wire::ids::{ProducerEpoch, ProducerId};
 use millrace_wire::record::{ControlKind, control_batch};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::machine::{Append, Machine, Output, Task};
@@ -101,6 +101,22 @@ impl<M: Machine> Handle<M> {
     }
 }
 
+/// The life of a shard's task.
+pub(crate) struct Life {
+    task: AbortHandle,
+    /// Tells, by an error, that the task is gone.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Life {
+    /// Ends the task where it stands, and waits until it is gone.
+    pub(crate) async fn end(self) {
+        self.task.abort();
+        // Nothing is ever sent.
+        let _ = self.ended.await;
+    }
+}
+
 /// The task's state.
 struct Shard<M: Machine> {
     machine: M,
@@ -146,10 +162,13 @@ pub(crate) fn spawn<M: Machine>(
     partition: i32,
     shared: &Arc<Shared>,
     tasks: &mut JoinSet<()>,
-) -> Handle<M> {
+) -> (Handle<M>, Life) {
     let (mailbox, inbox) = mpsc::channel(MAILBOX_MAX);
     let shared = Arc::downgrade(shared);
-    tasks.spawn(async move {
+    let (gone, ended) = oneshot::channel::<()>();
+    let task = tasks.spawn(async move {
+        // Dropped with the task, however it ends.
+        let _gone = gone;
         let Some((machine, outputs)) = load(machine, partition, &shared).await else { return };
         let Some(now_ms) = shared.upgrade().map(|shared| shared.now_ms()) else { return };
         let mut shard = Shard {
@@ -165,7 +184,7 @@ pub(crate) fn spawn<M: Machine>(
         shard.carry_out(outputs);
         shard.run(inbox).await;
     });
-    Handle { mailbox }
+    (Handle { mailbox }, Life { task, ended })
 }
 
 /// Shows the machine its log. `None` if that cannot be read: then this partition has no coordinator.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::machine::Machine;
 use super::partitioner::partition_for;
-use super::shard::{self, Handle};
+use super::shard::{self, Handle, Life};
 use crate::shared::Shared;
 
 /// How long shards may take to write what they have accepted once the broker stops.
@@ -24,7 +24,7 @@ pub(crate) struct Shards<M: Machine> {
 }
 
 struct Running<M: Machine> {
-    handles: BTreeMap<i32, Handle<M>>,
+    handles: BTreeMap<i32, (Handle<M>, Life)>,
     tasks: JoinSet<()>,
     stopped: bool,
 }
@@ -68,20 +68,29 @@ impl<M: Machine> Shards<M> {
     /// This node is not its coordinator.
     pub(crate) fn at(&self, shared: &Arc<Shared>, partition: i32) -> Result<Handle<M>, ResponseError> {
         let mut running = self.running.lock();
-        if let Some(handle) = running.handles.get(&partition) {
+        if let Some((handle, _)) = running.handles.get(&partition) {
             return Ok(handle.clone());
         }
         if running.stopped || !shared.has_partition(M::TOPIC.name(), partition) {
             return Err(ResponseError::NotCoordinator);
         }
-        let handle = shard::spawn((self.make)(), partition, shared, &mut running.tasks);
-        running.handles.insert(partition, handle.clone());
+        let (handle, life) = shard::spawn((self.make)(), partition, shared, &mut running.tasks);
+        running.handles.insert(partition, (handle.clone(), life));
         Ok(handle)
+    }
+
+    /// Ends the shard of a partition whose log has failed, and returns when it is gone. What it knows may not be what the log
+    /// will turn out to have: the next one reads it.
+    pub(crate) async fn end(&self, partition: i32) {
+        let ended = self.running.lock().handles.remove(&partition);
+        if let Some((_, life)) = ended {
+            life.end().await;
+        }
     }
 
     /// All that run, by partition.
     pub(crate) fn all(&self) -> Vec<Handle<M>> {
-        self.running.lock().handles.values().cloned().collect()
+        self.running.lock().handles.values().map(|(handle, _)| handle.clone()).collect()
     }
 
     /// Returns once those that run have read their partition: none answers before that.

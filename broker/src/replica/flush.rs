@@ -8,7 +8,8 @@
 //! for when so many records or so much time have gone by.
 //!
 //! A failed sync may have lost any byte since the last good one, and a second try would lie about it. So the log goes
-//! offline: nothing more is acknowledged, and clients are told KAFKA_STORAGE_ERROR.
+//! offline: nothing more is acknowledged, and clients are told KAFKA_STORAGE_ERROR, until it was opened again
+//! ([`Partition::reopen`], by `crate::reopening`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,7 @@ pub(super) struct Sync {
     pub(super) oldest_unsynced_ms: Option<i64>,
     /// The log end offset when a sync was last asked for.
     asked_at: i64,
-    /// Why the log can no longer be written.
+    /// Why the log cannot be written until it was opened again.
     pub(super) failed: Option<Arc<millrace_log::Error>>,
 }
 
@@ -110,7 +111,7 @@ impl Partition {
             if let Err(error) = &result {
                 error!(
                     topic = %self.topic, partition = self.index, %error,
-                    "the log cannot be synced and goes offline; free or repair the disk and restart the broker"
+                    "the log cannot be synced and is offline until it was opened again; free or repair the disk"
                 );
             }
             match result {
@@ -132,6 +133,24 @@ impl Partition {
             self.waiters.wake_all();
         }
         again
+    }
+
+    /// Opens the log again after it has failed. What is in it then is durable, and seen. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk still refuses, or what had been synced is damaged.
+    pub(crate) fn reopen(self: &Arc<Self>) -> Result<(), millrace_log::Error> {
+        self.log.reopen(self.clock.now_ms())?;
+        {
+            let mut sync = self.sync.lock();
+            (sync.failed, sync.oldest_unsynced_ms) = (None, None);
+        }
+        self.advance_high_watermark(self.log.durable_end());
+        if self.log.end_offset() > self.log.durable_end() {
+            // Somebody was quicker, and nobody has asked for its sync.
+            self.request_sync();
+        }
+        Ok(())
     }
 
     /// Moves the high watermark up, never back, and wakes those who waited for it.

@@ -167,9 +167,14 @@ impl Partition {
         }
     }
 
-    /// Whether the log has failed, and stays so until the broker restarts.
+    /// Whether the log has failed, and was not opened again yet.
     pub(crate) fn is_offline(&self) -> bool {
         self.log.offline_reason().is_some() || self.sync.lock().failed.is_some()
+    }
+
+    /// Whether the topic was deleted, or the broker stops.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Refuses a client that knows another leadership than the current one (KIP-320). -1: it doesn't say.

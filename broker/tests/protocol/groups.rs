@@ -80,7 +80,7 @@ async fn heartbeat(client: &mut Client, version: i16, id: &str, joined: &JoinGro
     client.call(version, request).await.error_code
 }
 
-fn commit_request(id: &str, name: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
+pub(crate) fn commit_request(id: &str, name: &str, partition: i32, offset: i64) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(partition)
         .with_committed_offset(offset)
@@ -93,7 +93,7 @@ fn commit_request(id: &str, name: &str, partition: i32, offset: i64) -> OffsetCo
         .with_topics(vec![topic])
 }
 
-async fn commit(client: &mut Client, version: i16, request: OffsetCommitRequest) -> i16 {
+pub(crate) async fn commit(client: &mut Client, version: i16, request: OffsetCommitRequest) -> i16 {
     client.call(version, request).await.topics[0].partitions[0].error_code
 }
 

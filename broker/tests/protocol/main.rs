@@ -8,6 +8,7 @@ mod administration;
 mod compaction;
 mod connection;
 mod consumer_groups;
+mod failing_disk;
 mod fetch;
 mod fetch_sessions;
 mod group_settings;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use millrace_broker::{Broker, BrokerHandle, Config, Env};
-use millrace_log::disk::{Disk, SimDisk};
+use millrace_log::disk::{Disk, Fault, FaultOp, SimDisk};
 
 use crate::lying_disk::LyingDisk;
 use crate::network::Network;
@@ -22,6 +22,8 @@ pub(crate) struct World {
     network: Network,
     broker: Option<BrokerHandle>,
     random: Random,
+    /// A sync was made to fail since the broker started.
+    syncs_failed: bool,
     /// When the world began: the wall clock goes on over restarts.
     began: tokio::time::Instant,
 }
@@ -30,8 +32,15 @@ impl World {
     pub(crate) async fn start(mut random: Random, lying_disk: bool) -> anyhow::Result<Self> {
         let network = Network::new(random.split());
         let began = tokio::time::Instant::now();
-        let mut world =
-            Self { disk: Arc::new(SimDisk::new()), lying_disk, network, broker: None, random, began };
+        let mut world = Self {
+            disk: Arc::new(SimDisk::new()),
+            lying_disk,
+            network,
+            broker: None,
+            random,
+            syncs_failed: false,
+            began,
+        };
         world.boot().await?;
         Ok(world)
     }
@@ -41,6 +50,7 @@ impl World {
     }
 
     async fn boot(&mut self) -> anyhow::Result<()> {
+        self.syncs_failed = false;
         let mut config = Config::new();
         config.set_data_dir(Path::new("/data"));
         config.set_listen("127.0.0.1:0")?;
@@ -54,6 +64,9 @@ impl World {
             // Groups that form and lose members quickly, as all else happens quickly here.
             ("group.min.session.timeout.ms", "500"),
             ("group.initial.rebalance.delay.ms", "100"),
+            // Snapshots of the metadata, and a log without what they have, at each start.
+            ("metadata.log.max.record.bytes.between.snapshots", "500"),
+            ("metadata.max.retention.bytes", "0"),
         ] {
             config.set(name, value)?;
         }
@@ -69,16 +82,28 @@ impl World {
 
     /// One fault, and the restart after it where it needs one. Returns its name.
     pub(crate) async fn hurt(&mut self, random: &mut Random) -> anyhow::Result<&'static str> {
-        let name = match random.below(10) {
+        let name = match random.below(11) {
             0 | 1 => {
                 self.network.sever(2);
                 return Ok("broken connections");
             }
             2 => {
                 self.network.set_door(None);
+                self.disk.clear_faults();
                 let broker = self.broker.take().context("a broker runs between faults")?;
-                broker.shutdown().await.context("the broker does not stop cleanly")?;
+                match broker.shutdown().await {
+                    // A log that had failed and was not opened again yet.
+                    Err(_) if self.syncs_failed => self.disk.kill(),
+                    stopped => stopped.context("the broker does not stop cleanly")?,
+                }
                 "restart"
+            }
+            10 => {
+                let op = if random.below(2) == 0 { FaultOp::Sync } else { FaultOp::SyncAndDrop };
+                let after = u32::try_from(random.below(20))?;
+                self.disk.fail_next(Fault { op, path: String::new(), after });
+                self.syncs_failed = true;
+                return Ok("a failed sync");
             }
             3..=5 => {
                 self.end().await;
