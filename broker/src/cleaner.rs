@@ -1,14 +1,16 @@
-//! The log cleaner: compacts one log after the other, the one with most to gain first.
+//! The log cleaner: compacts logs, the ones with most to gain first.
 //!
-//! One thread, beside everything else; `log.cleaner.io.max.bytes.per.second` bounds what it reads and writes. A log that
-//! cannot be compacted (a batch in it is corrupt, or can't be decoded) is reported once and left alone until the broker
-//! starts again; the others go on.
+//! `log.cleaner.threads` at a time, beside everything else, each with its share of `log.cleaner.dedupe.buffer.size` and of
+//! `log.cleaner.io.max.bytes.per.second`, which bounds what all of them read and write. A log that cannot be compacted (a batch in it is
+//! corrupt, or can't be decoded) is reported once and left alone until the broker starts again; the others go on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_log::{Cleaner, CompactionError, TopicPartition};
+use millrace_log::{Cleaner, CompactionError, Dirty, TopicPartition};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -17,28 +19,59 @@ use crate::shared::Shared;
 
 /// Longest sleep at once while the limit on bytes holds it back, so that a stop is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// Most threads, whatever the setting says.
+const THREADS_MAX: i64 = 16;
 
 /// What the cleaner was told, read anew for each round.
+#[derive(Clone, Copy)]
 struct Settings {
+    threads: usize,
+    /// Of each thread.
     dedupe_buffer_bytes: usize,
     load_factor: f64,
+    /// Of each thread.
     bytes_per_second_max: f64,
 }
 
 impl Settings {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, simulated: bool) -> Self {
         let decimal = |name: &str| config.current(name).trim().parse().unwrap_or(f64::MAX);
+        let threads = usize::try_from(config.long("log.cleaner.threads").clamp(0, THREADS_MAX)).unwrap_or(0);
+        // A simulation has one thread.
+        let threads = if simulated { threads.min(1) } else { threads };
+        let dedupe_buffer_bytes = usize::try_from(config.long("log.cleaner.dedupe.buffer.size")).unwrap_or(0);
         Self {
-            dedupe_buffer_bytes: usize::try_from(config.long("log.cleaner.dedupe.buffer.size")).unwrap_or(0),
+            threads,
+            dedupe_buffer_bytes: dedupe_buffer_bytes / threads.max(1),
             load_factor: decimal("log.cleaner.io.buffer.load.factor"),
-            bytes_per_second_max: decimal("log.cleaner.io.max.bytes.per.second"),
+            bytes_per_second_max: decimal("log.cleaner.io.max.bytes.per.second") / threads.max(1) as f64,
         }
+    }
+}
+
+/// What the threads of the cleaner tell each other.
+#[derive(Default)]
+struct Round {
+    /// Not before the broker starts again.
+    uncleanable: BTreeSet<TopicPartition>,
+    /// Not in this round any more: one of the threads has it, or could not compact it just now.
+    taken: BTreeSet<TopicPartition>,
+}
+
+impl Round {
+    /// The log with most to gain, for the thread that asks.
+    fn next(&mut self, shared: &Shared) -> Option<Dirty> {
+        let except = self.uncleanable.union(&self.taken).cloned().collect();
+        let dirty = shared.replicas.logs().dirtiest(shared.now_ms(), &except)?;
+        self.taken.insert(dirty.partition.clone());
+        Some(dirty)
     }
 }
 
 /// Runs until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut uncleanable = BTreeSet::new();
+    let round = Arc::new(Mutex::new(Round::default()));
+    let simulated = shared.replicas.simulated();
     loop {
         let backoff_ms = shared.config.long("log.cleaner.backoff.ms");
         let backoff = Duration::from_millis(u64::try_from(backoff_ms).unwrap_or(0).max(1));
@@ -50,52 +83,53 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         if !shared.config.boolean("log.cleaner.enable") {
             continue;
         }
-        let (work, stopped) = (shared.clone(), stop.clone());
-        uncleanable = crate::blocking::run(shared.replicas.simulated(), move || {
-            clean_all(&work, uncleanable, &stopped)
-        })
-        .await;
+        round.lock().taken.clear();
+        let settings = Settings::of(&shared.config, simulated);
+        let mut threads = JoinSet::new();
+        for _ in 0..settings.threads {
+            let (shared, round, stop) = (shared.clone(), round.clone(), stop.clone());
+            threads.spawn(crate::blocking::run(simulated, move || {
+                clean_all(&shared, &settings, &round, &stop);
+            }));
+        }
+        while threads.join_next().await.is_some() {}
+        let waiting = round.lock().taken.len();
+        if waiting > 0 {
+            info!(logs = waiting, "some logs wait for their next compaction");
+        }
     }
 }
 
 /// Compacts until no log needs it.
-fn clean_all(
-    shared: &Shared,
-    mut uncleanable: BTreeSet<TopicPartition>,
-    stop: &CancellationToken,
-) -> BTreeSet<TopicPartition> {
+fn clean_all(shared: &Shared, settings: &Settings, round: &Mutex<Round>, stop: &CancellationToken) {
     let logs = shared.replicas.logs();
-    let settings = Settings::of(&shared.config);
     let mut cleaner = Cleaner::new(settings.dedupe_buffer_bytes, settings.load_factor);
-    let mut except = uncleanable.clone();
-    while let Some(dirty) = logs.dirtiest(shared.now_ms(), &except) {
+    loop {
+        let Some(dirty) = round.lock().next(shared) else { return };
         let (topic, partition) = (&dirty.partition.topic, dirty.partition.partition);
         let mut throttle = Throttle::new(settings.bytes_per_second_max, shared.replicas.simulated());
         let mut pace = |bytes| throttle.spent(bytes, stop);
         match logs.compact(&dirty, &mut cleaner, shared.now_ms(), &mut pace) {
             Ok(report) => {
                 debug!(topic = %topic, partition, ?report, "log compacted");
+                // It may need another round at once, if the keys did not fit.
+                round.lock().taken.remove(&dirty.partition);
             }
-            Err(CompactionError::Stopped) => return uncleanable,
+            Err(CompactionError::Stopped) => return,
             Err(CompactionError::Overtaken) => {
                 debug!(topic = %topic, partition, "compaction was overtaken; it is tried again");
-                except.insert(dirty.partition);
             }
             Err(CompactionError::Log(error)) if is_lasting(&error) => {
                 error!(topic = %topic, partition, %error, "the log can't be compacted and is left alone until the broker restarts");
-                uncleanable.insert(dirty.partition.clone());
-                except.insert(dirty.partition);
+                let mut round = round.lock();
+                round.taken.remove(&dirty.partition);
+                round.uncleanable.insert(dirty.partition);
             }
             Err(CompactionError::Log(error)) => {
                 warn!(topic = %topic, partition, %error, "compaction failed; it is tried again");
-                except.insert(dirty.partition);
             }
         }
     }
-    if except.len() > uncleanable.len() {
-        info!(logs = except.len() - uncleanable.len(), "some logs wait for their next compaction");
-    }
-    uncleanable
 }
 
 /// Whether trying again is pointless.

@@ -10,10 +10,11 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest, OffsetFetchRequest};
+use millrace_broker::{Broker, Config, Env};
 use millrace_log::disk::{Disk, SimDisk};
 use millrace_wire::ids::Offset;
 use millrace_wire::record::{BatchBuilder, BatchOptions, decode};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::fetch::{batches, partition, request};
 use crate::produce::{base_offset, produce};
@@ -108,9 +109,14 @@ async fn the_newest_record_of_each_key_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_not_compacted_and_a_cleaner_that_is_off_keep_everything() {
-    for (policy, enabled) in [("delete", "true"), ("compact", "false")] {
+    let on = ("log.cleaner.enable", "true");
+    for (policy, setting) in [
+        ("delete", on),
+        ("compact", ("log.cleaner.enable", "false")),
+        ("compact", ("log.cleaner.threads", "0")),
+    ] {
         let mut settings = SETTINGS.to_vec();
-        settings.push(("log.cleaner.enable", enabled));
+        settings.push(setting);
         let broker = broker_on(Arc::new(SimDisk::new()), &settings).await;
         let mut client = Client::new(&broker);
         let topic = with_config(new_topic("t", 1), "cleanup.policy", policy);
@@ -121,6 +127,44 @@ async fn a_topic_that_is_not_compacted_and_a_cleaner_that_is_off_keep_everything
         sleep(Duration::from_secs(5)).await;
         assert_eq!(table(&mut client, "t").await.len(), 10);
     }
+}
+
+/// On the machine's own disk, as a simulation has one thread.
+#[tokio::test]
+async fn several_threads_compact_several_logs() {
+    const PARTITIONS: i32 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new();
+    config.set_data_dir(folder.path());
+    config.set_listen("127.0.0.1:0").unwrap();
+    for (name, value) in SETTINGS.into_iter().chain([("log.cleaner.threads", "3")]) {
+        config.set(name, value).unwrap();
+    }
+    let broker = Broker::start(config, Env::real()).await.unwrap();
+    let mut client = Client::new(&broker);
+    let compacted = with_config(new_topic("t", PARTITIONS), "cleanup.policy", "compact");
+    assert_eq!(create_all(&mut client, vec![compacted]).await, [0]);
+    for n in 0..10 {
+        for partition in 0..PARTITIONS {
+            let batch = keyed("k", Some("v"), START_MS + n * 600);
+            assert_eq!(produce(&mut client, 9, -1, "t", partition, batch).await.error_code, 0);
+        }
+    }
+    let is_clean = || {
+        let text =
+            std::fs::read_to_string(folder.path().join("cleaner-offset-checkpoint")).unwrap_or_default();
+        text.lines().filter(|line| line.starts_with("t ")).count() == PARTITIONS as usize
+    };
+    timeout(Duration::from_secs(60), async {
+        while !is_clean() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("all logs are compacted");
+    assert!(table(&mut client, "t").await.len() < 10);
+    drop(client);
+    broker.shutdown().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
