@@ -24,6 +24,8 @@ pub struct Broker {
     data_dir: PathBuf,
     address: SocketAddr,
     settings: Vec<String>,
+    /// A shell's words before the broker's command, which narrow what it has.
+    narrowed: Option<String>,
 }
 
 impl Broker {
@@ -32,13 +34,32 @@ impl Broker {
         Broker::on(&folder.join("data"), settings)
     }
 
+    /// Starts a broker that may have so many files open.
+    pub fn start_with_open_files(folder: &Path, files: u32, settings: &[&str]) -> Broker {
+        Broker::narrowed(&folder.join("data"), settings, Some(format!("ulimit -n {files}")))
+    }
+
+    /// Starts a broker whose data directory is a file system of its own, of a size as `mount` takes it. It ends with the broker.
+    /// The user must be allowed to `unshare -m`.
+    pub fn start_on_own_disk(folder: &Path, size: &str, settings: &[&str]) -> Broker {
+        let data_dir = folder.join("data");
+        std::fs::create_dir_all(&data_dir).expect("a folder for the data can be created");
+        let mount = format!("mount -t tmpfs -o size={size} none '{}'", data_dir.display());
+        Broker::narrowed(&data_dir, settings, Some(mount))
+    }
+
     /// Starts a broker on a data directory, with its log beside that.
     pub fn on(data_dir: &Path, settings: &[&str]) -> Broker {
+        Broker::narrowed(data_dir, settings, None)
+    }
+
+    fn narrowed(data_dir: &Path, settings: &[&str], narrowed: Option<String>) -> Broker {
         let mut broker = Broker {
             process: None,
             data_dir: data_dir.to_path_buf(),
             address: free_address(),
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            narrowed,
         };
         broker.restart();
         broker
@@ -46,7 +67,15 @@ impl Broker {
 
     /// Starts the broker again on the same data and address; it must have ended.
     pub fn restart(&mut self) {
-        let mut start = command(binary());
+        let mut start = match &self.narrowed {
+            None => command(binary()),
+            Some(narrow) => {
+                let mut shell = command(if narrow.starts_with("mount") { "unshare" } else { "sh" });
+                let words: &[&str] = if narrow.starts_with("mount") { &["-m", "sh", "-c"] } else { &["-c"] };
+                shell.args(words).arg(format!("{narrow} && exec \"$0\" \"$@\"")).arg(binary());
+                shell
+            }
+        };
         start
             .arg("broker")
             .arg("--data-dir")
@@ -81,6 +110,11 @@ impl Broker {
             process.terminate();
             process.succeed(STOP_LIMIT);
         }
+    }
+
+    /// The process's id; it must run.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("the broker runs").id()
     }
 
     /// `HOST:PORT`.
