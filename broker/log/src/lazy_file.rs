@@ -3,10 +3,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile, OpenMode};
+
+/// Files that are open here.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many files of segments and indexes this process has open.
+pub fn open_files() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
 
 /// A path and, once used, the open file behind it.
 #[derive(Debug)]
@@ -39,13 +48,13 @@ impl LazyFile {
     pub(crate) fn close_idle(&self) {
         let mut open = self.open.lock();
         if open.as_ref().is_some_and(|file| Arc::strong_count(file) == 1) {
-            *open = None;
+            let_go(&mut open);
         }
     }
 
     /// Closes and removes the file, if there is one.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        *self.open.lock() = None;
+        let_go(&mut self.open.lock());
         match self.disk.remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -59,6 +68,19 @@ impl LazyFile {
         }
         let file = self.disk.open(&self.path, mode)?;
         *open = Some(file.clone());
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Ok(file)
+    }
+}
+
+impl Drop for LazyFile {
+    fn drop(&mut self) {
+        let_go(self.open.get_mut());
+    }
+}
+
+fn let_go(open: &mut Option<Arc<dyn DiskFile>>) {
+    if open.take().is_some() {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }

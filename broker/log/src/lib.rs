@@ -46,6 +46,7 @@ pub use compaction::{Cleaner, CompactionError, CompactionRange, CompactionReport
 pub use config::{CorruptionPolicy, LogConfig};
 pub use error::{AppendError, Error};
 pub use index::AbortedTxn;
+pub use lazy_file::open_files;
 pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryReport, TimestampOffset};
 pub use manager::{Dirty, LogManager, ManagerOptions};
 pub use piece::{FileSlice, Piece};

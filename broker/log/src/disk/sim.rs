@@ -45,6 +45,8 @@ pub enum FaultOp {
     Sync,
     /// The same, and programs see from now on what is on the platter: the system has dropped its pages.
     SyncAndDrop,
+    /// Opening a file.
+    Open,
     /// A read.
     Read,
     /// A change of length.
@@ -257,6 +259,9 @@ impl State {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
+        if state.is_hit(FaultOp::Open, path) {
+            return Err(io::Error::from_raw_os_error(IO_ERROR));
+        }
         let found = state.names.file(path);
         let id = match (found, mode) {
             (Some(id), OpenMode::Truncate) => {

@@ -120,8 +120,12 @@ impl Log {
         let frozen = stage.freeze();
         let active = writer.active.clone();
         let position = active.size();
-        if let Err(error) = active.write(&frozen.slices()) {
-            let error = self.write_failed(writer, stage, io_error("append to", active.path())(error));
+        // A file that can't even be opened (a process has only so many) has nothing in it that must be taken back.
+        let opened = active.file();
+        let is_untouched = opened.is_err();
+        if let Err(error) = opened.and_then(|_| active.write(&frozen.slices())) {
+            let error = io_error("append to", active.path())(error);
+            let error = self.write_failed(writer, stage, error, is_untouched);
             for request in stage.requests.drain(..) {
                 results[request] = Err(error.clone());
             }
@@ -158,7 +162,13 @@ impl Log {
     }
 
     /// Takes everything back. If even that fails, no one knows what the file holds: the log goes offline.
-    fn write_failed(&self, writer: &mut Writer, stage: &mut Stage, error: crate::Error) -> AppendError {
+    fn write_failed(
+        &self,
+        writer: &mut Writer,
+        stage: &mut Stage,
+        error: crate::Error,
+        is_untouched: bool,
+    ) -> AppendError {
         for undo in std::mem::take(&mut stage.undos).into_iter().rev() {
             writer.producers.undo(undo);
         }
@@ -170,7 +180,8 @@ impl Log {
             tracing::error!(topic = %self.partition.topic, partition = self.partition.partition, %error,
                 "records are refused; free or repair the disk");
         }
-        let error = match writer.active.roll_back() {
+        let rolled_back = if is_untouched { Ok(()) } else { writer.active.roll_back() };
+        let error = match rolled_back {
             Ok(()) => error,
             Err(rollback) => {
                 self.go_offline(io_error("take back a failed write to", writer.active.path())(rollback))

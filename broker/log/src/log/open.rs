@@ -107,6 +107,8 @@ impl Log {
             disk,
         };
         log.publish_transactions(&log.writer.lock().producers);
+        // What recovery had to look into: with thousands of partitions nobody has so many files to spare.
+        log.segments.read().values().for_each(|segment| segment.close_idle());
         Ok((log, report))
     }
 }

@@ -48,6 +48,23 @@ fn a_write_that_cannot_be_taken_back_puts_the_log_offline() {
     append(&log, batch(2)).unwrap();
 }
 
+/// As when a process has all the open files that it may have.
+#[test]
+fn a_file_that_cannot_be_opened_is_no_reason_to_go_offline() {
+    let rig = Rig::new(config());
+    let log = rig.open();
+    append(&log, batch(2)).unwrap();
+    log.sync().unwrap();
+    log.close_idle_files();
+    for _ in 0..2 {
+        rig.disk.fail_next(Fault { op: FaultOp::Open, path: ".log".into(), after: 0 });
+    }
+    assert_eq!(append(&log, batch(2)).unwrap_err().code(), 56);
+    assert!(!log.has_failed(), "{:?}", log.offline_reason());
+    rig.disk.clear_faults();
+    assert_eq!(append(&log, batch(2)).unwrap().first_offset, Offset(2));
+}
+
 #[test]
 fn a_failed_sync_is_never_forgotten() {
     let rig = Rig::new(config());
