@@ -242,7 +242,7 @@ fn a_metadata_snapshot_is_read_by_apache_kafka() {
         newest().is_some_and(|path| has_topic(&path))
     });
     let snapshot = newest().unwrap();
-    let out = dump(&[&snapshot], &["--cluster-metadata-decoder"], false);
+    let out = dump(&[snapshot.as_path()], &["--cluster-metadata-decoder"], false);
     for part in
         ["SnapshotHeader", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "SnapshotFooter"]
     {
