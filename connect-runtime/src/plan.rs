@@ -104,6 +104,28 @@ pub struct TransformPlan {
     pub name: String,
     /// The guest and what it may do.
     pub guest: GuestPlan,
+    /// Which records it is given; the others pass by. None: all.
+    pub predicate: Option<PredicatePlan>,
+}
+
+/// Which records a transform is given (KIP-585).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredicatePlan {
+    /// What is asked of a record.
+    pub test: RecordTest,
+    /// Whether it is given those for which the answer is no.
+    pub negate: bool,
+}
+
+/// What can be asked of a record, by the names of Kafka Connect's predicates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordTest {
+    /// Its topic's whole name matches the regular expression.
+    TopicNameMatches(String),
+    /// It has a header of this name.
+    HasHeaderKey(String),
+    /// Its value is null.
+    RecordIsTombstone,
 }
 
 /// A component with its settings, grants and limits.

@@ -9,6 +9,7 @@
 //! | `reference` | `${env:NAME}`, `${file:path:key}` |
 //! | `units`, `names` | durations and sizes; rules for names, the nearest known name |
 //! | `file`, `pipeline`, `connector` | the levels of the format, top down |
+//! | `predicate` | which records a transform is given |
 //! | `settings` | a connector's own settings: JSON with places |
 //! | `across` | what only shows when several files are seen together |
 //! | `deployment` | the result |
@@ -22,6 +23,7 @@ mod diagnostic;
 mod file;
 mod names;
 mod pipeline;
+mod predicate;
 mod read;
 mod reference;
 mod settings;
@@ -45,6 +47,7 @@ pub use reference::{Environment, ProcessEnvironment};
 pub use settings::{Place, Settings};
 pub use source_file::{SourceFile, Span};
 
+pub(crate) use names::is_internal as is_internal_topic;
 pub(crate) use read::clean;
 pub(crate) use settings::pointer_join;
 pub(crate) use units::{is_duration, is_size};

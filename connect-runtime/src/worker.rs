@@ -5,6 +5,7 @@
 //! | `source` | source connectors: poll, transforms, transactions with positions |
 //! | `sink` | sink connectors: read committed records, transforms, put, flush, positions |
 //! | `chain` | the transforms of a task |
+//! | `predicate` | which records a transform is given |
 //! | `positions` | reading source positions back |
 //! | `supervise` | starting a task again |
 //! | `progress` | counters and snapshots |
@@ -16,8 +17,9 @@
 //! Deliberately absent here: dividing tasks among several workers, pausing and changing connectors while they run. Both come
 //! with the REST API.
 
-mod chain;
+pub(crate) mod chain;
 mod positions;
+mod predicate;
 pub mod progress;
 mod sink;
 mod source;
@@ -156,7 +158,8 @@ impl Worker {
         let (mut ends, feeders) = feeders(&plan);
         for pipeline in plan.pipelines {
             let topic: Arc<str> = pipeline.topic.name.as_str().into();
-            let fed = feeders.get(&pipeline.topic.name).cloned().unwrap_or_default();
+            let topic_plan = Arc::new(pipeline.topic);
+            let fed = feeders.get(&topic_plan.name).cloned().unwrap_or_default();
             let (all_ended, source_ended) = watch::channel(fed.is_empty());
             if !fed.is_empty() && !pipeline.sinks.is_empty() {
                 running.spawn(async move {
@@ -174,6 +177,7 @@ impl Worker {
                     shared: Arc::clone(&shared),
                     plan: Arc::new(source),
                     topic: Arc::clone(&topic),
+                    topic_plan: Arc::clone(&topic_plan),
                     counters: counter,
                     stopping: Stopping::new(stopping.clone()),
                 };

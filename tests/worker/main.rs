@@ -6,7 +6,7 @@ mod setup;
 
 use std::time::Duration;
 
-use millrace_connect_runtime::plan::{ErrorPlan, Tolerance};
+use millrace_connect_runtime::plan::{ErrorPlan, PredicatePlan, RecordTest, Tolerance, TransformPlan};
 use millrace_connect_runtime::worker::progress::State;
 use serde_json::json;
 
@@ -121,6 +121,53 @@ async fn transforms_work_on_both_sides() {
     assert_eq!((summary.connectors[1].dropped, summary.connectors[1].lag), (60, Some(0)), "{summary:?}");
     let twice: Vec<u64> = (0..30).flat_map(|n| [n, n]).collect();
     assert_eq!(cluster.numbers("p").await, twice);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_routed_to_topics_made_like_the_pipelines_own() {
+    let cluster = Cluster::start().await;
+    let mut routed = source("count", 30);
+    routed.transforms = vec![transform("route", "elsewhere")];
+    let summary = cluster.run(pipeline("p", Some(routed), vec![])).await;
+    assert!(summary.all_done(), "{summary:?}");
+    assert_eq!(cluster.numbers("elsewhere").await, (0..30).collect::<Vec<_>>());
+    assert_eq!(cluster.partitions("elsewhere").await, 3);
+    assert_eq!(cluster.numbers("p").await, [] as [u64; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_routed_to_a_topic_of_the_cluster_or_on_its_way_to_a_sink() {
+    let cluster = Cluster::start().await;
+    for topic in ["connect-offsets", "connect-configs", "__consumer_offsets", "__made_up"] {
+        let mut routed = source("count", 30);
+        routed.transforms = vec![transform("route", topic)];
+        let summary = cluster.run(pipeline("p", Some(routed), vec![])).await;
+        let error = summary.connectors[0].error.clone().unwrap_or_default();
+        assert!(error.contains(&format!("addressed to topic {topic}, which holds the state")), "{error}");
+    }
+    let mut sink = sink("nothing", "");
+    sink.transforms = vec![transform("route", "elsewhere")];
+    let summary = cluster.run(pipeline("q", Some(source("count", 30)), vec![sink])).await;
+    let error = summary.connectors[1].error.clone().unwrap_or_default();
+    assert!(error.contains("routed records to topic elsewhere, on their way to a sink"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_predicate_chooses_what_a_transform_is_given() {
+    let cluster = Cluster::start().await;
+    let drop = |pattern: &str, negate| {
+        let test = RecordTest::TopicNameMatches(pattern.to_owned());
+        TransformPlan { predicate: Some(PredicatePlan { test, negate }), ..transform("drop", "") }
+    };
+    let mut source = source("count", 30);
+    // The topic is known though the source names none.
+    source.transforms = vec![drop("q", false), drop("p", true)];
+    let mut sink = sink("nothing", "");
+    sink.transforms = vec![drop("p", false)];
+    let summary = cluster.run(pipeline("p", Some(source), vec![sink])).await;
+    assert!(summary.all_done(), "{summary:?}");
+    assert_eq!(cluster.numbers("p").await, (0..30).collect::<Vec<_>>());
+    assert_eq!((summary.connectors[1].dropped, summary.connectors[1].lag), (30, Some(0)), "{summary:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,11 @@ impl Cluster {
         consumer.close().await.unwrap();
     }
 
+    /// The number of partitions of a topic.
+    pub(crate) async fn partitions(&self, topic: &str) -> usize {
+        Admin::new(&self.client).describe_topics(&[topic]).await.unwrap()[topic].partitions.len()
+    }
+
     /// All committed records of a topic.
     pub(crate) async fn records(&self, topic: &str) -> Vec<Record> {
         let admin = Admin::new(&self.client);
@@ -161,6 +166,7 @@ pub(crate) fn transform(action: &str, matching: &str) -> TransformPlan {
     TransformPlan {
         name: action.to_owned(),
         guest: guest("transform", json!({ "do": action, "match": matching })),
+        predicate: None,
     }
 }
 

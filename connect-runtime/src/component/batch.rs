@@ -125,6 +125,13 @@ pub struct Headers<'a> {
     data: &'a [u8],
 }
 
+impl<'a> Headers<'a> {
+    /// Headers from lengths that are known to fit `data`: of the name, of the value (-1: null), for each in order.
+    pub(crate) const fn known(lens: &'a [i32], data: &'a [u8]) -> Self {
+        Self { lens, data }
+    }
+}
+
 impl RecordView<'_> {
     /// Bytes of key, value and headers.
     #[must_use]
@@ -196,6 +203,16 @@ impl Batch {
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter { batch: self, next: 0, data: 0, header: 0, header_data: 0 }
+    }
+
+    /// Gives every record `topic` that has none of its own.
+    pub(crate) fn name_topic(&mut self, topic: &str) {
+        if self.columns.topics.is_empty() {
+            self.columns.topics.push(topic.to_owned());
+        }
+        for unnamed in self.columns.topics.iter_mut().filter(|name| name.is_empty()) {
+            topic.clone_into(unnamed);
+        }
     }
 
     /// Gives every record the topic, partition and offset of the record of `input` that it came from (`origin`; none: one to
@@ -439,7 +456,7 @@ fn check_topics(columns: &RecordBatch, count: usize) -> Result<(), Error> {
     if columns.topics.len() > BATCH_TOPICS_MAX {
         return Err(Error::TooManyTopics(columns.topics.len()));
     }
-    if let Some(name) = columns.topics.iter().find(|name| !is_topic_name(name)) {
+    if let Some(name) = columns.topics.iter().find(|name| !name.is_empty() && !is_topic_name(name)) {
         return Err(Error::TopicName(name.chars().take(TOPIC_NAME_BYTES_MAX).collect()));
     }
     per_record("topic-index", columns.topic_index.len(), count)?;

@@ -116,7 +116,7 @@ impl Planner<'_> {
             .map(|(index, transform)| {
                 let name = format!("{}.transforms[{index}]", spec.name);
                 let guest = guest(self, &transform_block(&name, transform))?;
-                Some(TransformPlan { name, guest })
+                Some(TransformPlan { name, guest, predicate: transform.predicate.clone() })
             })
             .collect();
         steps.into_iter().collect()

@@ -13,14 +13,25 @@ use crate::plan::{Access, ComponentRef, ErrorPlan, FolderGrant, Limits, Toleranc
 use super::deployment::{ConnectorSpec, Role, TransformSpec};
 use super::names::nearest;
 use super::pipeline::topic_name;
+use super::predicate;
 use super::read::{Field, Fields, Reader, Text};
 use super::settings::{Place, Settings, pointer_join};
 use super::source_file::Span;
 use super::tree::{Data, Node, Plain, plain_type};
 
 /// Keys of a connector block that are not the connector's settings.
-pub const RESERVED: &[&str] =
-    &["connector", "connection", "tasks", "files", "limits", "errors", "transforms", "flush_interval"];
+pub const RESERVED: &[&str] = &[
+    "connector",
+    "connection",
+    "tasks",
+    "files",
+    "limits",
+    "errors",
+    "transforms",
+    "flush_interval",
+    "predicate",
+    "negate",
+];
 
 /// Most tasks of one connector.
 const TASKS_MAX: i64 = 1_000;
@@ -64,6 +75,11 @@ pub(super) fn read(
         Some(field) => transforms(reader, &field),
         None => Vec::new(),
     };
+    for name in ["predicate", "negate"] {
+        if let Some(field) = fields.take(name) {
+            misplaced(reader, &field, "predicates say which records a transform is given; put it there");
+        }
+    }
     let settings = settings(reader, &fields);
     let Named { component, span } = component;
     Some(ConnectorSpec {
@@ -104,9 +120,10 @@ fn transform(reader: &mut Reader<'_>, chain: &Field<'_>, node: &Node) -> Option<
     }
     let files = files(reader, &mut fields);
     let limits = limits(reader, &mut fields);
+    let predicate = predicate::read(reader, &mut fields);
     let settings = settings(reader, &fields);
     let Named { component, span } = component;
-    Some(TransformSpec { span, component, settings, files, limits })
+    Some(TransformSpec { span, component, settings, files, limits, predicate })
 }
 
 fn misplaced(reader: &mut Reader<'_>, field: &Field<'_>, why: &str) {

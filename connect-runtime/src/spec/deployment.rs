@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::{ComponentRef, ErrorPlan, FolderGrant, Limits};
+use crate::plan::{ComponentRef, ErrorPlan, FolderGrant, Limits, PredicatePlan};
 
 use super::settings::Settings;
 use super::source_file::{SourceFile, Span};
@@ -136,6 +136,8 @@ pub struct TransformSpec {
     pub files: Vec<FolderGrant>,
     /// What the instance may use up.
     pub limits: Limits,
+    /// Which records it is given; `None`: all.
+    pub predicate: Option<PredicatePlan>,
 }
 
 /// What a component is used as.

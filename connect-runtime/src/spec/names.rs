@@ -34,10 +34,15 @@ pub(crate) fn topic(name: &str) -> Result<(), &'static str> {
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
         return Err("the topic name has a character that Kafka doesn't allow");
     }
-    if INTERNAL_TOPICS.contains(&name) {
+    if is_internal(name) {
         return Err("this topic belongs to the cluster itself");
     }
     Ok(())
+}
+
+/// True for a topic that belongs to brokers and workers.
+pub(crate) fn is_internal(name: &str) -> bool {
+    INTERNAL_TOPICS.contains(&name)
 }
 
 /// True for a legal name of a pipeline or a sink.

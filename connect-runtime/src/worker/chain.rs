@@ -2,14 +2,19 @@
 //!
 //! What leaves the chain knows which record of the chain's input it came from, also after several transforms, so that a sink's
 //! position and a dead letter always speak of the record in the topic.
+//!
+//! A record goes on whole or not at all: when one of the pieces that it became is refused, the others end here, too. So what
+//! stands in a dead letter topic was not also written.
 
 use std::sync::Arc;
 
+use super::predicate::{self, Picked, Predicate};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
 use crate::component::batch::Batch;
 use crate::component::{
-    ComponentHost, Environment, Error as ComponentError, Label, RecordError, TaskContext, TransformInstance,
+    ApplyOutcome, ComponentHost, Environment, Error as ComponentError, Label, RecordError, TaskContext,
+    TransformInstance,
 };
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
@@ -18,21 +23,25 @@ use crate::plan::{GuestPlan, TransformPlan};
 /// Ready to be applied.
 pub(crate) struct Chain {
     links: Vec<Link>,
+    /// Of records that name none.
+    topic: Arc<str>,
 }
 
 struct Link {
     /// The component, for messages and dead letters.
     name: Arc<str>,
     instance: TransformInstance,
+    /// Which records it is given; none: all.
+    predicate: Option<Predicate>,
 }
 
 /// What came out of the chain.
 pub(crate) struct Chained {
-    /// The records that go on.
-    pub batch: Batch,
+    /// The records that go on; none: those of the input, as they are.
+    pub batch: Option<Batch>,
     /// Per output record the record of the chain's input; none: one to one.
     pub origin: Option<Vec<u32>>,
-    /// Records of the chain's input that failed, rising, with the component that refused them.
+    /// Records of the chain's input that failed, rising, with the component that refused them. None of them goes on.
     pub rejected: Vec<(Arc<str>, RecordError)>,
 }
 
@@ -40,6 +49,20 @@ impl Chained {
     /// The input record that output record `index` came from.
     pub(crate) fn origin_of(&self, index: usize) -> usize {
         self.origin.as_ref().map_or(index, |origin| origin[index] as usize)
+    }
+
+    /// Ends the pieces of records of which another piece was refused. Several may have been; it is one record all the same, and
+    /// the first refusal counts.
+    fn settle(&mut self) {
+        self.rejected.sort_by_key(|(_, error)| error.index);
+        self.rejected.dedup_by_key(|(_, error)| error.index);
+        let (Some(batch), Some(origin)) = (&self.batch, &mut self.origin) else { return };
+        let rejected = &self.rejected;
+        let refused = |index: &u32| rejected.binary_search_by_key(index, |(_, error)| error.index).is_ok();
+        if !rejected.is_empty() && origin.iter().any(refused) {
+            self.batch = Some(batch.filtered(|index| !refused(&origin[index])));
+            origin.retain(|index| !refused(index));
+        }
     }
 
     /// How many of `input` records were dropped on purpose.
@@ -87,17 +110,21 @@ impl TaskEnvironment<'_> {
 
     /// Words for a component that can't be loaded.
     pub(crate) fn not_loaded(&self, error: &ComponentError) -> TaskError {
-        TaskError::Invalid {
-            connector: self.connector.to_owned(),
-            task: self.task,
-            message: error.to_string(),
-        }
+        self.invalid(error.to_string())
+    }
+
+    fn invalid(&self, message: String) -> TaskError {
+        TaskError::Invalid { connector: self.connector.to_owned(), task: self.task, message }
     }
 }
 
 impl Chain {
-    /// Starts an instance of every transform.
-    pub(crate) async fn open(plans: &[TransformPlan], task: &TaskEnvironment<'_>) -> Result<Self, TaskError> {
+    /// Starts an instance of every transform. Records that name no topic are of `topic`.
+    pub(crate) async fn open(
+        plans: &[TransformPlan],
+        task: &TaskEnvironment<'_>,
+        topic: &Arc<str>,
+    ) -> Result<Self, TaskError> {
         let mut links = Vec::with_capacity(plans.len());
         for plan in plans {
             let guest = &plan.guest;
@@ -106,9 +133,11 @@ impl Chain {
             let mut instance = component.transform(task.of(guest)).await?;
             let config = serde_json::Value::Object(guest.settings.clone()).to_string();
             instance.open(&task.context(config, crate::convert::formats(component.describe()))).await?;
-            links.push(Link { name: plan.name.as_str().into(), instance });
+            let predicate = plan.predicate.as_ref().map(Predicate::new).transpose();
+            let predicate = predicate.map_err(|error| task.invalid(format!("{}: {error}", plan.name)))?;
+            links.push(Link { name: plan.name.as_str().into(), instance, predicate });
         }
-        Ok(Self { links })
+        Ok(Self { links, topic: Arc::clone(topic) })
     }
 
     /// Whether there is no transform.
@@ -116,34 +145,46 @@ impl Chain {
         self.links.is_empty()
     }
 
-    /// Sends a batch through. A chain without transforms gives nothing: use the input.
+    /// Sends a batch through.
     pub(crate) async fn apply(&mut self, input: &Batch, retry: &mut Retry) -> Result<Chained, TaskError> {
-        let mut chained = Chained { batch: Batch::default(), origin: None, rejected: Vec::new() };
-        for (step, link) in self.links.iter_mut().enumerate() {
-            let input = if step == 0 { input } else { &chained.batch };
-            if input.is_empty() {
-                break;
-            }
-            let outcome = loop {
-                match link.instance.apply(input).await {
-                    Ok(outcome) => break outcome,
-                    Err(failure) => retry.pause(failure).await?,
-                }
-            };
-            retry.succeeded();
+        let mut chained = Chained { batch: None, origin: None, rejected: Vec::new() };
+        for step in 0..self.links.len() {
+            let input = chained.batch.as_ref().unwrap_or(input);
+            let Some(outcome) = self.step(step, input, retry).await? else { continue };
             for mut error in outcome.rejected {
                 error.index = chained.origin_of(error.index as usize) as u32;
-                chained.rejected.push((Arc::clone(&link.name), error));
+                chained.rejected.push((Arc::clone(&self.links[step].name), error));
             }
             if !outcome.origin.is_empty() || outcome.batch.is_empty() {
                 chained.origin = Some(compose(chained.origin.as_deref(), outcome.origin));
             }
-            chained.batch = outcome.batch;
+            chained.batch = Some(outcome.batch);
         }
-        // Several pieces of one record may have failed; it is one record all the same.
-        chained.rejected.sort_by_key(|(_, error)| error.index);
-        chained.rejected.dedup_by_key(|(_, error)| error.index);
+        chained.settle();
         Ok(chained)
+    }
+
+    /// Sends a batch through one transform; none: no record is for it, all go on as they are.
+    pub(crate) async fn step(
+        &mut self,
+        step: usize,
+        input: &Batch,
+        retry: &mut Retry,
+    ) -> Result<Option<ApplyOutcome>, TaskError> {
+        let link = &mut self.links[step];
+        let picked = match &link.predicate {
+            _ if input.is_empty() => Picked::None,
+            None => Picked::All,
+            Some(predicate) => predicate.pick(input, &self.topic),
+        };
+        Ok(match picked {
+            Picked::None => None,
+            Picked::All => Some(link.call(input, &self.topic, retry).await?),
+            Picked::Some(picked) => {
+                let made = link.call(&predicate::take(input, &picked), &self.topic, retry).await?;
+                Some(predicate::merge(input, &picked, made))
+            }
+        })
     }
 
     /// Ends every instance.
@@ -152,6 +193,26 @@ impl Chain {
             link.instance.close().await?;
         }
         Ok(())
+    }
+}
+
+impl Link {
+    async fn call(
+        &mut self,
+        input: &Batch,
+        topic: &str,
+        retry: &mut Retry,
+    ) -> Result<ApplyOutcome, TaskError> {
+        loop {
+            match self.instance.apply(input).await {
+                Ok(mut outcome) => {
+                    retry.succeeded();
+                    outcome.batch.name_topic(topic);
+                    return Ok(outcome);
+                }
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
     }
 }
 
@@ -164,13 +225,4 @@ fn compose(first: Option<&[u32]>, second: Vec<u32>) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins_go_through_several_steps() {
-        assert_eq!(compose(None, vec![0, 2]), [0, 2]);
-        assert_eq!(compose(Some(&[1, 3, 3, 7]), vec![0, 2, 3]), [1, 3, 7]);
-        assert_eq!(compose(Some(&[1, 3]), vec![]), [] as [u32; 0]);
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@
 
 mod reader;
 mod router;
+mod routes;
 mod writer;
 
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::reader::Reader;
+use self::routes::Routes;
 use self::writer::{CHUNKS_MAX, Writer};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
 use crate::component::{Component, Environment, Label};
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
-use crate::plan::SourcePlan;
+use crate::plan::{SourcePlan, TopicPlan};
 use crate::worker::chain::{Chain, TaskEnvironment};
 use crate::worker::progress::Counters;
 use crate::worker::supervise::{End, Supervisor};
@@ -47,6 +49,8 @@ pub(crate) struct SourceConnector {
     pub shared: Arc<Shared>,
     pub plan: Arc<SourcePlan>,
     pub topic: Arc<str>,
+    /// How the topic is made, and the others that records are routed to.
+    pub topic_plan: Arc<TopicPlan>,
     pub counters: Counters,
     pub stopping: Stopping,
 }
@@ -79,6 +83,7 @@ impl SourceConnector {
                     shared: Arc::clone(&self.shared),
                     plan: Arc::clone(&self.plan),
                     topic: Arc::clone(&self.topic),
+                    topic_plan: Arc::clone(&self.topic_plan),
                     counters: self.counters.clone(),
                     stopping: self.stopping.clone(),
                 },
@@ -183,7 +188,7 @@ impl SourceTask {
             stopping: &connector.stopping,
             metrics: &metrics,
         };
-        let chain = Chain::open(&plan.transforms, &environment).await?;
+        let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut source = self.component.source(environment.of(&plan.guest)).await?;
         let formats = crate::convert::formats(self.component.describe());
         let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
@@ -193,7 +198,7 @@ impl SourceTask {
         }
         let durable = writer::Durable::default();
         let writer = Writer {
-            producer: producer.clone(),
+            producer,
             connector: plan.name.clone(),
             offsets_topic: Arc::clone(&shared.offsets_topic),
             offsets_partitions: shared.offsets_partitions,
@@ -207,11 +212,10 @@ impl SourceTask {
             task: self.task,
             component: self.component.reference().to_string().into(),
             topic: Arc::clone(&connector.topic),
-            offsets_topic: Arc::clone(&shared.offsets_topic),
+            routes: Routes::new(shared, &connector.topic_plan),
             errors: plan.errors.clone(),
             source,
             chain,
-            producer,
             retry,
             stopping: connector.stopping.clone(),
             durable,

@@ -38,29 +38,37 @@ pub(super) async fn ensure(
         };
         wanted.insert(topic.name.clone(), new(&topic));
     }
+    create(client, &wanted.into_values().collect::<Vec<_>>()).await
+}
+
+/// Makes topics, and waits until they can be written to. One that exists stays as it is.
+pub(super) async fn create(client: &Client, wanted: &[NewTopic]) -> Result<(), Error> {
     let admin = Admin::new(client);
-    let names: Vec<String> = wanted.keys().cloned().collect();
-    for (topic, made) in admin.create_topics(&wanted.into_values().collect::<Vec<_>>()).await? {
+    for (topic, made) in admin.create_topics(wanted).await? {
         match made {
             Ok(()) => tracing::info!(topic, "topic created"),
             Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => {}
             Err(error) => return Err(error),
         }
     }
-    admin.await_topics(&names.iter().map(String::as_str).collect::<Vec<_>>()).await
+    admin.await_topics(&wanted.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>()).await
 }
 
 /// Number of partitions of a topic that exists.
 pub(super) async fn partition_count(client: &Client, topic: &str) -> Result<i32, Error> {
-    let found = Admin::new(client).describe_topics(&[topic]).await?;
-    let count = found.get(topic).map_or(0, |info| info.partitions.len());
-    if count == 0 {
-        return Err(Error::NoSuchPartition { topic: topic.to_owned(), partition: 0, count });
-    }
-    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    let none = || Error::NoSuchPartition { topic: topic.to_owned(), partition: 0, count: 0 };
+    partitions_if_there(client, topic).await?.ok_or_else(none)
 }
 
-fn new(topic: &TopicPlan) -> NewTopic {
+/// Number of partitions of a topic; none: it isn't there.
+pub(super) async fn partitions_if_there(client: &Client, topic: &str) -> Result<Option<i32>, Error> {
+    let found = Admin::new(client).describe_topics(&[topic]).await?;
+    let count = found.get(topic).map_or(0, |info| info.partitions.len());
+    Ok((count > 0).then_some(i32::try_from(count).unwrap_or(i32::MAX)))
+}
+
+/// A topic as it is planned.
+pub(super) fn new(topic: &TopicPlan) -> NewTopic {
     NewTopic {
         name: topic.name.clone(),
         partitions: topic.partitions,

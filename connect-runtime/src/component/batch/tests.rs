@@ -57,6 +57,20 @@ fn rubbish_is_refused() {
 }
 
 #[test]
+fn a_record_without_a_topic_is_of_the_pipelines() {
+    let named = |topics: &[&str], topic_index: &[u32]| {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let columns = RecordBatch { topics, topic_index: topic_index.to_vec(), ..two_records() };
+        let mut batch = Batch::checked(columns).unwrap();
+        batch.name_topic("p");
+        batch.iter().map(|record| record.topic.unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[], &[]), ["p", "p"]);
+    assert_eq!(named(&["", "b"], &[0, 1]), ["p", "b"]);
+    assert_eq!(named(&["a", ""], &[1, 0]), ["p", "a"]);
+}
+
+#[test]
 fn a_second_topic_brings_the_index() {
     let mut builder = BatchBuilder::default();
     for topic in ["a", "a", "b", "a"] {

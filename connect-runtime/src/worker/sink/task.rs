@@ -105,7 +105,7 @@ impl<'a> SinkTask<'a> {
             stopping: &connector.stopping,
             metrics: &metrics,
         };
-        let chain = Chain::open(&plan.transforms, &environment).await?;
+        let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut sink = component.sink(environment.of(&plan.guest)).await?;
         let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
         let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
@@ -240,15 +240,32 @@ impl<'a> SinkTask<'a> {
             self.pending.dropped += chained.dropped(input.len()) as u64;
             let rejected = std::mem::take(&mut chained.rejected);
             self.reject(&input, Stage::Transformation, rejected).await?;
-            // Places are the host's word, whatever a transform made of them.
             let Chained { mut batch, origin, .. } = chained;
-            batch.set_places_of(&input, origin.as_deref());
-            self.put(&batch, &input, origin.as_deref()).await?;
+            if let Some(batch) = &mut batch {
+                self.check_topics(batch, &input)?;
+                // Places are the host's word, whatever a transform made of them.
+                batch.set_places_of(&input, origin.as_deref());
+            }
+            self.put(batch.as_ref().unwrap_or(&input), &input, origin.as_deref()).await?;
         }
         for (partition, next) in nexts {
             self.places.passed(partition, next);
         }
         Ok(())
+    }
+
+    /// A record that was read has a place in a topic, and its sink tells by it what is written: it can't be another topic's.
+    fn check_topics(&self, batch: &Batch, input: &Batch) -> Result<(), TaskError> {
+        match batch.topics().find(|topic| !input.topics().any(|known| known == *topic)) {
+            None => Ok(()),
+            Some(topic) => Err(TaskError::Invalid {
+                connector: self.connector.plan.name.clone(),
+                task: self.task,
+                message: format!(
+                    "a transform routed records to topic {topic}, on their way to a sink; route at the source of the topic"
+                ),
+            }),
+        }
     }
 
     /// Offers a batch until all of it is taken.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use millrace_client::Producer;
 use millrace_wire::batch::HEADER_LEN;
 use millrace_wire::record::record_size;
 use tokio::sync::mpsc;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 
 use super::REQUEST_BYTES_MAX;
 use super::router::Router;
+use super::routes::{Refusal, Routes};
 use super::writer::{Chunk, Durable};
 use crate::capability::control::Stopping;
 use crate::component::batch::{Batch, RecordView};
@@ -44,11 +44,10 @@ pub(crate) struct Reader {
     pub task: u32,
     pub component: Arc<str>,
     pub topic: Arc<str>,
-    pub offsets_topic: Arc<str>,
+    pub routes: Routes,
     pub errors: ErrorPlan,
     pub source: SourceInstance,
     pub chain: Chain,
-    pub producer: Producer,
     pub retry: Retry,
     pub stopping: Stopping,
     pub durable: Durable,
@@ -126,11 +125,13 @@ impl Reader {
     /// Adds what a poll brought to the chunk.
     async fn take(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         rejected: Vec<RecordError>,
         router: &mut Router,
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
+        // Transforms and predicates are told the topic that a record is on its way to.
+        batch.name_topic(&self.topic);
         let good = if rejected.is_empty() {
             batch
         } else {
@@ -151,7 +152,7 @@ impl Reader {
             self.reject(&record, Stage::Transformation, component, error, chunk)?;
         }
         chunk.counts.dropped += chained.dropped(good.len()) as u64;
-        self.route(&chained.batch, router, chunk).await
+        self.route(chained.batch.as_ref().unwrap_or(&good), router, chunk).await
     }
 
     async fn route(
@@ -162,15 +163,12 @@ impl Reader {
     ) -> Result<(), TaskError> {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         for topic in batch.topics().chain([&*self.topic]) {
-            if self.is_reserved(topic) {
-                return Err(self.invalid(format!(
-                    "records were addressed to topic {topic}, which holds the state of the cluster or of this worker; \
-                     the connector must choose another"
-                )));
-            }
             if !router.knows(topic) {
-                let count = self.producer.partition_count(topic).await;
-                router.learn(topic, count.map_err(|source| self.cluster("looking for the topic", source))?);
+                let count = self.routes.partitions(topic).await.map_err(|refusal| match refusal {
+                    Refusal::Cluster(source) => self.cluster("looking for the topic", source),
+                    Refusal::Forbidden(message) => self.invalid(message),
+                })?;
+                router.learn(topic, count);
             }
         }
         for (index, record) in batch.iter().enumerate() {
@@ -189,12 +187,6 @@ impl Reader {
             chunk.counts.bytes += record.size_bytes() as u64;
         }
         Ok(())
-    }
-
-    /// Whether only the brokers and the runtime itself write to this topic: a position that a guest made up would count for
-    /// any connector.
-    fn is_reserved(&self, topic: &str) -> bool {
-        *topic == *self.offsets_topic || topic.starts_with("__")
     }
 
     fn invalid(&self, message: String) -> TaskError {

@@ -15,6 +15,9 @@ use crate::component::batch::RecordView;
 /// a record that is larger by itself gets its own batch.
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
+/// Topics that are remembered between two takings. Routing by the hour has more in the end.
+const TOPICS_MAX: usize = 1_000;
+
 /// Batches under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
@@ -110,6 +113,10 @@ impl Router {
                 }
             }
         }
+        if self.topics.len() > TOPICS_MAX {
+            // Nothing waits in them; those that are still written to are learned again.
+            self.topics.clear();
+        }
         routed
     }
 }
@@ -182,6 +189,19 @@ mod tests {
         let sizes: Vec<usize> = router.take().iter().map(|routed| routed.batch.size_bytes()).collect();
         assert_eq!(sizes.len(), 4, "{sizes:?}");
         assert!(sizes.iter().all(|size| *size < 2 * BATCH_BYTES), "{sizes:?}");
+    }
+
+    #[test]
+    fn many_topics_are_not_remembered_for_ever() {
+        let mut router = Router::default();
+        for number in 0..=TOPICS_MAX {
+            let topic = format!("t{number}");
+            router.learn(&topic, 1);
+            router.push(&topic, &record(None, b"v"), 7).unwrap();
+        }
+        assert_eq!(router.take().len(), TOPICS_MAX + 1);
+        assert!(!router.knows("t0"));
+        assert!(router.take().is_empty());
     }
 
     #[test]

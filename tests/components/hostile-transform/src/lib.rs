@@ -5,6 +5,9 @@
 //! - `loop`: never comes back
 //! - `drop`: drops every record; `double`: gives each one twice
 //! - `reject`: rejects every record whose value holds the text of `match`
+//! - `route`: sends every record to the topic `match`
+//! - `script`: does what the first character of the value says and takes it off: `d` drops the record, `2` gives it twice,
+//!   the second time with its rest backwards, `r` rejects it, anything else keeps it
 
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
 
@@ -59,12 +62,30 @@ impl Transform for Hostile {
                 }
                 out.keep(record);
             }
+            "route" => out.push(&RecordRef { topic: &self.settings.matching, ..*record }),
+            "script" => return script(record, out),
             other => {
                 return Err(Rejection::new("settings", format!("/do: {other} is nothing that I can do")));
             }
         }
         Ok(())
     }
+}
+
+fn script(record: &RecordRef<'_>, out: &mut Output<'_>) -> Result<(), Rejection> {
+    let value = record.value.unwrap_or_default();
+    let rest = value.get(1..).unwrap_or_default();
+    match value.first() {
+        Some(b'd') => {}
+        Some(b'r') => return Err(Rejection::new("test.rejected", "as its script says")),
+        Some(b'2') => {
+            out.with_value(record, Some(rest));
+            let backwards: Vec<u8> = rest.iter().rev().copied().collect();
+            out.with_value(record, Some(&backwards));
+        }
+        _ => out.with_value(record, Some(rest)),
+    }
+    Ok(())
 }
 
 fn endless() -> ! {
