@@ -6,7 +6,7 @@
 //! 3. **prepare**: a task's instance gets its part, as granted.
 //!
 //! To add one: its interface in `wit/`, a file in `capability/`, a row here. A component that imports an interface of no row is
-//! refused when it is loaded. What is deliberately not here: environment variables, arguments, and the network. The interfaces
+//! refused when it is loaded. What is deliberately not here: environment variables, arguments (but the name of a bundled connector), and the network. The interfaces
 //! of `wasi:sockets` are linked, because language runtimes import them without need, and refuse every address.
 
 pub mod control;

@@ -142,6 +142,8 @@ struct Host {
     ticker: Arc<engine::Ticker>,
     cache: Option<cache::Cache>,
     bundled: BTreeMap<&'static str, &'static [u8]>,
+    /// Compiled code by the address of the bundled bytes, which several names may share.
+    shared: parking_lot::Mutex<BTreeMap<usize, wasmtime::component::Component>>,
     loaded: Mutex<BTreeMap<ComponentRef, Arc<Component>>>,
 }
 
@@ -162,8 +164,8 @@ impl ComponentHost {
                 .ok()
         });
         let bundled = config.bundled.into_iter().map(|component| (component.name, component.wasm)).collect();
-        let loaded = Mutex::default();
-        Ok(Self(Arc::new(Host { engine, linker, ticker: Arc::new(ticker), cache, bundled, loaded })))
+        let (shared, loaded) = (parking_lot::Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Host { engine, linker, ticker: Arc::new(ticker), cache, bundled, shared, loaded })))
     }
 
     /// Names of the bundled connectors, in order.
@@ -196,20 +198,32 @@ impl ComponentHost {
 
 impl Host {
     fn compile(&self, component: &ComponentRef) -> Result<wasmtime::component::Component, Error> {
-        let read;
-        let wasm = match component {
+        match component {
             ComponentRef::Bundled(name) => {
-                self.bundled.get(name.as_str()).copied().ok_or_else(|| self.unknown(name))?
+                let wasm = self.bundled.get(name.as_str()).copied().ok_or_else(|| self.unknown(name))?;
+                let address = wasm.as_ptr() as usize;
+                if let Some(compiled) = self.shared.lock().get(&address) {
+                    return Ok(compiled.clone());
+                }
+                let compiled = self.compiled(component, wasm)?;
+                self.shared.lock().insert(address, compiled.clone());
+                Ok(compiled)
             }
             ComponentRef::Path(path) => {
                 let io = |source| Error::Read { path: path.clone(), source };
                 if std::fs::metadata(path).map_err(io)?.len() > COMPONENT_BYTES_MAX {
                     return Err(Error::TooLarge(path.clone()));
                 }
-                read = std::fs::read(path).map_err(io)?;
-                &read
+                self.compiled(component, &std::fs::read(path).map_err(io)?)
             }
-        };
+        }
+    }
+
+    fn compiled(
+        &self,
+        component: &ComponentRef,
+        wasm: &[u8],
+    ) -> Result<wasmtime::component::Component, Error> {
         if let Some(compiled) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
             return Ok(compiled);
         }

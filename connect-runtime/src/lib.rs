@@ -8,6 +8,7 @@
 //! | [`component`] | loads components, runs them within limits, checks what they hand back |
 //! | [`capability`] | the list of what guests may reach |
 //! | [`convert`] | encodings of keys and values |
+//! | [`rehearsal`] | transforms outside of any task: test cases, previews |
 //! | [`failure`] | classes of errors, retries, dead letters |
 //! | [`offsets`] | positions of sources, as they stand in their topic |
 //!
@@ -19,5 +20,6 @@ pub mod convert;
 pub mod failure;
 pub mod offsets;
 pub mod plan;
+pub mod rehearsal;
 pub mod spec;
 pub mod worker;

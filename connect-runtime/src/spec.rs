@@ -10,6 +10,7 @@
 //! | `units`, `names` | durations and sizes; rules for names, the nearest known name |
 //! | `file`, `pipeline`, `connector` | the levels of the format, top down |
 //! | `predicate` | which records a transform is given |
+//! | `cases` | what a pipeline is tested with |
 //! | `settings` | a connector's own settings: JSON with places |
 //! | `across` | what only shows when several files are seen together |
 //! | `deployment` | the result |
@@ -17,6 +18,7 @@
 //! The format itself is described in `docs/PIPELINES.md`. What needs the connectors' own word is checked by [`crate::plan`].
 
 mod across;
+mod cases;
 mod connector;
 mod deployment;
 mod diagnostic;
@@ -38,8 +40,8 @@ use std::sync::Arc;
 
 pub use connector::{RESERVED, is_component_path};
 pub use deployment::{
-    BrokerSpec, ClusterSpec, ConnectorSpec, Deployment, KafkaSpec, Pipeline, Property, Role, TopicSpec,
-    TransformSpec,
+    BrokerSpec, Case, CaseStart, ClusterSpec, ConnectorSpec, Content, Deployment, Expected, KafkaSpec,
+    Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
 };
 pub use diagnostic::Diagnostic;
 pub use names::nearest;
@@ -68,6 +70,8 @@ pub fn load(files: &[PathBuf], env: &dyn Environment) -> (Vec<Deployment>, Vec<D
     let mut problems = Vec::new();
     for path in files {
         let (deployment, mut found) = match read_file(path) {
+            // Beside the pipelines in `*.yaml`, and of no use without `millrace test`.
+            Ok(file) if cases::is_cases_file(path) => (None, cases::read_file(&file, env, None).1),
             Ok(file) => read_text(&file, env),
             Err(found) => (None, found),
         };
@@ -76,6 +80,29 @@ pub fn load(files: &[PathBuf], env: &dyn Environment) -> (Vec<Deployment>, Vec<D
     }
     problems.append(&mut across::check(&deployments));
     (deployments, problems)
+}
+
+/// Adds to deployments the cases that stand beside their files: what is wrong with these.
+pub fn load_cases(deployments: &mut [Deployment], env: &dyn Environment) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for deployment in deployments {
+        let path = cases::beside(deployment.file.path());
+        if !env.is_file(&path) {
+            continue;
+        }
+        match read_file(&path) {
+            Ok(file) => {
+                let (found, mut wrong) = cases::read_file(&file, env, Some(&*deployment));
+                problems.append(&mut wrong);
+                for (name, case) in found {
+                    let pipeline = deployment.pipelines.iter_mut().find(|pipeline| pipeline.name == name);
+                    pipeline.into_iter().for_each(|pipeline| pipeline.tests.push(case.clone()));
+                }
+            }
+            Err(mut wrong) => problems.append(&mut wrong),
+        }
+    }
+    problems
 }
 
 /// Checks one file's text. Nothing is read but what its references and component paths name, through `env`.

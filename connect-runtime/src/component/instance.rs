@@ -160,6 +160,10 @@ impl Instance {
         let captured = Captured::default();
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(captured.clone()).stderr(captured.clone());
+        if let ComponentRef::Bundled(name) = component.reference() {
+            // One that holds several connectors finds out by it which of them it is.
+            wasi.arg(name);
+        }
         crate::capability::prepare(&grants, &mut wasi)
             .map_err(|message| CallError::Start { label: label.clone(), message })?;
         let state = GuestState::new(label.clone(), stopping, metrics, limits.memory_bytes_max, wasi.build());

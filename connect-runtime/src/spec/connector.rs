@@ -279,7 +279,7 @@ fn settings(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Settings {
 }
 
 /// A node as JSON. Recursive, but no deeper than the tree's own limit.
-fn json(reader: &mut Reader<'_>, node: &Node, pointer: &str, settings: &mut Settings) -> Value {
+pub(super) fn json(reader: &mut Reader<'_>, node: &Node, pointer: &str, settings: &mut Settings) -> Value {
     match &node.data {
         Data::Scalar { text, plain } => {
             let Some(resolved) = reader.resolved(text, node.span) else {

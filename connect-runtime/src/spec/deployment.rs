@@ -79,6 +79,93 @@ pub struct Pipeline {
     pub topic: TopicSpec,
     /// What empties the topic, by name, in the order of the file.
     pub sinks: Vec<ConnectorSpec>,
+    /// What it is tested with, offline.
+    pub tests: Vec<Case>,
+}
+
+/// A case that a pipeline's transforms are tested with.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The file it stands in, which may be one of its own.
+    pub file: Arc<SourceFile>,
+    /// Where it begins.
+    pub span: Span,
+    /// What it shows.
+    pub name: String,
+    /// Where its records begin their way.
+    pub start: CaseStart,
+    /// The records.
+    pub input: Vec<RecordSpec>,
+    /// What has to be in the topic; `None`: not looked at.
+    pub topic: Option<Expected>,
+    /// What sinks have to be given, by their names.
+    pub sinks: Vec<(String, Expected)>,
+    /// Which records have to be rejected on the way; any other rejection fails the case.
+    pub rejected: Vec<RejectionSpec>,
+}
+
+/// Where a case's records begin their way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CaseStart {
+    /// At the source, before its transforms.
+    #[default]
+    Source,
+    /// In the topic.
+    Topic,
+}
+
+/// Records that have to come out.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Where they stand.
+    pub span: Span,
+    /// The records, in order.
+    pub records: Vec<RecordSpec>,
+}
+
+/// A record of a case. What is `None` was not written.
+#[derive(Debug, Clone)]
+pub struct RecordSpec {
+    /// Where it stands.
+    pub span: Span,
+    /// Topic.
+    pub topic: Option<String>,
+    /// Partition.
+    pub partition: Option<i32>,
+    /// Offset.
+    pub offset: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub timestamp_ms: Option<i64>,
+    /// Key.
+    pub key: Option<Content>,
+    /// Value.
+    pub value: Option<Content>,
+    /// Headers.
+    pub headers: Option<Vec<(String, Content)>>,
+}
+
+/// A key, a value or a header's value of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Null.
+    Null,
+    /// These very bytes.
+    Text(String),
+    /// A JSON document.
+    Json(serde_json::Value),
+}
+
+/// A record that has to be rejected.
+#[derive(Debug, Clone)]
+pub struct RejectionSpec {
+    /// Where it stands.
+    pub span: Span,
+    /// Its place in the input.
+    pub record: usize,
+    /// The transform's code.
+    pub code: Option<String>,
+    /// A part of the transform's message.
+    pub message: Option<String>,
 }
 
 /// `topic: { name, partitions, replication_factor, config }`.

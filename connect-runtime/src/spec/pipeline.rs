@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cases;
 use super::connector;
 use super::deployment::{ClusterSpec, Pipeline, Role, TopicSpec};
 use super::names::{self, NAME_SHAPE, TOPIC_SHAPE, nearest};
@@ -14,7 +15,7 @@ const PARTITIONS_MAX: i64 = 10_000;
 /// The name of a source in `<pipeline>.<connector>`, so no sink can have it.
 const SOURCE_NAME: &str = "source";
 
-const PIPELINE_KEYS: &[&str] = &["source", "transforms", "topic", "sinks"];
+const PIPELINE_KEYS: &[&str] = &["source", "transforms", "topic", "sinks", "tests"];
 const TOPIC_KEYS: &[&str] = &["name", "partitions", "replication_factor", "config"];
 
 /// Topic properties of Apache Kafka 4.3 (`kafka-configs --describe --all`, `TopicConfig`).
@@ -67,6 +68,7 @@ pub(super) fn read(
     let source = fields.take("source");
     let transforms = fields.take("transforms");
     let sinks = fields.take("sinks");
+    let tests = fields.take("tests").map(|field| cases::read(reader, &field)).unwrap_or_default();
     fields.finish(reader);
 
     let mut source_spec = source.and_then(|field| {
@@ -104,7 +106,7 @@ pub(super) fn read(
             nameless(entry.key.span)
         }
     };
-    Some(Pipeline { name, span: entry.key.span, source: source_spec, topic, sinks: sink_specs })
+    Some(Pipeline { name, span: entry.key.span, source: source_spec, topic, sinks: sink_specs, tests })
 }
 
 fn sinks_of(
