@@ -104,17 +104,21 @@ impl Sink for FileSink {
         self.store.relieve()?;
         // Topic, partition and next offset of the records at hand; they come in runs of one partition.
         let mut run = ("", -1, 0);
+        // What the files hold already of the run's partition.
+        let mut held = 0;
         let mut taken = Taken::All;
         for record in records {
             if (record.topic, record.partition) != (run.0, run.1) {
                 self.store.advance(run.0, run.1, run.2);
-                run =
-                    (record.topic, record.partition, self.store.next_offset(record.topic, record.partition));
+                held = self.store.next_offset(record.topic, record.partition);
+                run = (record.topic, record.partition, held);
             }
-            if record.offset < run.2 {
+            if record.offset < held {
                 continue;
             }
-            if !self.store.has_part() || self.is_due() {
+            // A transform made several of one record: they share its offset, and have to stand or fall together.
+            let is_piece = record.offset < run.2;
+            if !is_piece && (!self.store.has_part() || self.is_due()) {
                 // Files are changed between batches only, where a failure can be repeated; the rest comes again.
                 if record.index > 0 {
                     taken = Taken::First(record.index);

@@ -53,6 +53,32 @@ fn records(from: i64, until: i64) -> Vec<Record> {
     (from..until).map(|n| Record::value(n.to_string()).at("t", (n % 2) as i32, n / 2)).collect()
 }
 
+#[test]
+fn pieces_of_a_record_share_its_offset_and_are_all_written() {
+    let mut case = Case::new(json!({ "path": "o.txt", "rotate": { "records": 2 } }));
+    // Each record became three; the rotation falls due between pieces, and waits for the last.
+    let pieces: Vec<Record> =
+        records(0, 8).into_iter().flat_map(|record| [record.clone(), record.clone(), record]).collect();
+    let mut sink = case.open().expect("opens");
+    assert_eq!(sink.assign("t", &[0, 1]).expect("assigned"), []);
+    let mut left = &pieces[..];
+    while !left.is_empty() {
+        let (taken, _) = sink.put(left).expect("taken");
+        assert!(taken.is_multiple_of(3), "{taken}");
+        left = &left[taken..];
+        sink.flush().expect("flushes");
+    }
+    sink.close().expect("closes");
+    let wanted: String = (0..8).map(|n| format!("{n}\n{n}\n{n}\n")).collect();
+    assert_eq!(case.text(), wanted);
+    // What it holds is not taken twice.
+    let mut sink = case.open().expect("opens");
+    sink.assign("t", &[0, 1]).expect("assigned");
+    sink.put(&pieces).expect("taken");
+    sink.close().expect("closes");
+    assert_eq!(case.text(), wanted);
+}
+
 /// What the host does between a start and the end of the topic, `until` records long: from the positions that the sink holds,
 /// in batches, with flushes, offering again what was not taken.
 fn drive(case: &mut Case, until: i64, batch: usize) -> Result<(), Error> {
