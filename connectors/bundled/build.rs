@@ -3,13 +3,33 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 5] = [
+const CONNECTORS: [Component; 20] = [
+    transform("cast"),
+    transform("drop"),
+    transform("drop-headers"),
+    transform("extract-field"),
     Component { name: "file-sink", package: "millrace-connector-file-sink" },
     Component { name: "file-source", package: "millrace-connector-file-source" },
-    Component { name: "filter", package: "millrace-connector-filter" },
-    Component { name: "mask", package: "millrace-connector-mask" },
-    Component { name: "rename", package: "millrace-connector-rename" },
+    transform("filter"),
+    transform("flatten"),
+    transform("header-from"),
+    transform("hoist-field"),
+    transform("insert-field"),
+    transform("insert-header"),
+    Component { name: "jq", package: "millrace-connector-jq" },
+    transform("mask"),
+    transform("regex-router"),
+    transform("rename"),
+    transform("replace-field"),
+    transform("timestamp-converter"),
+    transform("timestamp-router"),
+    transform("value-to-key"),
 ];
+
+/// One of the small transforms, which share a component.
+const fn transform(name: &'static str) -> Component {
+    Component { name, package: "millrace-connector-transforms" }
+}
 
 /// What they are made of.
 const WATCH: [&str; 3] = ["connectors", "sdk", "wit"];

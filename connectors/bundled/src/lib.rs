@@ -36,7 +36,9 @@ mod tests {
     #[test]
     fn each_is_a_component_under_its_name() {
         let names: Vec<_> = bundled().iter().map(|connector| connector.name).collect();
-        assert_eq!(names, ["file-sink", "file-source", "filter", "mask", "rename"]);
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!((names.len(), &names), (20, &sorted));
         for connector in bundled() {
             // Magic, then version 13 of layer 1: a component, not a core module.
             assert!(connector.wasm.starts_with(b"\0asm\x0d\0\x01\0"), "{} is no component", connector.name);

@@ -1,12 +1,12 @@
 //! Finds fields in one pass over a document's text.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::members::plain;
 use crate::path::{Path, Step};
 
 /// Paths to look for, laid out as a tree so that a document is walked once for all of them.
@@ -42,9 +42,16 @@ pub struct Found {
 #[error("not a JSON document: {0}")]
 pub struct NotJson(String);
 
+impl NotJson {
+    /// From what the parser said.
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// The text of a record's value; JSON is UTF-8 (RFC 8259).
 pub fn document(value: &[u8]) -> Result<&str, NotJson> {
-    std::str::from_utf8(value).map_err(|e| NotJson(e.to_string()))
+    std::str::from_utf8(value).map_err(NotJson::new)
 }
 
 impl Fields {
@@ -67,7 +74,7 @@ impl Fields {
         found.clear();
         let mut document = serde_json::Deserializer::from_str(text);
         let walk = Walk { node: &self.root, text, parent: 0, found };
-        walk.deserialize(&mut document).and_then(|()| document.end()).map_err(|e| NotJson(e.to_string()))
+        walk.deserialize(&mut document).and_then(|()| document.end()).map_err(NotJson::new)
     }
 }
 
@@ -189,16 +196,6 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
-    }
-}
-
-/// A name as it is meant: without quotes and escapes.
-fn plain(quoted: &str) -> Cow<'_, str> {
-    if quoted.contains('\\') {
-        // The parser has accepted this string already.
-        Cow::Owned(serde_json::from_str(quoted).unwrap_or_default())
-    } else {
-        Cow::Borrowed(quoted.trim_matches('"'))
     }
 }
 

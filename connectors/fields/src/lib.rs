@@ -5,9 +5,11 @@
 //! a document its white space. Nothing is built for the parts between.
 
 mod find;
+mod members;
 mod path;
 mod splice;
 
 pub use self::find::{Fields, Found, NotJson, document};
+pub use self::members::{Member, members, retain};
 pub use self::path::{Path, PathError, Step};
 pub use self::splice::{Edit, splice};

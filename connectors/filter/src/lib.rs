@@ -76,7 +76,5 @@ impl Transform for FilterTransform {
     }
 }
 
-millrace_sdk::export_transform!(FilterTransform);
-
 #[cfg(test)]
 mod tests;

@@ -43,5 +43,3 @@ impl Transform for MaskTransform {
             .map_err(|e| Rejection::new("json", e.to_string()))
     }
 }
-
-millrace_sdk::export_transform!(MaskTransform);

@@ -45,5 +45,3 @@ impl Transform for RenameTransform {
         })
     }
 }
-
-millrace_sdk::export_transform!(RenameTransform);

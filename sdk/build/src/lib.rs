@@ -38,7 +38,7 @@ pub enum Error {
     },
 }
 
-/// One component crate.
+/// One connector, and the crate that it is in. A crate may hold several: it is told its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Component {
     /// The name that users write.
@@ -63,17 +63,32 @@ pub fn build(components: &[Component], watch: &[&str]) -> Result<(), Error> {
     let target_dir = target_root(&out_dir).join("components");
     run_cargo(components, &workspace, &target_dir)?;
 
-    let mut code = String::from("&[\n");
-    for component in components {
-        let file = format!("{}.wasm", component.package.replace('-', "_"));
+    // A static for each file, so that one of several connectors is embedded once.
+    let (mut files, mut list) = (String::new(), String::new());
+    for package in packages(components) {
+        let crate_name = package.replace('-', "_");
+        let file = format!("{crate_name}.wasm");
         let built = target_dir.join(TARGET).join(PROFILE).join(&file);
         let embedded = out_dir.join(&file);
         fs::copy(&built, &embedded).map_err(|error| Error::Io(built.display().to_string(), error))?;
-        code.push_str(&format!("    component({:?}, include_bytes!({:?})),\n", component.name, embedded));
+        let name = crate_name.to_uppercase();
+        files.push_str(&format!("    static {name}: &[u8] = include_bytes!({embedded:?});\n"));
     }
-    code.push_str("]\n");
+    for component in components {
+        let name = component.package.replace('-', "_").to_uppercase();
+        list.push_str(&format!("        component({:?}, {name}),\n", component.name));
+    }
+    let code = format!("{{\n{files}    &[\n{list}    ]\n}}\n");
     let list = out_dir.join("components.rs");
     fs::write(&list, code).map_err(|error| Error::Io(list.display().to_string(), error))
+}
+
+/// The crates of the components, each once.
+fn packages(components: &[Component]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = components.iter().map(|component| component.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
 }
 
 fn run_cargo(components: &[Component], workspace: &Path, target_dir: &Path) -> Result<(), Error> {
@@ -87,13 +102,15 @@ fn run_cargo(components: &[Component], workspace: &Path, target_dir: &Path) -> R
     cargo
         .args(["build", "--locked", "--target", TARGET, "--profile", PROFILE, "--target-dir"])
         .arg(target_dir);
-    for component in components {
-        cargo.args(["--package", component.package]);
+    for package in packages(components) {
+        cargo.args(["--package", package]);
     }
     let status = cargo.status().map_err(|error| Error::Io("cargo".to_owned(), error))?;
     if !status.success() {
-        let packages: Vec<_> = components.iter().map(|component| component.package).collect();
-        return Err(Error::Cargo { packages: packages.join(", "), command: format!("{cargo:?}") });
+        return Err(Error::Cargo {
+            packages: packages(components).join(", "),
+            command: format!("{cargo:?}"),
+        });
     }
     Ok(())
 }

@@ -12,4 +12,4 @@ mod read;
 mod tests;
 
 pub use build::{BatchBuilder, RecordWriter};
-pub use read::{HeaderRef, Headers, Iter, RecordRef, Records};
+pub use read::{HeaderList, HeaderRef, Headers, Iter, RecordRef, Records};

@@ -3,6 +3,8 @@
 //! The macros put the task into a thread-local of the author's crate (a component instance has one thread and one task) and
 //! forward each export to a generic function here, which turns the contract's types into the SDK's and back.
 
+pub mod several;
+
 use std::cell::RefCell;
 
 use crate::batch::Records;
@@ -102,11 +104,11 @@ pub fn open_transform<T: Transform>(context: types::TaskContext) -> Result<T, Er
     T::open(&task, settings::parse(&config)?)
 }
 
-/// `transform.apply`: the batch, where its records come from, which input failed.
-pub fn apply<T: Transform>(
-    transform: &mut T,
-    batch: &RecordBatch,
-) -> Result<(RecordBatch, Vec<u32>, Vec<types::RecordError>), Error> {
+/// The batch, where its records come from, which input failed.
+pub type Applied = (RecordBatch, Vec<u32>, Vec<types::RecordError>);
+
+/// `transform.apply`.
+pub fn apply<T: Transform>(transform: &mut T, batch: &RecordBatch) -> Result<Applied, Error> {
     let records = Records::new(batch)?;
     let mut out = BatchBuilder::with_capacity(records.len(), records.data_len() + records.data_len() / 4);
     let mut origin = Vec::with_capacity(records.len());

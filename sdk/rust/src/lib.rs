@@ -62,7 +62,7 @@ pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use batch::{BatchBuilder, HeaderRef, Headers, RecordRef, RecordWriter, Records};
+pub use batch::{BatchBuilder, HeaderList, HeaderRef, Headers, RecordRef, RecordWriter, Records};
 pub use bindings::connector::millrace::connect::types::{
     Checkpoint, RecordBatch, TopicOffset, TopicPartition,
 };

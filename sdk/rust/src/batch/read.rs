@@ -32,6 +32,35 @@ impl<'a> RecordRef<'a> {
     }
 }
 
+/// Headers that are put together for a record. Keep one and clear it for each record: it then allocates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderList {
+    lens: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl HeaderList {
+    /// Forgets what was added.
+    pub fn clear(&mut self) {
+        self.lens.clear();
+        self.data.clear();
+    }
+
+    /// Adds a header; names may repeat.
+    pub fn push(&mut self, name: &str, value: Option<&[u8]>) {
+        // Both lie in the guest's 32-bit memory.
+        self.lens.push(name.len() as i32);
+        self.lens.push(value.map_or(-1, |value| value.len() as i32));
+        self.data.extend_from_slice(name.as_bytes());
+        self.data.extend_from_slice(value.unwrap_or_default());
+    }
+
+    /// What was added, for a [`RecordRef`].
+    pub fn headers(&self) -> Headers<'_> {
+        Headers { lens: &self.lens, data: &self.data }
+    }
+}
+
 /// The headers of one record.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a> {
