@@ -132,7 +132,7 @@ fn bytes(content: &Content) -> Option<Vec<u8>> {
     match content {
         Content::Null => None,
         Content::Text(text) => Some(text.clone().into_bytes()),
-        Content::Json(value) => Some(value.to_string().into_bytes()),
+        Content::Json(document) => Some(document.clone().into_bytes()),
     }
 }
 
@@ -203,7 +203,8 @@ fn is(wanted: &Content, found: Option<&[u8]>) -> bool {
         (Content::Null, None) => true,
         (Content::Text(text), Some(found)) => text.as_bytes() == found,
         (Content::Json(wanted), Some(found)) => {
-            serde_json::from_slice::<Value>(found).is_ok_and(|found| same(wanted, &found))
+            let value = |text| serde_json::from_slice::<Value>(text).ok();
+            value(wanted.as_bytes()).zip(value(found)).is_some_and(|(wanted, found)| same(&wanted, &found))
         }
         _ => false,
     }
@@ -270,7 +271,7 @@ fn written(spec: &RecordSpec) -> String {
     let content = |content: &Content| match content {
         Content::Null => Value::Null,
         Content::Text(text) => text.as_str().into(),
-        Content::Json(value) => value.clone(),
+        Content::Json(document) => serde_json::from_str(document).unwrap_or_default(),
     };
     let mut add = |name: &str, value: Option<Value>| value.map(|value| line.insert(name.to_owned(), value));
     add("key", spec.key.as_ref().map(content));

@@ -173,10 +173,30 @@ fn number(name: &'static str, reader: &mut Reader<'_>, fields: &mut Fields<'_>) 
 fn content(reader: &mut Reader<'_>, node: &Node) -> Content {
     match &node.data {
         Data::Scalar { text, plain: true } if matches!(plain_type(text), Plain::Null) => Content::Null,
-        _ => match json(reader, node, "", &mut Settings::default()) {
+        Data::Scalar { .. } => match json(reader, node, "", &mut Settings::default()) {
             Value::String(text) => Content::Text(text),
-            other => Content::Json(other),
+            other => Content::Json(other.to_string()),
         },
+        Data::List(_) | Data::Map(_) => Content::Json(document(reader, node)),
+    }
+}
+
+/// A node as a JSON document, its members in the order in which they are written. Recursive, but no deeper than the tree's
+/// own limit.
+fn document(reader: &mut Reader<'_>, node: &Node) -> String {
+    match &node.data {
+        Data::Scalar { .. } => json(reader, node, "", &mut Settings::default()).to_string(),
+        Data::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| document(reader, item)).collect();
+            format!("[{}]", items.join(","))
+        }
+        Data::Map(members) => {
+            let member = |(key, node): &(Key, Node)| {
+                format!("{}:{}", Value::from(key.name.as_str()), document(reader, node))
+            };
+            let members: Vec<String> = members.iter().map(member).collect();
+            format!("{{{}}}", members.join(","))
+        }
     }
 }
 

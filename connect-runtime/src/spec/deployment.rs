@@ -151,8 +151,8 @@ pub enum Content {
     Null,
     /// These very bytes.
     Text(String),
-    /// A JSON document.
-    Json(serde_json::Value),
+    /// A JSON document, as it is written.
+    Json(String),
 }
 
 /// A record that has to be rejected.

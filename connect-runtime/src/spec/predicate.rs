@@ -63,6 +63,14 @@ fn test(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<RecordTest> {
             }
         },
     };
+    for other in ["pattern", "name"] {
+        if let Some(field) = fields.take(other).filter(|_| setting != Some(other)) {
+            let problem = reader
+                .at(field.key.span, format!("{name} takes no `{other}`"))
+                .help("remove it, or choose another type");
+            reader.push(problem);
+        }
+    }
     fields.finish(reader);
     let value = value?;
     Some(match kind {
