@@ -3,6 +3,7 @@
 mod client;
 mod from;
 mod log;
+mod rehearse;
 mod server;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +15,7 @@ pub(crate) use client::{
     TopicArgs, TopicCommand,
 };
 pub(crate) use log::{LogArgs, LogCommand};
+pub(crate) use rehearse::{PreviewArgs, PreviewFormat, TestArgs};
 pub(crate) use server::{BrokerArgs, ConnectArgs, RunArgs, ValidateArgs};
 
 const EXAMPLES: &str = "\
@@ -67,6 +69,10 @@ pub(crate) enum Command {
     Connect(ConnectArgs),
     /// Check pipeline files and show all that is wrong
     Validate(ValidateArgs),
+    /// Run the test cases of pipelines, without a cluster
+    Test(TestArgs),
+    /// Show records of a topic before and after each transform
+    Preview(PreviewArgs),
     /// List, create, describe and delete topics
     Topic(TopicArgs),
     /// Write lines of standard input as records

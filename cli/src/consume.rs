@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(crate) use self::show::bytes as shown_bytes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -9,8 +9,9 @@
 //! | `exit` | why a command ends, and the exit code |
 //! | `signals`, `output`, `logging` | what all commands share |
 //! | `run` | `run` and `connect`: pipelines, progress, summary |
-//! | `broker`, `validate`, `connector`, `log` | the commands of the same names |
+//! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
+//! | `tail` | the ends of a topic |
 //! | `components` | the component host with the bundled connectors |
 //!
 //! Invariants: `broker` never touches the component engine (it starts in milliseconds); results go to stdout, everything else
@@ -28,8 +29,11 @@ mod components;
 mod connector;
 mod consume;
 mod log;
+mod preview;
 mod produce;
 mod run;
+mod tail;
+mod test;
 mod topic;
 mod validate;
 
@@ -58,6 +62,8 @@ fn dispatch(command: Command) -> Outcome {
         Command::Connect(args) => block_on(run::connect(args)),
         Command::Broker(args) => block_on(broker::run(args)),
         Command::Validate(args) => block_on(validate::run(args)),
+        Command::Test(args) => block_on(test::run(args)),
+        Command::Preview(args) => block_on(preview::run(args)),
         Command::Topic(args) => block_on(topic::run(args)),
         Command::Produce(args) => block_on(produce::run(args)),
         Command::Consume(args) => block_on(consume::run(args)),

@@ -61,7 +61,7 @@ pub(crate) async fn check(host: &ComponentHost, files: &[PathBuf]) -> Result<Che
     Err(refused(&problems))
 }
 
-fn refused(problems: &[Diagnostic]) -> Failure {
+pub(crate) fn refused(problems: &[Diagnostic]) -> Failure {
     let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let count = problems.len();
     let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };

@@ -4,6 +4,8 @@
 //!   with exit code 2.
 //! - A folder with `expected/`: `pipeline.yaml` runs twice (the second run must change nothing), then the folder `out/` must
 //!   hold exactly the files of `expected/`. A name that ends in `.unordered` says that the lines may come in any order.
+//! - A folder with `test.txt`: `pipeline.yaml` goes through `millrace test`, which must print exactly that; the exit code is its
+//!   last line.
 //!
 //! `UPDATE_EXPECT=1 cargo test -p millrace-tests --test pipelines` writes what came out into the folders.
 
@@ -20,10 +22,11 @@ const UNORDERED: &str = ".unordered";
 /// Cases that the folder must at least hold: a broken listing must not pass as success.
 const REFUSED_MIN: usize = 30;
 const MOVED_MIN: usize = 5;
+const TESTED_MIN: usize = 3;
 
 #[test]
 fn refused_pipelines_say_why() -> Result<()> {
-    let cases = cases(|folder| !folder.join("expected").is_dir())?;
+    let cases = cases(|folder| !folder.join("expected").is_dir() && !folder.join("test.txt").is_file())?;
     ensure!(cases.len() >= REFUSED_MIN, "only {} cases were found", cases.len());
     let mut failed = Vec::new();
     for case in cases {
@@ -36,6 +39,27 @@ fn refused_pipelines_say_why() -> Result<()> {
         let wanted = fs::read_to_string(&expected).unwrap_or_default();
         if said != wanted || output.status.code() != Some(2) {
             failed.push(format!("{}: {}\n{}", case.display(), output.status, diff::lines(&wanted, &said)));
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn test_cases_hold_or_say_what_came_out() -> Result<()> {
+    let cases = cases(|folder| folder.join("test.txt").is_file())?;
+    ensure!(cases.len() >= TESTED_MIN, "only {} cases were found", cases.len());
+    let mut failed = Vec::new();
+    for case in cases {
+        let output = millrace(&case).args(["test", "pipeline.yaml"]).output()?;
+        let said = format!("{}exit {}\n", told(&output), output.status.code().unwrap_or(-1));
+        let expected = case.join("test.txt");
+        if updating() {
+            fs::write(&expected, &said)?;
+        }
+        let wanted = fs::read_to_string(&expected)?;
+        if said != wanted {
+            failed.push(format!("{}\n{}", case.display(), diff::lines(&wanted, &said)));
         }
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));

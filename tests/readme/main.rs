@@ -132,6 +132,9 @@ fn every_command_works_in_a_fresh_clone() {
             (_, "sh", "millrace validate configs/quickstart.yaml") => {
                 clone.run(&text, COMMAND_LIMIT);
             }
+            (_, "sh", "millrace test configs/transforms.yaml") => {
+                assert!(clone.run(&text, COMMAND_LIMIT).contains("ok: 3 cases"), "the cases hold");
+            }
             (_, "sh", "millrace connector inspect file-source") => {
                 assert!(clone.run(&text, COMMAND_LIMIT).contains("follow"), "settings are shown");
             }
@@ -140,7 +143,7 @@ fn every_command_works_in_a_fresh_clone() {
         }
         known += 1;
     }
-    assert!(known >= 9, "only {known} blocks were found");
+    assert!(known >= 10, "only {known} blocks were found");
     let broker = broker.expect("the README starts a broker");
     broker.terminate();
 }

@@ -56,7 +56,7 @@ pub(super) fn record(out: &mut Vec<u8>, format: Format, topic: &str, partition: 
 }
 
 /// Text if it is UTF-8, else `{"base64": "..."}`: nothing is lost.
-fn bytes(bytes: Option<&[u8]>) -> Value {
+pub(crate) fn bytes(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => Value::Null,
         Some((_, Ok(text))) => text.into(),

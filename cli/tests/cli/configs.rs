@@ -22,6 +22,19 @@ fn every_pipeline_file_is_valid() {
 }
 
 #[test]
+fn test_cases_hold() {
+    let file = repository().join("configs/transforms.yaml").display().to_string();
+    let output = run(&["test", &file]);
+    assert_eq!(code(&output), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).ends_with("ok: 3 cases\n"), "{}", stdout(&output));
+    let one = run(&["test", &file, "--only", "deleted"]);
+    assert!(stdout(&one).ends_with("ok: 1 case\n"), "{}", stdout(&one));
+    assert_eq!(code(&run(&["test", &file, "--only", "no such"])), Some(2));
+    let without = repository().join("configs/quickstart.yaml").display().to_string();
+    assert_eq!(code(&run(&["test", &without])), Some(2));
+}
+
+#[test]
 fn the_broker_file_starts_a_broker() {
     let file = repository().join("configs/broker.yaml").display().to_string();
     // The address and folder of the file give way to the test's own.

@@ -5,5 +5,6 @@ mod client;
 mod command_line;
 mod configs;
 mod log;
+mod preview;
 mod support;
 mod terminal;
