@@ -103,7 +103,11 @@ fn run<E>(
     for result in step.filter.id.run((context, input)) {
         let result = result.map_err(|exception| {
             let message = match exception.get_err() {
-                Ok(error) => error.to_string(),
+                Ok(error) => match error.into_val() {
+                    // What `error("...")` says, without quotes.
+                    Val::TStr(text) => String::from_utf8_lossy(&text).into_owned(),
+                    other => other.to_string(),
+                },
                 Err(_) => "halt has no place in a pipeline; use empty to drop a record, error to reject it"
                     .to_owned(),
             };
@@ -253,10 +257,10 @@ mod tests {
     fn mistakes_are_told_with_their_place() {
         for (code, message) in [
             (".a |", "line 1 column 5: term is missing at the end"),
-            (".a |\n  map(.b", "line 2 column 6: closing parenthesis is missing"),
+            (".a |\n  map(.b", "line 2 column 9: closing parenthesis is missing at the end"),
             (".a | nosuch", "line 1 column 6: filter nosuch is not defined"),
             ("$kye", "line 1 column 1: variable $kye is not defined"),
-            ("{a: 1", "line 1 column 1: closing brace is missing"),
+            ("{a: 1", "line 1 column 6: closing brace is missing at the end"),
         ] {
             let invalid = Program::new(code).expect_err(code).to_string();
             assert!(invalid.starts_with(message), "{invalid}");
