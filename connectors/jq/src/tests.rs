@@ -52,7 +52,7 @@ fn the_rest_of_the_record_is_asked_and_made() {
         "key": "\"\\(.region)-\\($key)\"", "topic": "$topic + \"-\" + .region", "timestamp": "$timestamp + 1",
         "headers": "$headers + {p: $partition, o: $offset, n: null} | del(.t)",
     });
-    let (records, rejected) = apply(settings, &[record.clone()]);
+    let (records, rejected) = apply(settings, std::slice::from_ref(&record));
     assert_eq!(rejected, []);
     let header = |name: &str, value: Option<&str>| (name.to_owned(), value.map(|v| v.as_bytes().to_vec()));
     // The value was not touched: it is as it was, byte for byte.
@@ -85,7 +85,10 @@ fn keys_are_text_json_or_none() {
 #[test]
 fn tombstones_go_on() {
     let tombstone = Record { value: None, ..Record::keyed("k", "") };
-    assert_eq!(apply(json!({ "value": "empty" }), &[tombstone.clone()]), (vec![tombstone], vec![]));
+    assert_eq!(
+        apply(json!({ "value": "empty" }), std::slice::from_ref(&tombstone)),
+        (vec![tombstone], vec![])
+    );
 }
 
 #[test]

@@ -72,7 +72,8 @@ mod tests {
             Record { headers: vec![("a".to_owned(), Some(b"1".to_vec()))], ..Record::value("\0 no JSON") };
         let added = |value: Value| {
             let settings = json!({ "header": "a", "value": value });
-            let mut out = check::apply::<InsertHeader>(settings, &[record.clone()]).expect("kept");
+            let mut out =
+                check::apply::<InsertHeader>(settings, std::slice::from_ref(&record)).expect("kept");
             out.remove(0).headers.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
         };
         assert_eq!(added("2".into()), [Some(b"1".to_vec()), Some(b"2".to_vec())]);

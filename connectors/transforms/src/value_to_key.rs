@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn the_key_is_an_object_of_the_fields() {
         let record = Record::keyed("before", r#"{"id":1.50,"to":{"zip":"a"}}"#);
-        let out = check::apply::<ValueToKey>(json!({ "fields": ["to.zip", "id", "x"] }), &[record.clone()]);
+        let out = check::apply::<ValueToKey>(
+            json!({ "fields": ["to.zip", "id", "x"] }),
+            std::slice::from_ref(&record),
+        );
         let key = br#"{"zip":"a","id":1.50,"x":null}"#.to_vec();
         assert_eq!(out, Ok(vec![Record { key: Some(key), ..record }]));
         check::keeps_tombstones::<ValueToKey>(json!({ "fields": ["id"] }));
