@@ -85,9 +85,10 @@ pub fn emptied(batch: &RawBatch) -> Bytes {
     out.into()
 }
 
-/// A batch without any record that stands for the offsets `first..end`; `None` if it can't be that long.
+/// A batch without any record that stands for the offsets `first..end`; `None` if there are none, or more than a batch can have.
 pub fn gap(first: Offset, end: Offset, epoch: LeaderEpoch) -> Option<Bytes> {
-    let last_offset_delta = i32::try_from(end.0.checked_sub(first.0)?.checked_sub(1)?).ok()?;
+    let last = end.0.checked_sub(first.0)?.checked_sub(1)?;
+    let last_offset_delta = i32::try_from(last).ok().filter(|delta| *delta >= 0)?;
     let header = BatchHeader {
         base_offset: first,
         batch_length: (HEADER_LEN - LENGTH_END) as i32,
