@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Findings, Place, verdict};
 use crate::history::{Assignment, Group, History, Id, Offsets, Partition, Topic, Verdict};
 
+/// Records, and where they stand.
+type Records = Vec<(Place, Id)>;
+
 pub(super) fn check(history: &History, found: &mut Findings) {
     for group in &history.groups {
         shared_partitions(group, found);
@@ -86,7 +89,7 @@ fn unfounded_offsets(history: &History, group: &Group, found: &mut Findings) {
 }
 
 /// The committed records of the input: those that stand before the group's last offsets, and those behind them.
-fn input(history: &History, group: &Group) -> (Vec<(Place, Id)>, Vec<(Place, Id)>) {
+fn input(history: &History, group: &Group) -> (Records, Records) {
     let offsets = group.observed.last().map(|observed| &observed.offsets);
     let committed =
         |partition: &Partition| offsets.and_then(|offsets| offsets.get(partition)).copied().unwrap_or(0);
