@@ -55,7 +55,7 @@ fn compare<'a>(wanted: &[&'a str], found: &[&'a str]) -> Vec<(char, &'a str)> {
 fn a_changed_line_is_seen() {
     assert_eq!(lines("a\nb\nc\n", "a\nx\nc\n"), "  a\n- b\n+ x\n  c\n");
     assert_eq!(lines("a\n", "a\n"), "  a\n");
-    assert_eq!(lines("a\na\n", "a\n"), "- a\n  a\n");
+    assert_eq!(lines("a\na\n", "a\n"), "  a\n- a\n");
     assert_eq!(
         lines("a\nb\nc\nd\ne\nf\ng\nh\n", "b\nc\nd\ne\nf\ng\n"),
         "- a\n  b\n  c\n  d\n  e\n  f\n  g\n- h\n"

@@ -167,7 +167,7 @@ impl AbortedIndex {
         if self.written > 0 { self.file.existing()?.sync_data() } else { Ok(()) }
     }
 
-    /// Forgets the transactions whose marker is at `end` or later.
+    /// Forgets the transactions whose marker is at `end` or later, durably.
     pub(crate) fn truncate(&mut self, end: Offset) -> io::Result<()> {
         if self.is_empty() {
             return Ok(());
@@ -177,7 +177,11 @@ impl AbortedIndex {
         if kept < self.saved {
             self.written = (kept * ENTRY_BYTES) as u64;
             self.saved = kept;
-            self.file.existing()?.set_len(self.written)?;
+            let file = self.file.existing()?;
+            file.set_len(self.written)?;
+            // At once: of an index that is empty now, `sync` would find nothing to do, and a power cut would bring back
+            // transactions whose records are gone.
+            file.sync_data()?;
         }
         Ok(())
     }
