@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`spec`] | YAML to deployments; errors with file, line and column |
 //! | [`plan`] | what is to run, as plain data |
+//! | [`herder`] | connectors that come and go while a worker runs |
 //! | [`worker`] | runs a plan: source tasks, sink tasks, restarts, progress |
 //! | [`component`] | loads components, runs them within limits, checks what they hand back |
 //! | [`capability`] | the list of what guests may reach |
@@ -18,6 +19,7 @@ pub mod capability;
 pub mod component;
 pub mod convert;
 pub mod failure;
+pub mod herder;
 pub mod offsets;
 pub mod plan;
 pub mod rehearsal;
