@@ -43,7 +43,7 @@ async fn inspect(component: &str, as_json: bool) -> Outcome {
         Error::Unknown { .. } | Error::Read { .. } => Failure::validation(error),
         _ => Failure::runtime(error),
     })?;
-    let described = components::describe(&loaded).map_err(Failure::runtime)?;
+    let described = Description::of(&loaded).map_err(Failure::runtime)?;
     if as_json {
         output::line(document(&loaded, &described))
     } else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use millrace_broker::{Config, ConfigError};
 use millrace_connect_runtime::component::ComponentHost;
-use millrace_connect_runtime::plan::{self, Draft, Plan};
+use millrace_connect_runtime::plan::{self, Catalog, Draft, Plan};
 use millrace_connect_runtime::spec::{
     self, BrokerSpec, ClusterSpec, Deployment, Diagnostic, ProcessEnvironment,
 };
@@ -48,7 +48,7 @@ impl Checked {
 pub(crate) async fn check(host: &ComponentHost, files: &[PathBuf]) -> Result<Checked, Failure> {
     let (deployments, mut problems) = spec::load(files, &ProcessEnvironment);
     problems.extend(deployments.iter().flat_map(broker_problems));
-    let catalog = components::catalog(host, &plan::components(&deployments)).await;
+    let catalog = Catalog::load(host, &plan::components(&deployments)).await;
     let mut draft = Draft::of(&deployments, &catalog);
     draft.ask(host).await;
     match draft.finish() {

@@ -50,6 +50,14 @@ pub enum TaskError {
         /// The guest's words.
         message: String,
     },
+    /// The task was given up before it began: its connector has other tasks now.
+    #[error("connector {connector} task {task}: the connector's tasks were planned anew")]
+    Superseded {
+        /// Connector name.
+        connector: String,
+        /// Task.
+        task: u32,
+    },
     /// Something in what was read, or asked for, can't work.
     #[error("connector {connector} task {task}: {message}")]
     Invalid {
@@ -80,7 +88,7 @@ impl TaskError {
             Self::Call(error) => error.wants_new_instance() && !error.is_retriable(),
             // A new producer from the last durable position is always safe; only some things it can't mend.
             Self::Cluster { source, .. } => !source.is_fenced() && !is_hopeless(source),
-            Self::Record { .. } | Self::Invalid { .. } => false,
+            Self::Record { .. } | Self::Invalid { .. } | Self::Superseded { .. } => false,
         };
         if restart { Class::Restart } else { Class::Fatal }
     }

@@ -5,6 +5,8 @@
 //! | [`spec`] | YAML to deployments; errors with file, line and column |
 //! | [`plan`] | what is to run, as plain data |
 //! | [`herder`] | connectors that come and go while a worker runs |
+//! | [`rest`] | Kafka Connect's REST API |
+//! | [`loggers`] | the levels of the process's log |
 //! | [`worker`] | runs a plan: source tasks, sink tasks, restarts, progress |
 //! | [`component`] | loads components, runs them within limits, checks what they hand back |
 //! | [`capability`] | the list of what guests may reach |
@@ -20,8 +22,10 @@ pub mod component;
 pub mod convert;
 pub mod failure;
 pub mod herder;
+pub mod loggers;
 pub mod offsets;
 pub mod plan;
 pub mod rehearsal;
+pub mod rest;
 pub mod spec;
 pub mod worker;

@@ -66,12 +66,21 @@ impl Positions {
 #[must_use]
 pub fn encode(connector: &str, checkpoint: &Checkpoint) -> (Vec<u8>, Option<Vec<u8>>) {
     let key = serde_json::json!([connector, { "partition": checkpoint.partition }]).to_string();
-    let value = match std::str::from_utf8(&checkpoint.position) {
-        _ if checkpoint.position.is_empty() => None,
-        Ok(text) => Some(serde_json::json!({ "position": text })),
-        Err(_) => Some(serde_json::json!({ "position.base64": base64(&checkpoint.position) })),
-    };
+    let value = (!checkpoint.position.is_empty()).then(|| position_value(&checkpoint.position));
     (key.into_bytes(), value.map(|value| value.to_string().into_bytes()))
+}
+
+/// A position as the topic and the REST API have it.
+pub(crate) fn position_value(position: &[u8]) -> serde_json::Value {
+    match std::str::from_utf8(position) {
+        Ok(text) => serde_json::json!({ "position": text }),
+        Err(_) => serde_json::json!({ "position.base64": base64(position) }),
+    }
+}
+
+/// The position that such a value holds.
+pub(crate) fn position_of(value: &serde_json::Value) -> Option<Vec<u8>> {
+    parse_value(value.to_string().as_bytes()).filter(|position| !position.is_empty())
 }
 
 fn parse_key(connector: &str, key: &[u8]) -> Option<String> {

@@ -12,6 +12,7 @@
 //! | `predicate` | which records a transform is given |
 //! | `cases` | what a pipeline is tested with |
 //! | `settings` | a connector's own settings: JSON with places |
+//! | [`flat`] | one connector as Kafka Connect's flat map, and back |
 //! | `across` | what only shows when several files are seen together |
 //! | `deployment` | the result |
 //!
@@ -23,6 +24,7 @@ mod connector;
 mod deployment;
 mod diagnostic;
 mod file;
+pub mod flat;
 mod names;
 mod pipeline;
 mod predicate;
@@ -45,7 +47,7 @@ pub use deployment::{
 };
 pub use diagnostic::Diagnostic;
 pub use names::nearest;
-pub use reference::{Environment, ProcessEnvironment};
+pub use reference::{Environment, ProcessEnvironment, fill_in};
 pub use settings::{Place, Settings};
 pub use source_file::{SourceFile, Span};
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `source` | source connectors: poll, transforms, transactions with positions |
 //! | `sink` | sink connectors: read committed records, transforms, put, flush, positions |
+//! | `admission` | whether a task that has fenced its predecessor may go on |
 //! | `chain` | the transforms of a task |
 //! | `predicate` | which records a transform is given |
 //! | `positions` | reading source positions back |
@@ -14,17 +15,18 @@
 //! Tasks are divided statically: partition `p` of a topic belongs to sink task `p % tasks`. Whoever starts a task fences the one
 //! that ran it before, by its transactional id, so that two processes with the same plan can't both write.
 //!
-//! Deliberately absent here: dividing tasks among several workers, pausing and changing connectors while they run. Both come
-//! with the REST API.
+//! Deliberately absent here: dividing tasks among several workers, pausing and changing connectors while they run. That is
+//! [`crate::herder`], which runs the same tasks one by one.
 
+pub(crate) mod admission;
 pub(crate) mod chain;
-mod positions;
+pub(crate) mod positions;
 mod predicate;
 pub mod progress;
-mod sink;
-mod source;
+pub(crate) mod sink;
+pub(crate) mod source;
 mod supervise;
-mod topics;
+pub(crate) mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::admission::Admission;
 use self::progress::Counters;
 use self::sink::SinkConnector;
 use self::source::SourceConnector;
@@ -97,7 +100,30 @@ pub(crate) struct Shared {
     random: Mutex<Random>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
+    /// `offsets_partitions`: as the topic has them.
+    pub(crate) fn new(
+        config: WorkerConfig,
+        host: ComponentHost,
+        client: Client,
+        offsets_partitions: i32,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            offsets_topic: config.offsets_topic.as_str().into(),
+            offsets_partitions,
+            random: Mutex::new(Random::new(config.seed.unwrap_or_else(any_seed))),
+            config,
+            host,
+            client,
+        })
+    }
+
     pub(crate) fn random(&self) -> Random {
         self.random.lock().split()
     }
@@ -144,14 +170,7 @@ impl Worker {
         } else {
             config.offsets_partitions
         };
-        let shared = Arc::new(Shared {
-            offsets_topic: config.offsets_topic.as_str().into(),
-            offsets_partitions,
-            random: Mutex::new(Random::new(config.seed.unwrap_or_else(any_seed))),
-            config,
-            host,
-            client,
-        });
+        let shared = Shared::new(config, host, client, offsets_partitions);
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
         let mut counters = Vec::new();
@@ -180,6 +199,7 @@ impl Worker {
                     topic_plan: Arc::clone(&topic_plan),
                     counters: counter,
                     stopping: Stopping::new(stopping.clone()),
+                    admission: Admission::default(),
                 };
                 let ended = ends.remove(&connector.plan.name);
                 running.spawn(async move {
@@ -197,6 +217,7 @@ impl Worker {
                     counters: counter,
                     stopping: Stopping::new(stopping.clone()),
                     source_ended: source_ended.clone(),
+                    admission: Admission::default(),
                 };
                 let ended = ends.remove(&connector.plan.name);
                 running.spawn(async move {
@@ -317,7 +338,8 @@ impl WorkerHandle {
 }
 
 /// A spawned part of a task that ends with it.
-struct AbortOnDrop<T>(JoinHandle<T>);
+#[derive(Debug)]
+pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

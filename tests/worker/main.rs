@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod lifecycle;
 mod setup;
 
 use std::time::Duration;

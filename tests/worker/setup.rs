@@ -46,11 +46,22 @@ impl Cluster {
         let client = Client::new(ClientConfig { bootstrap, ..ClientConfig::default() }).unwrap();
         let bundled =
             [("sink", hostile_sink()), ("source", hostile_source()), ("transform", hostile_transform())];
-        let bundled = bundled.map(|(name, wasm)| BundledComponent { name, wasm }).to_vec();
+        let mut bundled = bundled.map(|(name, wasm)| BundledComponent { name, wasm }).to_vec();
+        bundled.extend(
+            millrace_connectors::bundled().iter().map(|c| BundledComponent { name: c.name, wasm: c.wasm }),
+        );
         static CACHE: std::sync::LazyLock<tempfile::TempDir> =
             std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
         let host = HostConfig { cache_dir: Some(CACHE.path().join("code")), bundled };
         Self { _broker: broker, _dir: dir, client, host: ComponentHost::new(host).unwrap() }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn host(&self) -> &ComponentHost {
+        &self.host
     }
 
     /// Starts a worker that ends when its pipelines are done.

@@ -75,6 +75,24 @@ impl Holdings {
     pub fn is_empty(&self) -> bool {
         self.connectors.is_empty() && self.tasks.is_empty()
     }
+
+    /// What either has.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self { connectors: &self.connectors | &other.connectors, tasks: &self.tasks | &other.tasks }
+    }
+
+    /// Whether the other has nothing of it.
+    #[must_use]
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        self.connectors.is_disjoint(&other.connectors) && self.tasks.is_disjoint(&other.tasks)
+    }
+
+    /// Whether the other has all of it.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.connectors.is_subset(&other.connectors) && self.tasks.is_subset(&other.tasks)
+    }
 }
 
 /// What the herder says.
@@ -84,6 +102,8 @@ pub struct Report {
     pub work: Work,
     /// What this worker runs, or has not ended yet.
     pub held: Holdings,
+    /// [`Assignment::revision`] of the newest assignment that was taken in: nothing but what that names is started any more.
+    pub revision: u64,
 }
 
 /// What this worker is to run.
@@ -97,6 +117,18 @@ pub struct Assignment {
     pub leader: bool,
     /// Rises whenever anything is divided anew; kept with states, so that an older owner's word doesn't count.
     pub generation: i32,
+    /// Rises with every assignment of this process; [`Report::revision`] answers it.
+    pub revision: u64,
+    /// This worker may have been taken for gone: what it runs has to end at once, as by a kill, before others are given it.
+    pub lost: bool,
+}
+
+impl Assignment {
+    /// What is to run.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        Holdings { connectors: self.connectors.clone(), tasks: self.tasks.clone() }
+    }
 }
 
 /// A running [`Ownership`].
@@ -129,7 +161,7 @@ impl Ownership for Alone {
                     tasks: work.tasks().collect(),
                     connectors: work.connectors.into_keys().collect(),
                     leader: true,
-                    generation: 0,
+                    ..Assignment::default()
                 };
                 assignments.send_if_modified(|now| {
                     let news = *now != mine;

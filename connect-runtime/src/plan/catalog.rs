@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::ComponentRef;
+use crate::component::{Component, ComponentHost, Kind};
 use crate::spec::{ConnectorSpec, Deployment, Role};
 
 /// What a component says of itself (`connector.describe`), and what its exports say.
@@ -22,6 +23,33 @@ pub struct Description {
     pub roles: Vec<Role>,
 }
 
+impl Description {
+    /// What a loaded component says of itself.
+    ///
+    /// # Errors
+    /// When its settings schema is not JSON.
+    pub fn of(component: &Component) -> Result<Self, String> {
+        let said = component.describe();
+        let config_schema = match said.config_schema.trim() {
+            "" => Value::Null,
+            text => serde_json::from_str(text)
+                .map_err(|error| format!("its settings schema is not JSON: {error}"))?,
+        };
+        let role = match component.kind() {
+            Kind::Source => Role::Source,
+            Kind::Sink => Role::Sink,
+            Kind::Transform => Role::Transform,
+        };
+        Ok(Self {
+            name: said.name.clone(),
+            version: said.version.clone(),
+            summary: said.summary.clone(),
+            config_schema,
+            roles: vec![role],
+        })
+    }
+}
+
 /// The components that plans are made with.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -29,6 +57,31 @@ pub struct Catalog {
     pub bundled: Vec<String>,
     /// What each component said, or why it couldn't be loaded (it may import what this host doesn't have).
     pub descriptions: BTreeMap<ComponentRef, Result<Description, String>>,
+}
+
+impl Catalog {
+    /// Asks all of `wanted`. One that can't be loaded is an entry, not an error: the plan shows it at its place.
+    pub async fn load(host: &ComponentHost, wanted: &[ComponentRef]) -> Self {
+        let mut catalog = Self { bundled: host.bundled().map(str::to_owned).collect(), ..Self::default() };
+        for component in wanted {
+            let described = match host.load(component).await {
+                Ok(loaded) => Description::of(&loaded),
+                Err(error) => Err(reason(component, &error.to_string())),
+            };
+            catalog.descriptions.insert(component.clone(), described);
+        }
+        catalog
+    }
+}
+
+/// The reason in one line, without the path: the place in the file says which component it is.
+fn reason(component: &ComponentRef, error: &str) -> String {
+    let error = error.strip_prefix(&format!("component {component}: ")).unwrap_or(error);
+    match error.split_once('\n') {
+        // The engine goes on with a listing that the last part of the line introduces.
+        Some((first, _)) => first.rsplit_once(": ").map_or(first, |(reason, _)| reason).to_owned(),
+        None => error.to_owned(),
+    }
 }
 
 /// The components that deployments name, each once: what to load before [`super::Draft::of`].

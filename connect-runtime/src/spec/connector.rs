@@ -34,13 +34,13 @@ pub const RESERVED: &[&str] = &[
 ];
 
 /// Most tasks of one connector.
-const TASKS_MAX: i64 = 1_000;
+pub(super) const TASKS_MAX: i64 = 1_000;
 /// Longest chain of transforms.
-const TRANSFORMS_MAX: usize = 32;
+pub(super) const TRANSFORMS_MAX: usize = 32;
 /// Least memory that a component can start in.
-const MEMORY_BYTES_MIN: u64 = 1 << 20;
+pub(super) const MEMORY_BYTES_MIN: u64 = 1 << 20;
 /// The address space of a component: it can't use more.
-const MEMORY_BYTES_MAX: u64 = 4 << 30;
+pub(super) const MEMORY_BYTES_MAX: u64 = 4 << 30;
 
 /// A source or a sink.
 pub(super) fn read(
@@ -273,6 +273,7 @@ fn settings(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Settings {
         let pointer = pointer_join("", &field.key.name);
         settings.places.insert(pointer.clone(), Place { key: field.key.span, value: field.place() });
         let value = json(reader, field.node, &pointer, &mut settings);
+        settings.raw.insert(field.key.name.clone(), unresolved(field.node));
         settings.value.insert(field.key.name.clone(), value);
     }
     settings
@@ -314,6 +315,24 @@ pub(super) fn json(reader: &mut Reader<'_>, node: &Node, pointer: &str, settings
                 map.insert(key.name.clone(), json(reader, node, &pointer, settings));
             }
             Value::Object(map)
+        }
+    }
+}
+
+/// A node as JSON with its references as they are written. Recursive like [`json`].
+fn unresolved(node: &Node) -> Value {
+    match &node.data {
+        Data::Scalar { text, plain: true } => match plain_type(text) {
+            Plain::Null => Value::Null,
+            Plain::Bool(value) => Value::Bool(value),
+            Plain::Int(value) => value.into(),
+            Plain::Float(value) => value.into(),
+            Plain::Text => text.as_str().into(),
+        },
+        Data::Scalar { text, .. } => text.as_str().into(),
+        Data::List(items) => Value::Array(items.iter().map(unresolved).collect()),
+        Data::Map(entries) => {
+            Value::Object(entries.iter().map(|(key, node)| (key.name.clone(), unresolved(node))).collect())
         }
     }
 }

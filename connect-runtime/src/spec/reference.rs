@@ -22,6 +22,10 @@ pub trait Environment {
     fn read(&self, path: &Path) -> io::Result<String>;
     /// Whether a file is there.
     fn is_file(&self, path: &Path) -> bool;
+    /// What stands for a reference that can't be filled in, where a file is read only to be sent on; none: that is an error.
+    fn elsewhere(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The environment of this process.
@@ -113,7 +117,7 @@ fn variable(body: &str, env: &dyn Environment) -> Result<String, Unresolved> {
         None => (body, None),
     };
     let value = if name.is_empty() { None } else { env.variable(name).filter(|v| !v.is_empty()) };
-    value.or(default.map(str::to_owned)).ok_or_else(|| Unresolved {
+    value.or(default.map(str::to_owned)).or_else(|| env.elsewhere()).ok_or_else(|| Unresolved {
         message: format!("environment variable `{name}` is not set"),
         suggestion: None,
         help: format!("set it, or give a default: `${{env:{name}:-default}}`"),
@@ -125,16 +129,29 @@ fn property(body: &str, folder: &Path, env: &dyn Environment) -> Result<String, 
     let Some((path, key)) = body.rsplit_once(':') else {
         return Err(bad(format!("reference to file `{body}` names no key"), "write `${file:path:key}`"));
     };
-    let text = env.read(&folder.join(path)).map_err(|error| {
-        bad(
-            format!("file `{path}` of a reference can't be read: {}", error.kind()),
-            "it is looked for from the folder of this YAML file",
-        )
-    })?;
+    let text = match (env.read(&folder.join(path)), env.elsewhere()) {
+        (Ok(text), _) => text,
+        (Err(_), Some(elsewhere)) => return Ok(elsewhere),
+        (Err(error), None) => {
+            let message = format!("file `{path}` of a reference can't be read: {}", error.kind());
+            return Err(bad(message, "it is looked for from the folder of this YAML file"));
+        }
+    };
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '!']));
     let mut pairs = lines.filter_map(|line| line.split_once('='));
     match pairs.find(|(name, _)| name.trim() == key) {
         Some((_, value)) => Ok(value.trim().to_owned()),
         None => Err(bad(format!("file `{path}` has no key `{key}`"), "add a line `key=value` to it")),
+    }
+}
+
+/// Fills in the references of a text that stands in no file; files are found from `folder`.
+///
+/// # Errors
+/// What is wrong and the way out, in one line, without any value.
+pub fn fill_in(text: &str, folder: &Path, env: &dyn Environment) -> Result<String, String> {
+    match resolve(text, folder, env) {
+        Ok(resolved) => Ok(resolved.text),
+        Err(Unresolved { message, help, .. }) => Err(format!("{message}; {help}")),
     }
 }

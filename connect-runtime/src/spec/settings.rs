@@ -13,6 +13,8 @@ use super::source_file::Span;
 #[derive(Clone, Default)]
 pub struct Settings {
     pub(super) value: Map<String, Value>,
+    /// The same with references as they are written.
+    pub(super) raw: Map<String, Value>,
     pub(super) places: BTreeMap<String, Place>,
     pub(super) referenced: BTreeSet<String>,
     /// References that could not be filled in; their values are null here.

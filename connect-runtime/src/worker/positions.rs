@@ -21,7 +21,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(120);
 ///
 /// The end is that of all data, not of committed data: a transaction of another connector that is open now may stand before
 /// positions of this one that are committed, and reading would stop too early.
-pub(super) async fn read(shared: &Shared, connector: &str) -> Result<Positions, Error> {
+pub(crate) async fn read(shared: &Shared, connector: &str) -> Result<Positions, Error> {
     let partition = partition_for_key(connector.as_bytes(), shared.offsets_partitions);
     let tp = TopicPartition::new(shared.offsets_topic.clone(), partition);
     let end = end_offset(shared, &tp).await?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::component::Kind;
 
@@ -113,8 +114,12 @@ struct Inner {
     dead_lettered: AtomicU64,
     skipped: AtomicU64,
     restarts: AtomicU32,
+    /// Number of the first of `tasks`.
+    first: u32,
     /// Per task.
     tasks: Mutex<Vec<Task>>,
+    /// Who wants to know how the only task is.
+    observer: Option<watch::Sender<Observed>>,
     error: Mutex<Option<String>>,
 }
 
@@ -124,6 +129,9 @@ struct Task {
     /// Below 0: not known.
     lag: AtomicI64,
 }
+
+/// How a task is, with the reason if it is not well.
+pub(crate) type Observed = (State, Option<String>);
 
 /// Counts that become true together with a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +155,27 @@ impl Counts {
 
 impl Counters {
     pub(crate) fn new(pipeline: &str, name: &str, kind: Kind) -> Self {
+        Self::with(pipeline, name, kind, 0, None)
+    }
+
+    /// For one task; whoever holds the other end of `observer` sees how it is.
+    pub(crate) fn of_task(
+        pipeline: &str,
+        name: &str,
+        kind: Kind,
+        task: u32,
+        observer: watch::Sender<Observed>,
+    ) -> Self {
+        Self::with(pipeline, name, kind, task, Some(observer))
+    }
+
+    fn with(
+        pipeline: &str,
+        name: &str,
+        kind: Kind,
+        first: u32,
+        observer: Option<watch::Sender<Observed>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             pipeline: pipeline.to_owned(),
             name: name.to_owned(),
@@ -157,7 +186,9 @@ impl Counters {
             dead_lettered: AtomicU64::default(),
             skipped: AtomicU64::default(),
             restarts: AtomicU32::default(),
+            first,
             tasks: Mutex::new(vec![Task { state: State::Starting, lag: AtomicI64::new(-1) }]),
+            observer,
             error: Mutex::default(),
         }))
     }
@@ -169,8 +200,21 @@ impl Counters {
     }
 
     pub(crate) fn set_state(&self, task: u32, state: State) {
-        if let Some(task) = self.0.tasks.lock().get_mut(task as usize) {
+        if let Some(task) = self.0.tasks.lock().get_mut(self.place(task)) {
             task.state = state;
+        }
+        self.observed(state);
+    }
+
+    fn place(&self, task: u32) -> usize {
+        task.saturating_sub(self.0.first) as usize
+    }
+
+    fn observed(&self, state: State) {
+        if let Some(observer) = &self.0.observer {
+            let is_unwell = matches!(state, State::Failed | State::Restarting);
+            let error = if is_unwell { self.0.error.lock().clone() } else { None };
+            observer.send_replace((state, error));
         }
     }
 
@@ -180,6 +224,7 @@ impl Counters {
         for task in self.0.tasks.lock().iter_mut() {
             task.state = State::Failed;
         }
+        self.observed(State::Failed);
     }
 
     /// Tasks that have not ended were ended by force.
@@ -199,7 +244,7 @@ impl Counters {
     }
 
     pub(crate) fn set_lag(&self, task: u32, lag: i64) {
-        if let Some(task) = self.0.tasks.lock().get(task as usize) {
+        if let Some(task) = self.0.tasks.lock().get(self.place(task)) {
             task.lag.store(lag, Ordering::Relaxed);
         }
     }

@@ -26,6 +26,7 @@ use crate::capability::control::Stopping;
 use crate::component::Component;
 use crate::failure::TaskError;
 use crate::plan::SinkPlan;
+use crate::worker::admission::Admission;
 use crate::worker::progress::Counters;
 use crate::worker::supervise::Supervisor;
 use crate::worker::{Shared, topics};
@@ -40,6 +41,7 @@ pub(crate) struct SinkConnector {
     pub stopping: Stopping,
     /// Whether the pipeline's source will write no more.
     pub source_ended: watch::Receiver<bool>,
+    pub admission: Admission,
 }
 
 impl SinkConnector {
@@ -52,15 +54,12 @@ impl SinkConnector {
     }
 
     async fn tasks(&self) -> Result<(), TaskError> {
-        let loaded = self.shared.host.load(&self.plan.guest.component).await;
-        let component = loaded.map_err(|error| self.invalid(0, error.to_string()))?;
-        let partitions = topics::partition_count(&self.shared.client, &self.topic).await;
-        let partitions = partitions.map_err(|source| self.cluster(0, "looking for the topic", source))?;
-        let tasks = self.plan.tasks.clamp(1, u32::try_from(partitions).unwrap_or(1).max(1));
+        let component = self.component(0).await?;
+        let shares = self.plan().await?;
+        let tasks = shares.len() as u32;
         self.counters.tasks(tasks);
         let mut running = JoinSet::new();
-        for task in 0..tasks {
-            let partitions = (0..partitions).filter(|p: &i32| p.unsigned_abs() % tasks == task).collect();
+        for (task, partitions) in (0..).zip(shares) {
             running.spawn(self.clone().supervise(Arc::clone(&component), task, tasks, partitions));
         }
         while let Some(ended) = running.join_next().await {
@@ -69,6 +68,28 @@ impl SinkConnector {
             }
         }
         Ok(())
+    }
+
+    /// The topic's partitions, dealt out to tasks.
+    pub(crate) async fn plan(&self) -> Result<Vec<Vec<i32>>, TaskError> {
+        let partitions = topics::partition_count(&self.shared.client, &self.topic).await;
+        let partitions = partitions.map_err(|source| self.cluster(0, "looking for the topic", source))?;
+        let tasks = self.plan.tasks.clamp(1, u32::try_from(partitions).unwrap_or(1).max(1));
+        let share = |task| (0..partitions).filter(|p: &i32| p.unsigned_abs() % tasks == task).collect();
+        Ok((0..tasks).map(share).collect())
+    }
+
+    /// Runs one task to its end. Errors are told by the counters.
+    pub(crate) async fn run_task(self, task: u32, tasks: u32, partitions: Vec<i32>) {
+        match self.component(task).await {
+            Ok(component) => self.supervise(component, task, tasks, partitions).await,
+            Err(error) => self.counters.failed(error.to_string()),
+        }
+    }
+
+    async fn component(&self, task: u32) -> Result<Arc<Component>, TaskError> {
+        let loaded = self.shared.host.load(&self.plan.guest.component).await;
+        loaded.map_err(|error| self.invalid(task, error.to_string()))
     }
 
     async fn supervise(self, component: Arc<Component>, task: u32, tasks: u32, partitions: Vec<i32>) {
@@ -86,4 +107,9 @@ impl SinkConnector {
     fn invalid(&self, task: u32, message: String) -> TaskError {
         TaskError::Invalid { connector: self.plan.name.clone(), task, message }
     }
+}
+
+/// The consumer group of a sink, as in Kafka Connect.
+pub(crate) fn group(connector: &str) -> String {
+    format!("connect-{connector}")
 }

@@ -34,8 +34,9 @@ use crate::component::{Component, Environment, Label};
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
 use crate::plan::{SourcePlan, TopicPlan};
+use crate::worker::admission::Admission;
 use crate::worker::chain::{Chain, TaskEnvironment};
-use crate::worker::progress::Counters;
+use crate::worker::progress::{Counters, State};
 use crate::worker::supervise::{End, Supervisor};
 use crate::worker::{AbortOnDrop, Shared, positions};
 
@@ -53,6 +54,7 @@ pub(crate) struct SourceConnector {
     pub topic_plan: Arc<TopicPlan>,
     pub counters: Counters,
     pub stopping: Stopping,
+    pub admission: Admission,
 }
 
 impl SourceConnector {
@@ -65,10 +67,7 @@ impl SourceConnector {
     }
 
     async fn tasks(&self) -> Result<(), TaskError> {
-        let host = &self.shared.host;
-        let guest = &self.plan.guest;
-        let component =
-            host.load(&guest.component).await.map_err(|error| self.invalid(0, error.to_string()))?;
+        let component = self.component(0).await?;
         let configs = self.plan_tasks(&component).await?;
         let tasks = configs.len() as u32;
         self.counters.tasks(tasks);
@@ -86,6 +85,7 @@ impl SourceConnector {
                     topic_plan: Arc::clone(&self.topic_plan),
                     counters: self.counters.clone(),
                     stopping: self.stopping.clone(),
+                    admission: self.admission.clone(),
                 },
                 component: Arc::clone(&component),
                 task,
@@ -102,6 +102,30 @@ impl SourceConnector {
             }
         }
         Ok(())
+    }
+
+    /// What each task is given.
+    pub(crate) async fn plan(&self) -> Result<Vec<String>, TaskError> {
+        let component = self.component(0).await?;
+        self.plan_tasks(&component).await
+    }
+
+    /// Runs one task to its end. Errors are told by the counters.
+    pub(crate) async fn run_task(self, task: u32, tasks: u32, config: String) {
+        match self.component(task).await {
+            Ok(component) => {
+                let (prepared, progressed) = (Mutex::default(), Arc::default());
+                let task =
+                    SourceTask { connector: self, component, task, tasks, config, prepared, progressed };
+                task.supervise().await;
+            }
+            Err(error) => self.counters.failed(error.to_string()),
+        }
+    }
+
+    async fn component(&self, task: u32) -> Result<Arc<Component>, TaskError> {
+        let loaded = self.shared.host.load(&self.plan.guest.component).await;
+        loaded.map_err(|error| self.invalid(task, error.to_string()))
     }
 
     async fn plan_tasks(&self, component: &Component) -> Result<Vec<String>, TaskError> {
@@ -175,6 +199,7 @@ impl SourceTask {
             Some(prepared) => prepared,
             None => connector.producer(self.task).await?,
         };
+        connector.admission.check(&plan.name, self.task).await?;
         let resume = positions::read(shared, &plan.name)
             .await
             .map_err(|source| connector.cluster(self.task, "reading its positions", source))?;
@@ -196,6 +221,7 @@ impl SourceTask {
         while let Err(failure) = source.open(&context, &resume.checkpoints()).await {
             retry.pause(failure).await?;
         }
+        connector.counters.set_state(self.task, State::Running);
         let durable = writer::Durable::default();
         let writer = Writer {
             producer,

@@ -39,7 +39,7 @@ impl Supervisor<'_> {
         let mut restarts =
             Restarts::new(self.errors, self.shared.config.exit_when_done, self.shared.random());
         loop {
-            counters.set_state(task, State::Running);
+            // The task itself says when it runs.
             let error = match start().await {
                 Ok(End::Done) => return counters.set_state(task, State::Done),
                 Ok(End::Stopped) => return counters.set_state(task, State::Stopped),

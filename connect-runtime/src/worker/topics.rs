@@ -7,7 +7,7 @@ use millrace_client::{Admin, Client, Error, NewTopic, ResponseError};
 use crate::plan::{Plan, TopicPlan};
 
 /// Makes every topic of the plan, its dead letter topics, and the topic for positions. Topics that exist stay as they are.
-pub(super) async fn ensure(
+pub(crate) async fn ensure(
     client: &Client,
     plan: &Plan,
     offsets_topic: &str,
@@ -30,15 +30,24 @@ pub(super) async fn ensure(
         }
     }
     if plan.pipelines.iter().any(|pipeline| pipeline.source.is_some()) {
-        let topic = TopicPlan {
-            name: offsets_topic.to_owned(),
-            partitions: offsets_partitions,
-            replication_factor: -1,
-            config: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
-        };
-        wanted.insert(topic.name.clone(), new(&topic));
+        wanted.insert(offsets_topic.to_owned(), new(&compacted(offsets_topic, offsets_partitions)));
     }
     create(client, &wanted.into_values().collect::<Vec<_>>()).await
+}
+
+/// Makes topics that hold state, by name and partitions.
+pub(crate) async fn ensure_compacted(client: &Client, topics: &[(&str, i32)]) -> Result<(), Error> {
+    let wanted: Vec<_> = topics.iter().map(|(name, count)| new(&compacted(name, *count))).collect();
+    create(client, &wanted).await
+}
+
+fn compacted(name: &str, partitions: i32) -> TopicPlan {
+    TopicPlan {
+        name: name.to_owned(),
+        partitions,
+        replication_factor: -1,
+        config: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
+    }
 }
 
 /// Makes topics, and waits until they can be written to. One that exists stays as it is.
@@ -55,7 +64,7 @@ pub(super) async fn create(client: &Client, wanted: &[NewTopic]) -> Result<(), E
 }
 
 /// Number of partitions of a topic that exists.
-pub(super) async fn partition_count(client: &Client, topic: &str) -> Result<i32, Error> {
+pub(crate) async fn partition_count(client: &Client, topic: &str) -> Result<i32, Error> {
     let none = || Error::NoSuchPartition { topic: topic.to_owned(), partition: 0, count: 0 };
     partitions_if_there(client, topic).await?.ok_or_else(none)
 }

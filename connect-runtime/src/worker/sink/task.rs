@@ -11,8 +11,8 @@ use millrace_client::{
 };
 use tokio::time::Instant;
 
-use super::SinkConnector;
 use super::offsets::{self, Commit, Places};
+use super::{SinkConnector, group};
 use crate::capability::metrics::GuestMetrics;
 use crate::component::batch::{Batch, BatchBuilder, RecordView};
 use crate::component::{Component, RecordError, SinkInstance, TopicPartition as GuestPartition};
@@ -21,7 +21,7 @@ use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::plan::{SinkPlan, Tolerance};
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
-use crate::worker::progress::Counts;
+use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
 
 /// Bytes of records after which a batch goes to the sink.
@@ -95,6 +95,7 @@ impl<'a> SinkTask<'a> {
         };
         let (producer, generation) =
             shared.fenced_producer(config).await.map_err(cluster("starting its transactional producer"))?;
+        connector.admission.check(&plan.name, task).await?;
         let metrics = GuestMetrics::default();
         let environment = TaskEnvironment {
             host: &shared.host,
@@ -143,6 +144,7 @@ impl<'a> SinkTask<'a> {
             progressed,
         };
         running.assign().await?;
+        connector.counters.set_state(task, State::Running);
         Ok(running)
     }
 
@@ -511,11 +513,6 @@ fn transaction_timeout(plan: &SinkPlan) -> Duration {
     let calls = plan.transforms.iter().map(|transform| &transform.guest).chain([&plan.guest]);
     let call = calls.map(|guest| guest.limits.call_timeout).max().unwrap_or_default();
     (ProducerConfig::default().transaction_timeout + call).min(TRANSACTION_TIMEOUT_MAX)
-}
-
-/// The consumer group of a sink, as in Kafka Connect.
-fn group(connector: &str) -> String {
-    format!("connect-{connector}")
 }
 
 async fn ended(source_ended: &mut tokio::sync::watch::Receiver<bool>) {

@@ -1,0 +1,240 @@
+//! Asks things of a running herder. Cheap to clone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::configs::Wanted;
+use super::offsets::{self, OffsetsError};
+use super::ownership::TaskId;
+use super::prepare::{self, Env, Problems};
+use super::record::{Status, TargetState};
+use super::request::{Refusal, Request};
+use super::service::Reader;
+use super::writer::{ConfigWriter, StatusQueue};
+use crate::component::{Component, ComponentHost, Kind};
+use crate::plan::{Catalog, ComponentRef};
+use crate::spec::flat::{self, ConnectorConfig};
+use crate::worker::Shared;
+
+/// How long a change may take until this worker has read it back (as in Kafka Connect).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It can't be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The topics were not read yet.
+    #[error("the worker is starting: it has not read the topics of its state yet; ask again soon")]
+    Starting,
+    /// It was not written.
+    #[error("it could not be written: {0}")]
+    Write(#[source] millrace_client::Error),
+    /// Nobody knows whether it was written.
+    #[error("not done within {REQUEST_TIMEOUT:?}; it may still be")]
+    Timeout,
+}
+
+/// A connector with what is known of it.
+#[derive(Clone, Debug)]
+pub struct ConnectorView {
+    /// Its name.
+    pub name: String,
+    /// As it is wanted.
+    pub wanted: Wanted,
+    /// How it is; none: nobody has spoken of it yet.
+    pub status: Option<Status>,
+    /// How each of its tasks is.
+    pub tasks: Vec<Option<Status>>,
+}
+
+/// See the module's head.
+#[derive(Clone)]
+pub struct HerderHandle {
+    reader: Reader,
+    writer: ConfigWriter,
+    statuses: Arc<StatusQueue>,
+    shared: Arc<Shared>,
+    env: Env,
+    /// One change at a time, so that each is checked against what the last one left.
+    changing: Arc<Mutex<()>>,
+}
+
+impl HerderHandle {
+    pub(super) fn new(
+        reader: Reader,
+        writer: ConfigWriter,
+        statuses: Arc<StatusQueue>,
+        shared: Arc<Shared>,
+        env: Env,
+    ) -> Self {
+        Self { reader, writer, statuses, shared, env, changing: Arc::default() }
+    }
+
+    /// Whether the topics were read.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reader.applied.borrow().is_loaded
+    }
+
+    /// Waits until they were.
+    pub async fn ready(&self) {
+        // An error means that the worker ends.
+        let _ = self.reader.applied.clone().wait_for(|applied| applied.is_loaded).await;
+    }
+
+    /// The component host that this worker's tasks run in.
+    #[must_use]
+    pub fn host(&self) -> &ComponentHost {
+        &self.shared.host
+    }
+
+    /// `host:port` of this worker.
+    #[must_use]
+    pub fn worker_id(&self) -> String {
+        self.reader.herder.lock().worker_id.clone()
+    }
+
+    /// The cluster's id.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    pub async fn cluster_id(&self) -> Result<String, millrace_client::Error> {
+        Ok(millrace_client::Admin::new(&self.shared.client).describe_cluster().await?.id)
+    }
+
+    /// Makes a change, and comes back when this worker has read it back.
+    ///
+    /// # Errors
+    /// When it can't be made, or may not have been.
+    pub async fn request(&self, request: Request) -> Result<(), Error> {
+        if !self.is_ready() {
+            return Err(Error::Starting);
+        }
+        let change = async {
+            let _one = self.changing.lock().await;
+            let records = self.reader.herder.lock().records(request)?;
+            let last = self.writer.write(records).await.map_err(Error::Write)?;
+            self.reader.read_to(last + 1).await;
+            Ok(())
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, change).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// Forgets which topics a connector used.
+    pub fn forget_topics(&self, name: &str) {
+        let records = self.reader.herder.lock().forget_topics(name);
+        records.iter().for_each(|record| self.statuses.push(record));
+    }
+
+    /// Every connector.
+    #[must_use]
+    pub fn connectors(&self) -> Vec<ConnectorView> {
+        let names: Vec<String> =
+            self.reader.herder.lock().configs.iter().map(|(name, _)| name.clone()).collect();
+        names.iter().filter_map(|name| self.connector(name)).collect()
+    }
+
+    /// One connector.
+    #[must_use]
+    pub fn connector(&self, name: &str) -> Option<ConnectorView> {
+        let herder = self.reader.herder.lock();
+        let wanted = herder.configs.get(name)?.clone();
+        let task = |task| herder.statuses.task(&TaskId { connector: name.to_owned(), task }).cloned();
+        let tasks = (0..wanted.task_count()).map(task).collect();
+        let status = herder.statuses.connector(name).cloned();
+        Some(ConnectorView { name: name.to_owned(), wanted, status, tasks })
+    }
+
+    /// The topics that a connector used.
+    #[must_use]
+    pub fn topics(&self, name: &str) -> Vec<String> {
+        let herder = self.reader.herder.lock();
+        let topics = herder.statuses.topics().filter(|(connector, _)| *connector == name);
+        topics.map(|(_, topic)| topic.to_owned()).collect()
+    }
+
+    /// Source or sink; none: its component can't be loaded.
+    pub async fn kind(&self, config: &ConnectorConfig) -> Option<Kind> {
+        self.component(config).await.map(|component| component.kind())
+    }
+
+    /// A connector's component, if it can be loaded.
+    pub async fn component(&self, config: &ConnectorConfig) -> Option<Arc<Component>> {
+        let class = config.get(flat::CONNECTOR_CLASS)?;
+        let only = ConnectorConfig::from([(flat::CONNECTOR_CLASS.to_owned(), class.clone())]);
+        let base = config.get("base.folder").map(|base| ("base.folder".to_owned(), base.clone()));
+        let component = flat::components(&only.into_iter().chain(base).collect()).into_iter().next()?;
+        self.host().load(&component).await.ok()
+    }
+
+    /// What is known of the components that a map names, and everything that is wrong with it.
+    pub async fn check(&self, name: &str, config: &ConnectorConfig) -> (Catalog, Problems) {
+        let catalog = prepare::catalog(self.host(), config).await;
+        let checked = prepare::prepare(name, config, self.host(), &self.env, true).await;
+        let mut problems = checked.err().unwrap_or_default();
+        let written = flat::written(config, &catalog);
+        for other in self.connectors().into_iter().filter(|other| other.name != name && !written.is_empty()) {
+            let catalog = prepare::catalog(self.host(), &other.wanted.config).await;
+            let theirs = flat::written(&other.wanted.config, &catalog);
+            for (key, _) in written.iter().filter(|(_, path)| theirs.iter().any(|(_, other)| other == path)) {
+                let problem = format!("connector {} writes to the same path; give each its own", other.name);
+                problems.entry(key.clone()).or_default().push(problem);
+            }
+        }
+        (catalog, problems)
+    }
+
+    /// What is known of some components.
+    pub async fn describe(&self, components: &[ComponentRef]) -> Catalog {
+        Catalog::load(self.host(), components).await
+    }
+
+    /// A connector's positions in the shape of Kafka Connect: pairs of partition and offset.
+    ///
+    /// # Errors
+    /// When it is not there, or the cluster can't be read.
+    pub async fn offsets(&self, name: &str) -> Result<Vec<(Value, Value)>, OffsetsError> {
+        let view = self.connector(name).ok_or_else(|| Refusal::NoConnector(name.to_owned()))?;
+        let kind = self.kind(&view.wanted.config).await;
+        offsets::read(&self.shared, name, kind).await
+    }
+
+    /// Changes some positions of a stopped connector; none of `changes`: forgets them all.
+    ///
+    /// # Errors
+    /// When it is not stopped, when a position has the wrong shape, or the cluster refuses.
+    pub async fn alter_offsets(
+        &self,
+        name: &str,
+        changes: Option<Vec<(Value, Value)>>,
+    ) -> Result<(), OffsetsError> {
+        let _one = self.changing.lock().await;
+        let stopped = || -> Result<Wanted, OffsetsError> {
+            let herder = self.reader.herder.lock();
+            let wanted = herder.configs.get(name).ok_or_else(|| Refusal::NoConnector(name.to_owned()))?;
+            match wanted.target {
+                TargetState::Stopped => Ok(wanted.clone()),
+                _ => Err(OffsetsError::NotStopped(name.to_owned())),
+            }
+        };
+        let wanted = stopped()?;
+        let kind = self.kind(&wanted.config).await;
+        let ids = self.reader.herder.lock().configs.ids_to_fence(name, 1);
+        let change = offsets::Change::begin(&self.shared, name, kind, ids, changes).await?;
+        // Whoever resumes it from here on takes its transactional ids from this change.
+        self.reader.read_to_end().await?;
+        stopped()?;
+        change.write(&wanted.config).await
+    }
+}
+
+impl std::fmt::Debug for HerderHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HerderHandle").finish_non_exhaustive()
+    }
+}

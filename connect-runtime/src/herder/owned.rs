@@ -1,0 +1,186 @@
+//! A connector that this worker speaks for: its plan, and the fencing of what ran before.
+
+use super::configs::Wanted;
+use super::event::PlanFailure;
+use super::record::{Commit, Fencing, RunState, TargetState};
+
+/// Pause before something that failed for a reason that may pass is tried again.
+const RETRY_MS: i64 = 2_000;
+
+/// How far the plan is. Versions are those of the connector's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Plan {
+    /// To be looked at.
+    #[default]
+    Open,
+    /// Under way.
+    Asked { version: i64, attempt: u64 },
+    /// Its tasks are being written.
+    Writing { version: i64 },
+    /// The tasks in the topic are those of this version.
+    Done { version: i64 },
+    /// It could not be planned.
+    Failed { version: i64, trace: String },
+    /// It is tried again.
+    Again { at_ms: i64, trace: String },
+}
+
+/// How far the fencing for a commit is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fence {
+    #[default]
+    Idle,
+    /// Under way, or the record of it.
+    Asked {
+        commit: i64,
+    },
+    Again {
+        at_ms: i64,
+    },
+}
+
+/// See the module's head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owned {
+    plan: Plan,
+    fence: Fence,
+    /// Plan again, though the tasks in the topic are of the present configuration.
+    anew: bool,
+}
+
+impl Owned {
+    /// Gives a number if the connector has to be planned now.
+    pub(super) fn plan(&mut self, wanted: &Wanted, now_ms: i64, next_number: &mut u64) -> Option<u64> {
+        if !wanted.target.is_started() {
+            self.plan = Plan::Open;
+            self.anew = false;
+            return None;
+        }
+        let is_current = wanted.current_tasks().is_some();
+        match &self.plan {
+            Plan::Asked { version, .. } | Plan::Failed { version, .. } if *version == wanted.version => {
+                return None;
+            }
+            Plan::Again { at_ms, .. } if now_ms < *at_ms => return None,
+            Plan::Writing { version } if *version == wanted.version && !is_current => return None,
+            _ => {}
+        }
+        if is_current && !self.anew {
+            self.plan = Plan::Done { version: wanted.version };
+            return None;
+        }
+        *next_number += 1;
+        self.anew = false;
+        self.plan = Plan::Asked { version: wanted.version, attempt: *next_number };
+        Some(*next_number)
+    }
+
+    /// What a plan brought; gives the tasks to be written if they are others than those in the topic.
+    pub(super) fn planned(
+        &mut self,
+        attempt: u64,
+        planned: Result<Vec<String>, PlanFailure>,
+        wanted: &Wanted,
+        now_ms: i64,
+    ) -> Option<Commit> {
+        let Plan::Asked { version, attempt: asked } = self.plan else { return None };
+        if asked != attempt {
+            return None;
+        }
+        match planned {
+            Err(PlanFailure::Later(trace)) => self.plan = Plan::Again { at_ms: now_ms + RETRY_MS, trace },
+            Err(PlanFailure::Failed(trace)) => self.plan = Plan::Failed { version, trace },
+            Ok(configs) => {
+                let same = wanted.current_tasks().is_some_and(|tasks| *tasks.configs == *configs);
+                if same || wanted.version != version {
+                    self.plan = Plan::Done { version };
+                    return None;
+                }
+                self.plan = Plan::Writing { version };
+                let tasks = u32::try_from(configs.len()).unwrap_or(u32::MAX);
+                return Some(Commit { tasks, config: version, configs });
+            }
+        }
+        None
+    }
+
+    /// Gives back the commit if what ran before it has to be fenced now.
+    pub(super) fn fence(&mut self, wanted: &Wanted, unfenced: Option<i64>, now_ms: i64) -> Option<i64> {
+        let commit = unfenced.filter(|_| wanted.target.is_started());
+        match (commit, self.fence) {
+            (None, _) => self.fence = Fence::Idle,
+            (Some(commit), Fence::Asked { commit: asked }) if asked == commit => {}
+            (Some(_), Fence::Again { at_ms }) if now_ms < at_ms => {}
+            (Some(commit), _) => {
+                self.fence = Fence::Asked { commit };
+                return Some(commit);
+            }
+        }
+        None
+    }
+
+    /// What a fencing brought; gives the record of it.
+    pub(super) fn fenced(
+        &mut self,
+        commit: i64,
+        fenced: Result<(), String>,
+        tasks: u32,
+        now_ms: i64,
+    ) -> Option<Fencing> {
+        if self.fence != (Fence::Asked { commit }) {
+            return None;
+        }
+        match fenced {
+            Ok(()) => Some(Fencing { tasks, commit }),
+            Err(error) => {
+                tracing::warn!(error, "earlier tasks could not be fenced; trying again");
+                self.fence = Fence::Again { at_ms: now_ms + RETRY_MS };
+                None
+            }
+        }
+    }
+
+    /// What became of a record for the topic of configurations.
+    pub(super) fn written(&mut self, written: Result<(), String>, now_ms: i64) {
+        let Err(error) = written else { return };
+        let at_ms = now_ms + RETRY_MS;
+        if matches!(self.plan, Plan::Writing { .. }) {
+            self.plan = Plan::Again { at_ms, trace: format!("its tasks could not be written: {error}") };
+        }
+        if matches!(self.fence, Fence::Asked { .. }) {
+            self.fence = Fence::Again { at_ms };
+        }
+    }
+
+    /// Somebody asked for a new start.
+    pub(super) fn restart(&mut self, only_failed: bool) {
+        if !only_failed || matches!(self.plan, Plan::Failed { .. }) {
+            self.plan = Plan::Open;
+            self.anew = true;
+        }
+    }
+
+    pub(super) fn state(&self, wanted: &Wanted) -> (RunState, Option<String>) {
+        match (wanted.target, &self.plan) {
+            (TargetState::Stopped, _) => (RunState::Stopped, None),
+            (TargetState::Paused, _) => (RunState::Paused, None),
+            (TargetState::Started, Plan::Failed { trace, .. }) => (RunState::Failed, Some(trace.clone())),
+            (TargetState::Started, Plan::Again { trace, .. }) => (RunState::Unassigned, Some(trace.clone())),
+            (TargetState::Started, _) if wanted.tasks.is_none() => (RunState::Unassigned, None),
+            (TargetState::Started, _) if wanted.current_tasks().is_none() => (RunState::Restarting, None),
+            (TargetState::Started, _) => (RunState::Running, None),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<i64> {
+        let plan = match self.plan {
+            Plan::Again { at_ms, .. } => Some(at_ms),
+            _ => None,
+        };
+        let fence = match self.fence {
+            Fence::Again { at_ms } => Some(at_ms),
+            _ => None,
+        };
+        plan.into_iter().chain(fence).min()
+    }
+}

@@ -1,0 +1,280 @@
+//! Both ways, against made-up connectors.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::settings::{flatten, unflatten};
+use super::{ConnectorConfig, key_of, read, write};
+use crate::plan::{Catalog, ComponentRef, Description, Draft};
+use crate::spec::{Environment, Role, SourceFile, parse};
+
+struct Env;
+
+impl Environment for Env {
+    fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "N" => Some("3".into()),
+            "SECRET" => Some("hunter2".into()),
+            _ => None,
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        assert_eq!(path, Path::new("/dir/db.properties"));
+        Ok("password=hunter2\n".into())
+    }
+
+    fn is_file(&self, _: &Path) -> bool {
+        true
+    }
+}
+
+fn catalog() -> Catalog {
+    let bundled = ["from", "to", "mask"].map(str::to_owned).to_vec();
+    let mut catalog = Catalog { bundled, ..Catalog::default() };
+    let mut add = |name: &str, role, config_schema| {
+        let described =
+            Description { name: name.into(), roles: vec![role], config_schema, ..Description::default() };
+        catalog.descriptions.insert(ComponentRef::Bundled(name.into()), Ok(described));
+    };
+    let from = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "path": { "type": "string", "x-path": "read" },
+            "batch": { "type": "integer" },
+            "follow": { "type": "boolean" },
+            "key": { "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
+            "header": { "oneOf": [{ "const": true }, { "type": "array", "items": { "type": "string" } }] },
+            "types": { "type": "object", "additionalProperties": { "enum": ["number", "boolean"] } },
+            "password": { "type": "string", "x-secret": true },
+        },
+    });
+    add("from", Role::Source, from);
+    let rotate = json!({ "properties": { "records": { "type": "integer" }, "every": { "type": "string" } } });
+    let to = json!({ "properties": { "path": { "type": "string", "x-path": "write" }, "rotate": { "$ref": "#/$defs/r" } },
+                     "$defs": { "r": rotate } });
+    add("to", Role::Sink, to);
+    add(
+        "mask",
+        Role::Transform,
+        json!({ "properties": { "fields": { "type": "array", "items": { "type": "string" } } } }),
+    );
+    catalog
+}
+
+/// The maps of a file's connectors.
+fn maps(pipelines: &str) -> Vec<ConnectorConfig> {
+    let text = format!("version: 1\npipelines:\n{pipelines}");
+    let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
+    let pipelines = deployment.pipelines.iter();
+    let each = pipelines.flat_map(|p| p.source.iter().chain(&p.sinks).map(move |connector| (p, connector)));
+    each.map(|(p, connector)| write(&deployment, p, connector, &catalog()).unwrap()).collect()
+}
+
+fn shown(config: &ConnectorConfig) -> String {
+    config.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
+fn config(text: &str) -> ConnectorConfig {
+    let pairs = text.split("; ").map(|pair| pair.split_once('=').unwrap());
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// What is wrong, as `key: message`.
+fn problems(config: &ConnectorConfig) -> Vec<String> {
+    let reading = read("c", config, &catalog(), &Env);
+    let draft = Draft::of(&[reading.deployment], &catalog()).finish().err().unwrap_or_default();
+    let all = reading.problems.into_iter().chain(draft);
+    all.map(|problem| format!("{}: {}", key_of(config, &problem).unwrap_or("-"), problem.message)).collect()
+}
+
+const FILE: &str = r#"
+  orders:
+    topic: { name: orders, partitions: 3, config: { retention.ms: 5 } }
+    transforms: [{ connector: mask, fields: [card, "a,b"], limits: { memory: 8MiB } }]
+    source:
+      connector: from
+      path: ./in/x.csv
+      batch: "${env:N}"
+      follow: true
+      key: [a, b]
+      header: [x, "y,z"]
+      types: { total: number, "customer.age": number }
+      password: "${file:db.properties:password}"
+      tasks: 2
+      files: { read: [./more] }
+    sinks:
+      archive:
+        connector: to
+        path: out/y
+        rotate: { records: 5, every: 5m }
+        flush_interval: 2s
+        errors: { tolerance: all, dead_letter_topic: orders.dlq, retry_timeout: 1m }
+"#;
+
+#[test]
+fn a_file_becomes_maps() {
+    let maps = maps(FILE);
+    let source = expect_test::expect![[r#"
+        base.folder=/dir
+        batch=${env:N}
+        connector.class=from
+        files.read=["./more"]
+        follow=true
+        header=["x","y,z"]
+        key=["a","b"]
+        name=orders.source
+        password=${file:db.properties:password}
+        path=./in/x.csv
+        tasks.max=2
+        topic=orders
+        topic.creation.default.partitions=3
+        topic.creation.default.retention.ms=5
+        transforms=t0
+        transforms.t0.fields=["card","a,b"]
+        transforms.t0.limits.memory=8388608B
+        transforms.t0.type=mask
+        types={"customer.age":"number","total":"number"}
+    "#]];
+    source.assert_eq(&shown(&maps[0]));
+    let sink = expect_test::expect![[r#"
+        base.folder=/dir
+        connector.class=to
+        errors.deadletterqueue.topic.name=orders.dlq
+        errors.retry.timeout=60000
+        errors.tolerance=all
+        name=orders.archive
+        offset.flush.interval.ms=2000
+        path=out/y
+        rotate.every=5m
+        rotate.records=5
+        tasks.max=1
+        topic.creation.default.partitions=3
+        topic.creation.default.retention.ms=5
+        topics=orders
+    "#]];
+    sink.assert_eq(&shown(&maps[1]));
+}
+
+#[test]
+fn a_file_of_the_current_folder_says_which_that_is() {
+    let text = "version: 1\npipelines: { p: { topic: t, source: { connector: from, path: x } } }\n";
+    let deployment = parse(&SourceFile::new("p.yaml", text), &Env).unwrap();
+    let pipeline = &deployment.pipelines[0];
+    let map = write(&deployment, pipeline, pipeline.source.as_ref().unwrap(), &catalog()).unwrap();
+    assert_eq!(Path::new(&map["base.folder"]), std::env::current_dir().unwrap());
+}
+
+#[test]
+fn a_file_and_its_maps_make_the_same_plan() {
+    let text = format!("version: 1\npipelines:\n{FILE}");
+    let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
+    let whole = Draft::of(&[deployment], &catalog()).finish().unwrap();
+    let pipeline = &whole.pipelines[0];
+    let alone: Vec<_> = maps(FILE)
+        .iter()
+        .map(|map| {
+            let reading = read(&map["name"], map, &catalog(), &Env);
+            assert!(reading.problems.is_empty(), "{:?}", reading.problems);
+            Draft::of(&[reading.deployment], &catalog()).finish().unwrap().pipelines.remove(0)
+        })
+        .collect();
+    assert_eq!((&alone[0].source, &alone[0].topic), (&pipeline.source, &pipeline.topic));
+    assert_eq!((&alone[1].sinks, &alone[1].topic), (&pipeline.sinks, &pipeline.topic));
+}
+
+#[test]
+fn what_references_gave_is_known_and_not_shown() {
+    let map = &maps(FILE)[0];
+    let reading = read("orders.source", map, &catalog(), &Env);
+    assert!(reading.referenced.contains(&("hunter2".into(), "${file:db.properties:password}".into())));
+    assert!(!format!("{:?}", reading.deployment).contains("hunter2"));
+}
+
+#[test]
+fn every_problem_has_its_key() {
+    let all = [
+        ("topic=t", "-: the connector has no `connector.class`"),
+        ("connector.class=fro; topic=t", "connector.class: unknown connector `fro`"),
+        ("connector.class=from; topics=t", "topics: `topics` is not for a source"),
+        ("connector.class=to; topics=a,b; path=x", "topics: a sink reads one topic"),
+        ("connector.class=from; topic=connect-configs", "topic: this topic belongs to the cluster itself"),
+        ("connector.class=from; topic=t; tasks.max=0", "tasks.max: `tasks.max` is no such number"),
+        ("connector.class=from; topic=t; bacth=1", "bacth: from: unknown setting `bacth`"),
+        ("connector.class=from; topic=t; batch=x", "batch: `batch` of from can't be text"),
+        (
+            "connector.class=from; topic=t; key.converter=Json",
+            "key.converter: `key.converter` can't be chosen yet",
+        ),
+        ("connector.class=from; topic=t; transforms=a", "transforms: transform `a` has no `type`"),
+        (
+            "connector.class=from; topic=t; transforms=a; transforms.a.type=mask; transforms.b.fields=x",
+            "transforms.b.fields: `b` is not among `transforms`",
+        ),
+        (
+            "connector.class=from; topic=t; password=${env:NONE}",
+            "password: environment variable `NONE` is not set",
+        ),
+        ("connector.class=from; topic=t; password=${vault:x}", "password: unknown kind of reference `vault`"),
+        ("connector.class=from; topic=t; name=d", "name: the connector is called `c`"),
+        (
+            "connector.class=to; topics=t; path=x; errors.deadletterqueue.topic.name=d",
+            "errors.deadletterqueue.topic.name: a dead letter topic with tolerance `none` would stay empty",
+        ),
+        (
+            "connector.class=from; topic=t; types=5; types.a=number",
+            "types.a: this is a mapping and a value at once",
+        ),
+    ];
+    for (text, wanted) in all {
+        let found = problems(&config(text));
+        assert!(found.iter().any(|problem| problem == wanted), "{text}: {wanted} is not in {found:#?}");
+    }
+    assert_eq!(
+        problems(&config("connector.class=from; topic=t; key=a,b; header=a,b; types.x=number")),
+        [""; 0]
+    );
+}
+
+#[test]
+fn components_are_found_before_anything_is_read() {
+    let text = "connector.class=x.wasm; base.folder=/dir; transforms=a,b; transforms.a.type=mask; transforms.b.type=mask";
+    let wanted = [ComponentRef::Bundled("mask".into()), ComponentRef::Path(PathBuf::from("/dir/x.wasm"))];
+    assert_eq!(super::components(&config(text)), wanted);
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z0-9,.\"{\\[ ]{0,6}".prop_map(Value::from),
+    ];
+    scalar.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map("[a-z.]{1,3}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn settings_come_back_as_they_were(settings in proptest::collection::btree_map("[a-z]{1,3}", any_json(), 0..5)) {
+        let settings: Map<String, Value> = settings.into_iter().collect();
+        for schema in [Value::Null, json!({ "properties": { "a": { "type": ["string", "number", "array", "object", "boolean", "null"] } } })] {
+            let flat = flatten(&settings, &schema).unwrap();
+            let names = flat.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+            prop_assert_eq!(unflatten(&names, &schema).unwrap().0, settings.clone());
+        }
+    }
+
+    #[test]
+    fn any_map_is_read_or_refused(pairs in proptest::collection::btree_map("[a-z.]{0,12}|transforms(\\.[ab](\\.type)?)?|topic|connector.class", ".{0,12}|from|to", 0..8)) {
+        let _ = problems(&pairs);
+    }
+}
