@@ -2,6 +2,7 @@
 
 mod client;
 mod from;
+mod lifecycle;
 mod log;
 mod rehearse;
 mod server;
@@ -13,6 +14,9 @@ use crate::logging::LogFormat;
 pub(crate) use client::{
     Bootstrap, Compression, ConnectorArgs, ConnectorCommand, ConsumeArgs, Format, From, ProduceArgs,
     TopicArgs, TopicCommand,
+};
+pub(crate) use lifecycle::{
+    ApplyArgs, GetArgs, Names, OffsetsArgs, OffsetsCommand, PlanArgs, RestartArgs, Shown,
 };
 pub(crate) use log::{LogArgs, LogCommand};
 pub(crate) use rehearse::{PreviewArgs, PreviewFormat, TestArgs};
@@ -65,7 +69,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run the broker alone
     Broker(BrokerArgs),
-    /// Run pipelines on a Kafka-protocol cluster
+    /// Run pipelines on a Kafka-protocol cluster; without files, what a REST API is told
     Connect(ConnectArgs),
     /// Check pipeline files and show all that is wrong
     Validate(ValidateArgs),
@@ -73,6 +77,31 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Show records of a topic before and after each transform
     Preview(PreviewArgs),
+    /// Show what `apply` would change
+    Plan(PlanArgs),
+    /// Let a worker run what files say, and wait until it does
+    Apply(ApplyArgs),
+    /// Show a worker's connectors
+    Get(GetArgs),
+    /// Show all that is known of connectors
+    #[command(after_help = "Example:\n  millrace describe orders.source")]
+    Describe(Names),
+    /// Let connectors rest: their tasks keep their places and move nothing
+    #[command(after_help = "Examples:\n  millrace pause orders.archive\n  millrace pause orders")]
+    Pause(Names),
+    /// Let connectors go on
+    #[command(after_help = "Example:\n  millrace resume orders")]
+    Resume(Names),
+    /// End the tasks of connectors; positions can then be changed
+    #[command(after_help = "Example:\n  millrace stop orders.source")]
+    Stop(Names),
+    /// Start connectors and their tasks anew
+    Restart(RestartArgs),
+    /// Remove connectors; their positions stay
+    #[command(after_help = "Example:\n  millrace delete orders")]
+    Delete(Names),
+    /// Show and change where connectors are
+    Offsets(OffsetsArgs),
     /// List, create, describe and delete topics
     Topic(TopicArgs),
     /// Write lines of standard input as records
@@ -89,6 +118,17 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Whether it runs until a signal and tells of itself in its log.
+    pub(crate) fn is_server(&self) -> bool {
+        match self {
+            Self::Broker(_) => true,
+            Self::Connect(args) => args.files.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,12 @@ pub(crate) fn start(filter: &str, format: LogFormat, is_server: bool) {
     let _ = LEVELS.set(Arc::new(Levels::new(text.to_owned(), Box::new(put))));
 }
 
-/// The levels of this process's log.
+/// The levels of this process's log, for a broker.
 pub(crate) fn loggers() -> Option<Arc<dyn Loggers>> {
     LEVELS.get().map(|levels| levels.clone() as Arc<dyn Loggers>)
+}
+
+/// The same for a worker.
+pub(crate) fn worker_loggers() -> Option<Arc<dyn millrace_connect_runtime::loggers::Loggers>> {
+    LEVELS.get().map(|levels| levels.clone() as Arc<dyn millrace_connect_runtime::loggers::Loggers>)
 }

@@ -8,7 +8,9 @@
 //! | `args` | the command line, with examples |
 //! | `exit` | why a command ends, and the exit code |
 //! | `signals`, `output`, `logging` | what all commands share |
-//! | `run` | `run` and `connect`: pipelines, progress, summary |
+//! | `run` | `run` and `connect` with files: pipelines, progress, summary |
+//! | `worker` | `connect` without files: a REST API and what it is told |
+//! | `lifecycle`, `rest` | `plan`, `apply`, `get` and the other commands to such a worker |
 //! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `tail` | the ends of a topic |
@@ -28,14 +30,17 @@ mod cluster;
 mod components;
 mod connector;
 mod consume;
+mod lifecycle;
 mod log;
 mod preview;
 mod produce;
+mod rest;
 mod run;
 mod tail;
 mod test;
 mod topic;
 mod validate;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -49,7 +54,7 @@ const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    logging::start(&args.log, args.log_format, matches!(args.command, Command::Broker(_)));
+    logging::start(&args.log, args.log_format, args.command.is_server());
     match dispatch(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -59,7 +64,18 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Run(args) => block_on(run::run(args)),
+        Command::Connect(args) if args.files.is_empty() => block_on(worker::run(args)),
         Command::Connect(args) => block_on(run::connect(args)),
+        Command::Plan(args) => block_on(lifecycle::plan(args)),
+        Command::Apply(args) => block_on(lifecycle::apply(args)),
+        Command::Get(args) => block_on(lifecycle::get(args)),
+        Command::Describe(args) => block_on(lifecycle::describe(args)),
+        Command::Pause(args) => block_on(lifecycle::pause(args)),
+        Command::Resume(args) => block_on(lifecycle::resume(args)),
+        Command::Stop(args) => block_on(lifecycle::stop(args)),
+        Command::Restart(args) => block_on(lifecycle::restart(args)),
+        Command::Delete(args) => block_on(lifecycle::delete(args)),
+        Command::Offsets(args) => block_on(lifecycle::offsets(args)),
         Command::Broker(args) => block_on(broker::run(args)),
         Command::Validate(args) => block_on(validate::run(args)),
         Command::Test(args) => block_on(test::run(args)),

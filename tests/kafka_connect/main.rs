@@ -3,19 +3,15 @@
 //! Its settings, positions and states are in the broker's compacted topics, its workers are members of a group of
 //! protocol type `connect`, and with `exactly.once.source.support` its sources write in transactions.
 
-mod rest;
-mod worker;
-
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
+use millrace_tests::connect::kafka::Worker;
 use millrace_tests::process::wait_until;
 use millrace_tests::{Broker, topic};
 use serde_json::json;
-
-use worker::Worker;
 
 /// Lines in the source file: some at first, some after each kill.
 const LINES_PER_STEP: u64 = 500;

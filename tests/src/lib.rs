@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod broker;
+pub mod connect;
 pub mod diff;
 pub mod peer;
 pub mod process;

@@ -66,18 +66,27 @@ pub(crate) struct BrokerArgs {
 Examples:
   millrace connect --bootstrap 127.0.0.1:9092 configs/quickstart.yaml
   millrace connect --bootstrap k1:9092,k2:9092 orders.yaml --exit-when-done
+  millrace connect --bootstrap 127.0.0.1:9092 --rest 127.0.0.1:8083
 
-Positions are kept in topics of that cluster, so the worker itself keeps nothing.")]
+Without files it serves Kafka Connect's REST API and runs what that is told; `millrace apply` is one
+who tells. Connectors, states and positions are kept in topics of that cluster, so the worker itself
+keeps nothing.")]
 pub(crate) struct ConnectArgs {
     /// Brokers of the cluster, with commas; `broker:` and `kafka:` in the files are passed over
     #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
     pub(crate) bootstrap: Vec<String>,
-    /// Pipeline files
-    #[arg(required = true, value_name = "PIPELINE.yaml")]
+    /// Pipeline files; none: what the REST API is told
+    #[arg(value_name = "PIPELINE.yaml")]
     pub(crate) files: Vec<PathBuf>,
     /// End when all bounded sources are read and the sinks have everything
-    #[arg(long)]
+    #[arg(long, requires = "files")]
     pub(crate) exit_when_done: bool,
+    /// Address of the REST API [default: 127.0.0.1:8083]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "files")]
+    pub(crate) rest: Option<String>,
+    /// Workers of one group share what there is to run (Kafka Connect: group.id)
+    #[arg(long, value_name = "GROUP", default_value = "connect-cluster", conflicts_with = "files")]
+    pub(crate) group: String,
 }
 
 /// `millrace validate`

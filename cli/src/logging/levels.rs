@@ -99,6 +99,20 @@ impl Loggers for Levels {
     }
 }
 
+impl millrace_connect_runtime::loggers::Loggers for Levels {
+    fn levels(&self) -> BTreeMap<String, String> {
+        Loggers::levels(self)
+    }
+
+    fn exists(&self, logger: &str) -> bool {
+        Loggers::exists(self, logger)
+    }
+
+    fn set(&self, logger: &str, level: &str) -> Result<(), String> {
+        Loggers::set(self, &[(logger.to_owned(), Some(level.to_owned()))])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -176,7 +176,15 @@ fn part(
     if let Some(source) = &plan.source {
         let topic_plan = Arc::new(plan.topic.clone());
         let plan = Arc::new(source.clone());
-        return Part::Source(SourceConnector { shared, plan, topic, topic_plan, counters, stopping, admission });
+        return Part::Source(SourceConnector {
+            shared,
+            plan,
+            topic,
+            topic_plan,
+            counters,
+            stopping,
+            admission,
+        });
     }
     let Some(sink) = plan.sinks.first() else { return Part::None };
     let plan = Arc::new(sink.clone());

@@ -1,15 +1,15 @@
-//! A distributed worker as a process.
+//! Kafka Connect: a distributed worker as a process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millrace_tests::broker::free_address;
-use millrace_tests::process::{Process, wait_until};
-use millrace_tests::tools;
 use serde_json::Value;
 
-use crate::rest;
+use super::rest;
+use crate::broker::free_address;
+use crate::process::{Process, wait_until};
+use crate::tools;
 
 /// Longest time until a worker has joined its group and answers, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -18,7 +18,8 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// One worker; it is killed when the value is dropped.
-pub(crate) struct Worker {
+#[derive(Debug)]
+pub struct Worker {
     process: Process,
     config: PathBuf,
     log: PathBuf,
@@ -26,7 +27,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(bootstrap: &str, folder: &Path) -> Worker {
+    /// Starts a worker with its settings and its log below `folder`.
+    pub fn start(bootstrap: &str, folder: &Path) -> Worker {
         let address = free_address().to_string();
         let config = folder.join("worker.properties");
         fs::write(&config, properties(bootstrap, &address)).expect("the temporary folder can be written");
@@ -46,7 +48,7 @@ impl Worker {
     }
 
     /// Creates a connector, or changes it.
-    pub(crate) fn put(&self, connector: &str, config: &Value) {
+    pub fn put(&self, connector: &str, config: &Value) {
         // 409 while the workers rebalance.
         wait_until("the connector to be taken", START_LIMIT, || {
             let path = format!("/connectors/{connector}/config");
@@ -58,7 +60,13 @@ impl Worker {
         });
     }
 
-    pub(crate) fn delete(&self, connector: &str) {
+    /// `HOST:PORT` of the REST API.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Removes a connector.
+    pub fn delete(&self, connector: &str) {
         wait_until("the connector to be deleted", START_LIMIT, || {
             let path = format!("/connectors/{connector}");
             matches!(rest::ask(&self.address, "DELETE", &path, None), Some((204, _)))
@@ -66,7 +74,7 @@ impl Worker {
     }
 
     /// The states of a connector and of its tasks.
-    pub(crate) fn state(&self, connector: &str) -> Vec<String> {
+    pub fn state(&self, connector: &str) -> Vec<String> {
         let path = format!("/connectors/{connector}/status");
         let (_, status) = rest::ask(&self.address, "GET", &path, None).expect("the worker answers");
         let tasks = status["tasks"].as_array().cloned().unwrap_or_default();
@@ -75,14 +83,14 @@ impl Worker {
     }
 
     /// SIGKILL, and a new start with the same settings.
-    pub(crate) fn kill_and_restart(&mut self) {
+    pub fn kill_and_restart(&mut self) {
         self.process.kill();
         self.process = spawn(&self.config, &self.log);
         self.wait_until_ready();
     }
 
     /// SIGTERM, and waits for the clean end.
-    pub(crate) fn stop(mut self) {
+    pub fn stop(mut self) {
         self.process.terminate();
         self.process.wait(STOP_LIMIT);
     }

@@ -1,0 +1,45 @@
+//! `millrace connect` without files: a REST API, and whatever the topics say there is to run.
+
+use millrace_connect_runtime::herder::ownership::Alone;
+use millrace_connect_runtime::herder::service::{Error, HerderConfig, HerderService};
+use millrace_connect_runtime::rest::{RestListener, RestServer};
+use millrace_connect_runtime::worker::WorkerConfig;
+
+use crate::args::ConnectArgs;
+use crate::exit::{Failure, Outcome};
+use crate::{cluster, components, logging, output, signals};
+
+/// Where the REST API is if nobody says.
+const DEFAULT_REST: &str = "127.0.0.1:8083";
+
+/// Runs until a signal.
+pub(crate) async fn run(args: ConnectArgs) -> Outcome {
+    let host = components::host()?;
+    let mut stop = signals::watch()?;
+    let address = args.rest.as_deref().unwrap_or(DEFAULT_REST);
+    let listener = RestListener::bind(address).await.map_err(|error| {
+        Failure::environment(format!(
+            "the REST API can't listen on {address}: {error}; --rest chooses another address"
+        ))
+    })?;
+    let listens = listener.local_addr().map_err(Failure::environment)?;
+    let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
+    let worker = WorkerConfig { group: args.group, ..WorkerConfig::default() };
+    let config = HerderConfig { worker, ..HerderConfig::new(listens.to_string()) };
+    let started = HerderService::start(config, host, client, Box::new(Alone)).await;
+    let service = started.map_err(|Error::Topics(error)| Failure::client(error))?;
+    let server = RestServer::start(listener, service.handle(), logging::worker_loggers());
+    let server = server.map_err(Failure::environment)?;
+    let handle = service.handle();
+    tokio::select! {
+        biased;
+        () = stop.asked() => {}
+        () = handle.ready() => {
+            output::remark(format!("worker runs {} connectors, REST API at http://{listens}", handle.connectors().len()));
+            stop.asked().await;
+        }
+    }
+    drop(server);
+    service.stop().await;
+    Ok(())
+}
