@@ -13,8 +13,8 @@
 //! Paths, shapes, states and codes are those of Kafka Connect 4; `tests/connect_rest` compares them with a real worker's and lists what
 //! differs. Handlers translate; the herder decides.
 //!
-//! Limits: [`CONNECTIONS_MAX`] at a time, [`CONNECTION_TIME_MAX`] for each, [`HEADER_BYTES_MAX`] of request header,
-//! [`BODY_BYTES_MAX`] of body. There is no authentication: who reaches the address commands the worker, and can make it read
+//! Limits: `CONNECTIONS_MAX` at a time, `CONNECTION_TIME_MAX` for each, `HEADER_BYTES_MAX` of request header,
+//! `BODY_BYTES_MAX` of body. There is no authentication: who reaches the address commands the worker, and can make it read
 //! and write files. It is loopback unless told otherwise, and then answers only to requests for an address or `localhost`, so that
 //! no web page can reach it through a name of its own.
 

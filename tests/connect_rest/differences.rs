@@ -11,6 +11,10 @@ pub(crate) const DIFFERENCES: &[(&str, &str)] = &[
         "the settings, and so their kinds and groups, are the component's own",
     ),
     ("PUT /connector-plugins/nobody/config/validate", "500 with a list of classes there, 404 here"),
+    (
+        "POST /connectors?nameless",
+        "the same code; the message names what is missing, the name, and not the class",
+    ),
     ("POST /connectors?list", "500 for a body of another form there, 400 here"),
     (
         "PATCH /connectors/sink/offsets",

@@ -8,7 +8,7 @@
 //! | `settings` | a connector's own settings: JSON to dotted names and back |
 //!
 //! Both forms mean the same, and going from YAML to the map and back loses nothing (docs/LIFECYCLE.md has the table of
-//! names). References stay as they are written: a map may be stored and shown. They are filled in by [`read`], on the worker.
+//! names). References stay as they are written: a map may be stored and shown. They are filled in by [`read()`], on the worker.
 //!
 //! For messages a map is shown as a file with one line a key, so that whatever checks a YAML file's connector checks this one, too,
 //! and a problem's line leads back to its key.

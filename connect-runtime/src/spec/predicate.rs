@@ -72,12 +72,53 @@ fn test(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<RecordTest> {
         }
     }
     fields.finish(reader);
-    let value = value?;
-    Some(match kind {
-        Type::TopicNameMatches => RecordTest::TopicNameMatches(value),
-        Type::HasHeaderKey => RecordTest::HasHeaderKey(value),
-        Type::RecordIsTombstone => RecordTest::RecordIsTombstone,
-    })
+    Some(kind.test(value?))
+}
+
+impl Type {
+    fn test(self, value: String) -> RecordTest {
+        match self {
+            Self::TopicNameMatches => RecordTest::TopicNameMatches(value),
+            Self::HasHeaderKey => RecordTest::HasHeaderKey(value),
+            Self::RecordIsTombstone => RecordTest::RecordIsTombstone,
+        }
+    }
+}
+
+/// The names of all types.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TYPES.into_iter().map(|(name, ..)| name)
+}
+
+/// The setting that a type of this name takes, if it takes one; none: there is no such type.
+pub(super) fn setting_of(name: &str) -> Option<Option<&'static str>> {
+    TYPES.into_iter().find(|(known, ..)| *known == name).map(|(.., setting)| setting)
+}
+
+/// The test of a type's name and its setting's value.
+///
+/// # Errors
+/// What is wrong with the value, or that there is no such type.
+pub(super) fn named(name: &str, value: String) -> Result<RecordTest, String> {
+    let kind = TYPES.into_iter().find(|(known, ..)| *known == name).map(|(_, kind, _)| kind);
+    let kind = kind.ok_or_else(|| format!("no such predicate: `{name}`"))?;
+    if kind == Type::TopicNameMatches {
+        check_pattern(&value)?;
+    }
+    Ok(kind.test(value))
+}
+
+/// The type's name of a test, and its setting with its value.
+pub(super) fn parts_of(test: &RecordTest) -> (&'static str, Option<(&'static str, &str)>) {
+    match test {
+        RecordTest::TopicNameMatches(pattern) => ("TopicNameMatches", Some(("pattern", pattern))),
+        RecordTest::HasHeaderKey(name) => ("HasHeaderKey", Some(("name", name))),
+        RecordTest::RecordIsTombstone => ("RecordIsTombstone", None),
+    }
+}
+
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    regex_lite::Regex::new(pattern).map(drop).map_err(|error| format!("is no regular expression: {error}"))
 }
 
 /// The setting of a predicate; a pattern has to be one.
@@ -85,10 +126,10 @@ fn value(reader: &mut Reader<'_>, field: &Field<'_>, kind: Type) -> Option<Strin
     let expected = if kind == Type::TopicNameMatches { "a regular expression" } else { "a header's name" };
     let text = reader.text(field, expected)?;
     if kind == Type::TopicNameMatches
-        && let Err(error) = regex_lite::Regex::new(&text.value)
+        && let Err(why) = check_pattern(&text.value)
     {
         let problem = reader
-            .at(text.span, format!("{} is no regular expression: {error}", text.shown()))
+            .at(text.span, format!("{} {why}", text.shown()))
             .expected("one of Rust's crate `regex-lite`; it has to match the whole name");
         reader.push(problem);
         return None;

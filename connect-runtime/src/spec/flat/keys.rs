@@ -14,6 +14,7 @@ pub(super) const TOPICS: &str = "topics";
 /// Followed by `partitions`, `replication.factor` or a topic property.
 pub(super) const TOPIC_CREATION: &str = "topic.creation.default.";
 pub(super) const TRANSFORMS: &str = "transforms";
+pub(super) const PREDICATES: &str = "predicates";
 pub(super) const ERRORS_TOLERANCE: &str = "errors.tolerance";
 pub(super) const ERRORS_RETRY_TIMEOUT: &str = "errors.retry.timeout";
 pub(super) const ERRORS_RETRY_DELAY: &str = "errors.retry.delay.max.ms";
@@ -58,7 +59,8 @@ const fn fixed(
     FrameworkKey { name, kind: "STRING", default: Some(only[0]), documentation, only }
 }
 
-/// Every such key that stands by itself; `topic.creation.default.*` and `transforms.*` come by their beginnings.
+/// Every such key that stands by itself; `topic.creation.default.*`, `transforms.*` and `predicates.*` come by their
+/// beginnings.
 #[rustfmt::skip]
 pub(crate) const FRAMEWORK: &[FrameworkKey] = &[
     key(NAME, "STRING", None, "Globally unique name of the connector."),
@@ -67,6 +69,7 @@ pub(crate) const FRAMEWORK: &[FrameworkKey] = &[
     key(TOPIC, "STRING", None, "Sources: the topic that is filled."),
     key(TOPICS, "LIST", None, "Sinks: the topic that is emptied."),
     key(TRANSFORMS, "LIST", Some(""), "Aliases of the transforms, in order; transforms.ALIAS.type names each one's component."),
+    key(PREDICATES, "LIST", Some(""), "Aliases of predicates; predicates.ALIAS.type names each one's type, transforms.ALIAS.predicate the predicate of a transform."),
     key(ERRORS_TOLERANCE, "STRING", Some("none"), "none: a bad record fails the task; all: it is skipped."),
     key(ERRORS_RETRY_TIMEOUT, "LONG", Some("300000"), "How long a failure that may pass is repeated, in milliseconds."),
     key(ERRORS_RETRY_DELAY, "LONG", Some("10000"), "Longest pause between two tries, in milliseconds."),
@@ -86,6 +89,16 @@ pub(crate) const FRAMEWORK: &[FrameworkKey] = &[
 
 /// The key of a transform, behind `transforms.ALIAS.`
 pub(super) const TRANSFORM_TYPE: &str = "type";
+/// Which records a transform is given: the alias of a predicate, and whether its answer is turned round.
+pub(super) const TRANSFORM_PREDICATE: &str = "predicate";
+pub(super) const TRANSFORM_NEGATE: &str = "negate";
 /// Keys of a transform that are ours.
-pub(super) const TRANSFORM_KEYS: &[&str] =
-    &[TRANSFORM_TYPE, LIMITS_MEMORY, LIMITS_CALL_TIMEOUT, FILES_READ, FILES_WRITE];
+pub(super) const TRANSFORM_KEYS: &[&str] = &[
+    TRANSFORM_TYPE,
+    TRANSFORM_PREDICATE,
+    TRANSFORM_NEGATE,
+    LIMITS_MEMORY,
+    LIMITS_CALL_TIMEOUT,
+    FILES_READ,
+    FILES_WRITE,
+];

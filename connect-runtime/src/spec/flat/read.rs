@@ -1,5 +1,7 @@
 //! A map to a deployment of one connector, or to all that is wrong with it.
 
+mod predicate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,7 +162,8 @@ impl Reader<'_> {
         };
         let (source, sinks) = if role == Role::Sink { (None, vec![spec]) } else { (Some(spec), Vec::new()) };
         let name = self.name.rsplit_once('.').map_or(self.name, |(pipeline, _)| pipeline).to_owned();
-        let pipeline = Pipeline { name, span: self.span(keys::NAME), source, topic, sinks };
+        let pipeline =
+            Pipeline { name, span: self.span(keys::NAME), source, topic, sinks, tests: Vec::new() };
         let deployment = Deployment {
             file: self.file,
             cluster: ClusterSpec::Unspecified,
@@ -409,7 +412,8 @@ impl Reader<'_> {
             let settings = self.settings(&prefix, component.as_ref(), &own);
             let span =
                 if self.config.contains_key(&key) { self.span(&key) } else { self.span(keys::TRANSFORMS) };
-            specs.push(TransformSpec { span, component, settings, files, limits });
+            let predicate = self.predicate(alias);
+            specs.push(TransformSpec { span, component, settings, files, limits, predicate });
         }
         let stray = self.config.keys().find(|key| {
             let alias =
@@ -424,6 +428,7 @@ impl Reader<'_> {
             self.push(problem);
             self.taken.insert(stray);
         }
+        self.stray_predicates();
         specs
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::settings::{flatten, unflatten};
 use super::{ConnectorConfig, key_of, read, write};
-use crate::plan::{Catalog, ComponentRef, Description, Draft};
+use crate::plan::{Catalog, ComponentRef, Description, Draft, PredicatePlan, RecordTest};
 use crate::spec::{Environment, Role, SourceFile, parse};
 
 struct Env;
@@ -114,6 +114,92 @@ const FILE: &str = r#"
         flush_interval: 2s
         errors: { tolerance: all, dead_letter_topic: orders.dlq, retry_timeout: 1m }
 "#;
+
+#[test]
+fn predicates_have_kafka_connects_names() {
+    let maps = maps(
+        "  p:
+    topic: t
+    sinks:
+      out:
+        connector: to
+        transforms:
+          - { connector: mask, fields: [card] }
+          - { connector: mask, fields: [mail], predicate: { type: TopicNameMatches, pattern: 'a$|$${' }, negate: true }
+          - { connector: mask, predicate: { type: RecordIsTombstone } }
+",
+    );
+    let shown = shown(&maps[0]);
+    for line in [
+        "predicates=t1,t2",
+        "predicates.t1.type=TopicNameMatches",
+        "predicates.t1.pattern=a$|$${",
+        "transforms.t1.predicate=t1",
+        "transforms.t1.negate=true",
+        "transforms.t2.predicate=t2",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "no {line} in\n{shown}");
+    }
+    let reading = read("p.out", &maps[0], &catalog(), &Env);
+    assert!(reading.problems.is_empty(), "{:?}", reading.problems);
+    let transforms = &reading.deployment.pipelines[0].sinks[0].transforms;
+    let predicates: Vec<_> = transforms.iter().map(|transform| transform.predicate.clone()).collect();
+    let pattern = RecordTest::TopicNameMatches("a$|${".into());
+    let tombstone = RecordTest::RecordIsTombstone;
+    assert_eq!(
+        predicates,
+        [
+            None,
+            Some(PredicatePlan { test: pattern, negate: true }),
+            Some(PredicatePlan { test: tombstone, negate: false })
+        ]
+    );
+}
+
+#[test]
+fn predicates_that_are_none_are_told() {
+    let base =
+        [("connector.class", "to"), ("topics", "t"), ("transforms", "a"), ("transforms.a.type", "mask")];
+    let problems = |more: &[(&str, &str)]| -> Vec<String> {
+        let all = base.iter().chain(more).map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        let reading = read("p.out", &all.collect(), &catalog(), &Env);
+        reading.problems.iter().map(|problem| problem.message.clone()).collect()
+    };
+    let kafka = "org.apache.kafka.connect.transforms.predicates.HasHeaderKey";
+    let good = [
+        ("transforms.a.predicate", "p"),
+        ("predicates", "p"),
+        ("predicates.p.type", kafka),
+        ("predicates.p.name", "h"),
+    ];
+    assert_eq!(problems(&good), Vec::<String>::new());
+    for (changed, message) in [
+        (("predicates", "q"), "`p` is not among `predicates`"),
+        (("predicates.p.type", "HasHeader"), "no such predicate: `HasHeader`"),
+        (("predicates.p.type", "TopicNameMatches"), "TopicNameMatches needs `predicates.p.pattern`"),
+        (("predicates.p.nam", "h"), "predicate `p` has no setting `nam`"),
+        (("predicates.x.type", kafka), "`x` is not among `predicates`"),
+        (("transforms.a.negate", "yes"), "`transforms.a.negate` is neither true nor false"),
+    ] {
+        let mut wrong = good.to_vec();
+        wrong.retain(|(key, _)| *key != changed.0);
+        wrong.push(changed);
+        let told = problems(&wrong);
+        assert!(told.iter().any(|told| told == message), "{changed:?}: {told:?}");
+    }
+    assert_eq!(problems(&[("transforms.a.negate", "true")]), ["transform `a` has no `predicate` to negate"]);
+    let pattern = [
+        ("transforms.a.predicate", "p"),
+        ("predicates", "p"),
+        ("predicates.p.type", "TopicNameMatches"),
+        ("predicates.p.pattern", "("),
+    ];
+    assert!(
+        problems(&pattern)[0].starts_with("the value is no regular expression"),
+        "{:?}",
+        problems(&pattern)
+    );
+}
 
 #[test]
 fn a_file_becomes_maps() {

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::ConnectorConfig;
 use super::keys::{self, TRANSFORM_TYPE};
 use super::settings::flatten;
-use crate::plan::{Access, Catalog, ComponentRef, ErrorPlan, FolderGrant, Limits, Tolerance};
+use crate::plan::{Access, Catalog, ComponentRef, ErrorPlan, FolderGrant, Limits, PredicatePlan, Tolerance};
 use crate::spec::deployment::{ConnectorSpec, Deployment, Pipeline, Role, TopicSpec};
-use crate::spec::{Settings, clean};
+use crate::spec::{Settings, clean, predicate};
 
 /// A setting has no text that would mean it: its connector's schema doesn't allow it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -89,9 +89,35 @@ impl Writer<'_> {
                     &transform.files,
                     transform.limits,
                 )?;
+                if let Some(predicate) = &transform.predicate {
+                    self.predicate(alias, predicate);
+                }
+            }
+            let predicates: Vec<_> = aliases
+                .iter()
+                .zip(&spec.transforms)
+                .filter(|(_, transform)| transform.predicate.is_some())
+                .collect();
+            if !predicates.is_empty() {
+                let aliases: Vec<&str> = predicates.iter().map(|(alias, _)| alias.as_str()).collect();
+                self.put(keys::PREDICATES, aliases.join(","));
             }
         }
         Ok(())
+    }
+
+    /// A transform's predicate has the transform's alias.
+    fn predicate(&mut self, alias: &str, plan: &PredicatePlan) {
+        self.put(format!("{}.{alias}.{}", keys::TRANSFORMS, keys::TRANSFORM_PREDICATE), alias);
+        if plan.negate {
+            self.put(format!("{}.{alias}.{}", keys::TRANSFORMS, keys::TRANSFORM_NEGATE), true);
+        }
+        let (kind, setting) = predicate::parts_of(&plan.test);
+        self.put(format!("{}.{alias}.{TRANSFORM_TYPE}", keys::PREDICATES), kind);
+        if let Some((name, value)) = setting {
+            // What stands in the map is filled in again when it is read.
+            self.put(format!("{}.{alias}.{name}", keys::PREDICATES), value.replace("${", "$${"));
+        }
     }
 
     fn topic(&mut self, topic: &TopicSpec) {
