@@ -213,7 +213,7 @@ impl Run {
             5 => self.request(Request::Target(name, TargetState::Started)),
             6 => self.request(Request::Restart(
                 name,
-                Restart { include_tasks: true, only_failed: choice % 2 == 0 },
+                Restart { include_tasks: true, only_failed: choice.is_multiple_of(2) },
             )),
             7 => self.fail(choice as usize),
             8 => self.kill(choice as usize % WORKERS),
