@@ -33,10 +33,17 @@ pub struct Position {
 }
 
 /// Hash of some bytes.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 struct Mark {
     len: u32,
     hash: u64,
+}
+
+impl Default for Mark {
+    /// Of no bytes: every file begins with them.
+    fn default() -> Self {
+        Self::of(&[])
+    }
 }
 
 impl Mark {
@@ -64,6 +71,13 @@ impl Position {
         Self { file: file.to_owned(), offset: reader.offset(), line, skipping, head, tail }
     }
 
+    /// Behind all that is in memory of a file of which nothing is consumed yet: to know the file by, not to read on from.
+    pub fn seen(file: &str, reader: &Reader) -> Self {
+        let bytes = reader.unread();
+        let head = Mark::of(&bytes[..bytes.len().min(HEAD_BYTES)]);
+        Self { offset: reader.offset() + bytes.len() as u64, head, ..Self::start(file) }
+    }
+
     /// The same place, now that the file has this name.
     pub fn in_file(&self, file: &str) -> Self {
         Self { file: file.to_owned(), ..self.clone() }
@@ -79,7 +93,8 @@ impl Position {
         serde_json::to_vec(self).expect("a struct of texts and numbers is always JSON")
     }
 
-    /// Whether the file of this name is the one the position speaks of. One that is not there is not.
+    /// Whether the file of this name is the one the position speaks of. One that is not there is not; at offset 0
+    /// every other one is.
     pub fn matches(&self, path: &str) -> io::Result<bool> {
         match File::open(path) {
             Ok(mut file) => self.matches_file(&mut file),

@@ -224,6 +224,113 @@ fn a_followed_file_waits_for_the_rest_of_a_line() {
 }
 
 #[test]
+fn a_followed_file_that_was_empty_is_read_once() {
+    for first in ["", "on"] {
+        let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+        case.write("app.log", first);
+        let mut test = case.open();
+        assert_eq!(case.drain(&mut test), [""; 0]);
+        case.append("app.log", &"one\n"[first.len()..]);
+        assert_eq!(case.drain(&mut test), ["one"]);
+        case.append("app.log", "two\n");
+        assert_eq!(case.drain(&mut test), ["two"]);
+        drop(test);
+        assert_eq!(case.run(), [""; 0]);
+    }
+}
+
+#[test]
+fn followed_files_that_are_empty_are_not_taken_for_each_other() {
+    let mut case = Case::new(json!({ "folder": ".", "follow": true, "format": "lines" }));
+    case.write("a.log", "");
+    case.write("a.new.log", "");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.append("a.new.log", "2\n");
+    case.append("a.log", "1\n");
+    assert_eq!(case.drain(&mut test), ["1", "2"]);
+    drop(test);
+    assert_eq!(case.run(), [""; 0]);
+}
+
+#[test]
+fn an_empty_file_that_is_replaced_or_rotated_gives_way_to_the_next() {
+    let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+    case.write("app.log", "");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.rename("app.log", "app.log.1");
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.write("app.log", "");
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.append("app.log", "1\n");
+    assert_eq!(case.drain(&mut test), ["1"]);
+    case.write("next", "2\n");
+    case.rename("next", "app.log");
+    assert_eq!(case.drain(&mut test), ["2"]);
+    drop(test);
+    assert_eq!(case.run(), [""; 0]);
+}
+
+#[test]
+fn a_first_line_without_its_end_is_not_mixed_with_what_replaces_it() {
+    let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+    case.write("app.log", "half");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.rename("app.log", "app.log.1");
+    case.write("app.log", "next\nha");
+    assert_eq!(case.drain(&mut test), ["half", "next"]);
+    drop(test);
+
+    let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+    case.write("app.log", "half");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.write("app.log", "");
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.append("app.log", "whole\n");
+    assert_eq!(case.drain(&mut test), ["whole"]);
+}
+
+#[test]
+fn a_name_that_comes_back_to_its_file_is_not_read_again() {
+    let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+    case.write("app.log", "1\n");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), ["1"]);
+    case.rename("app.log", "elsewhere");
+    case.write("app.log", "");
+    test.poll().expect("polls");
+    case.rename("elsewhere", "app.log");
+    case.append("app.log", "2\n");
+    assert_eq!(case.drain(&mut test), ["2"]);
+}
+
+#[test]
+fn a_restart_between_two_rotated_files_loses_neither() {
+    let mut case = Case::new(json!({ "folder": ".", "follow": true, "format": "lines" }));
+    case.write("app.log.2", "1\n2\n");
+    pause();
+    case.write("app.log.1", "3\n");
+    pause();
+    case.write("app.log", "");
+    for expected in [&["1"][..], &["2"], &["3"], &[]] {
+        let mut test = case.open();
+        let polled = test.poll_within(PollLimits { records: 1, bytes: 1 << 20, wait_ms: 0 }).expect("polls");
+        case.commit(&polled);
+        assert_eq!(good(&polled), expected);
+    }
+    case.rename("app.log.2", "app.log.3");
+    case.rename("app.log.1", "app.log.2");
+    case.append("app.log", "4\n");
+    case.rename("app.log", "app.log.1");
+    case.write("app.log", "5\n");
+    assert_eq!(case.run(), ["4", "5"]);
+    assert_eq!(case.run(), [""; 0]);
+}
+
+#[test]
 fn rotation_by_rename_loses_and_doubles_nothing() {
     for settings in [
         json!({ "path": "app.log", "follow": true }),

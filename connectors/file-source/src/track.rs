@@ -43,8 +43,18 @@ pub struct Track {
     grace: Duration,
     /// Whether there is something to write into a checkpoint.
     moved: bool,
-    /// Position and queue before the poll that is under way.
-    before: Option<(Position, VecDeque<String>)>,
+    /// The end of the file before, as long as nothing of the one being read is consumed. At offset 0 a position doesn't know
+    /// its file; from this one, a restart finds it whatever it is called by then.
+    behind: Option<Position>,
+    /// What the poll that is under way began with.
+    before: Option<Before>,
+}
+
+#[derive(Debug)]
+struct Before {
+    position: Position,
+    queue: VecDeque<String>,
+    behind: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -64,6 +74,7 @@ impl Track {
             quiet_since: None,
             grace: ROTATION_GRACE,
             moved: false,
+            behind: None,
             before: None,
         };
         match resume {
@@ -101,7 +112,11 @@ impl Track {
 
     /// Adds records until the limits are reached or the files are at their end.
     pub fn read(&mut self, settings: &Settings, limits: PollLimits, out: &mut Poll) -> Result<Stop, Error> {
-        self.before.get_or_insert_with(|| (self.position.clone(), self.queue.clone()));
+        self.before.get_or_insert_with(|| Before {
+            position: self.position.clone(),
+            queue: self.queue.clone(),
+            behind: self.behind.clone(),
+        });
         loop {
             if !self.open_next(settings)? {
                 return Ok(Stop::AtEnd);
@@ -112,7 +127,9 @@ impl Track {
                 return Ok(Stop::Full);
             }
             if last && self.queue.len() > 1 {
-                self.next_file();
+                if !self.name_came_back()? {
+                    self.next_file();
+                }
                 continue;
             }
             if !settings.follow || !self.look_around()? {
@@ -124,13 +141,13 @@ impl Track {
     /// Ends a poll that succeeded. Gives the position to keep, if it has changed.
     pub fn settle(&mut self) -> Option<Vec<u8>> {
         self.before = None;
-        std::mem::take(&mut self.moved).then(|| self.position.to_bytes())
+        std::mem::take(&mut self.moved).then(|| self.behind.as_ref().unwrap_or(&self.position).to_bytes())
     }
 
     /// Undoes a poll that failed: what it read was not given out, and is read again.
     pub fn rewind(&mut self) {
-        if let Some((position, queue)) = self.before.take() {
-            (self.position, self.queue) = (position, queue);
+        if let Some(Before { position, queue, behind }) = self.before.take() {
+            (self.position, self.queue, self.behind) = (position, queue, behind);
             self.open = None;
         }
     }
@@ -142,10 +159,31 @@ impl Track {
 
     fn next_file(&mut self) {
         self.queue.pop_front();
-        self.open = None;
         self.quiet_since = (self.queue.len() > 1).then(Instant::now);
+        if self.position.offset > 0 {
+            self.behind = Some(self.position.clone());
+        }
+        self.begin();
+    }
+
+    /// Goes to the start of the file at the front.
+    fn begin(&mut self) {
+        self.open = None;
         self.position = Position::start(&self.queue[0]);
         self.moved = true;
+    }
+
+    /// Whether a file that seemed moved out of reach has its name (again). Then it is followed on, not read anew.
+    fn name_came_back(&mut self) -> Result<bool, Error> {
+        let Some(open) = self.open.as_ref().filter(|_| self.queue[0] == self.queue[1]) else {
+            return Ok(false);
+        };
+        if self.is_renamed(&open.reader).map_err(|error| io_error("read", &self.path, error))? {
+            return Ok(false);
+        }
+        self.queue.pop_front();
+        self.quiet_since = None;
+        Ok(true)
     }
 
     /// Whether the file at the front gets no more lines: a later one exists, or its writer has been silent.
@@ -191,8 +229,8 @@ impl Track {
         }
         millrace_sdk::warn!("the file has other content than before, it is read from its start";
             "file" => &path, "offset" => self.position.offset);
-        self.position = Position::start(&path);
-        self.moved = true;
+        self.behind = None;
+        self.begin();
         Ok(true)
     }
 
@@ -237,6 +275,7 @@ impl Track {
         };
         if open.reader.offset() != from {
             self.position = Position::of(file, &open.reader, line, skipping);
+            self.behind = None;
             self.moved = true;
             if self.quiet_since.is_some() {
                 self.quiet_since = Some(Instant::now());
@@ -253,8 +292,11 @@ impl Track {
             // Waiting for a rotated file to be quiet.
             return Ok(false);
         }
-        let truncated = open.reader.file_len().map_err(io)? < self.position.offset;
-        let renamed = !truncated && self.is_renamed().map_err(io)?;
+        // Of a file that nothing is consumed of, the line that has no end yet may be given up as well.
+        let held =
+            if self.position.offset == 0 { open.reader.unread().len() as u64 } else { self.position.offset };
+        let truncated = open.reader.file_len().map_err(io)? < held;
+        let renamed = !truncated && self.is_renamed(&open.reader).map_err(io)?;
         if !truncated && !renamed {
             return Ok(false);
         }
@@ -263,8 +305,8 @@ impl Track {
         }
         if truncated {
             millrace_sdk::warn!("the file was truncated, it is read from its start"; "file" => &self.path);
-            self.queue.push_front(self.path.clone());
-            self.next_file();
+            self.behind = None;
+            self.begin();
             return Ok(true);
         }
         // Moved away, out of reach by name, but still open: read on until it is quiet.
@@ -273,9 +315,15 @@ impl Track {
         Ok(false)
     }
 
-    fn is_renamed(&self) -> io::Result<bool> {
+    /// Whether the name means another file than the open one.
+    fn is_renamed(&self, reader: &Reader) -> io::Result<bool> {
         match std::fs::metadata(&self.path) {
-            Ok(_) => Ok(!self.position.matches(&self.path)?),
+            Ok(_) if self.position.offset > 0 => Ok(!self.position.matches(&self.path)?),
+            Ok(_) if !reader.unread().is_empty() => {
+                Ok(!Position::seen(&self.path, reader).matches(&self.path)?)
+            }
+            // No bytes to know it by. The open file is asked after the name: if they are one, both have grown by now.
+            Ok(named) => Ok(named.len() > 0 && reader.file_len()? == 0),
             // Renamed, and nothing new yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
