@@ -1,5 +1,5 @@
 """Shared parts of the benchmark scripts: targets, CPU and memory accounting, interleaved rounds, tables."""
-import argparse, glob, json, os, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, glob, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, "peers")
@@ -24,8 +24,10 @@ def tool(name):
 
 # ------------------------------------------------------------------ processes
 
-def pids_of_port(port):
-    """pids which listen on the TCP port (v4 or v6), through /proc"""
+def pids_of_port(port, host="127.0.0.1"):
+    """pids which listen on the TCP port at this IPv4 address or at all of them (v4 or v6), through /proc"""
+    v4 = socket.inet_aton(socket.gethostbyname(host))[::-1].hex().upper()
+    at = {v4, "0" * 8, "0" * 32, "0" * 16 + "FFFF0000" + v4}
     inodes = set()
     for f in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -33,7 +35,8 @@ def pids_of_port(port):
                 next(fh)
                 for l in fh:
                     p = l.split()
-                    if p[3] == "0A" and int(p[1].rsplit(":", 1)[1], 16) == port:
+                    address, local = p[1].rsplit(":", 1)
+                    if p[3] == "0A" and int(local, 16) == port and address in at:
                         inodes.add("socket:[%s]" % p[9])
         except OSError:
             pass
@@ -161,7 +164,8 @@ class Target:
             return self.given
         out = []
         for a in self.bootstrap.split(","):
-            out += pids_of_port(int(a.rsplit(":", 1)[1]))
+            host, port = a.rsplit(":", 1)
+            out += pids_of_port(int(port), host)
         return sorted(set(out))
 
 
