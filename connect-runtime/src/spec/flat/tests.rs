@@ -125,15 +125,15 @@ fn predicates_have_kafka_connects_names() {
         connector: to
         transforms:
           - { connector: mask, fields: [card] }
-          - { connector: mask, fields: [mail], predicate: { type: TopicNameMatches, pattern: 'a$|$${' }, negate: true }
+          - { connector: mask, fields: [mail], predicate: { type: HasHeaderKey, name: 'a$${' }, negate: true }
           - { connector: mask, predicate: { type: RecordIsTombstone } }
 ",
     );
     let shown = shown(&maps[0]);
     for line in [
         "predicates=t1,t2",
-        "predicates.t1.type=TopicNameMatches",
-        "predicates.t1.pattern=a$|$${",
+        "predicates.t1.type=HasHeaderKey",
+        "predicates.t1.name=a$${",
         "transforms.t1.predicate=t1",
         "transforms.t1.negate=true",
         "transforms.t2.predicate=t2",
@@ -144,13 +144,13 @@ fn predicates_have_kafka_connects_names() {
     assert!(reading.problems.is_empty(), "{:?}", reading.problems);
     let transforms = &reading.deployment.pipelines[0].sinks[0].transforms;
     let predicates: Vec<_> = transforms.iter().map(|transform| transform.predicate.clone()).collect();
-    let pattern = RecordTest::TopicNameMatches("a$|${".into());
+    let header = RecordTest::HasHeaderKey("a${".into());
     let tombstone = RecordTest::RecordIsTombstone;
     assert_eq!(
         predicates,
         [
             None,
-            Some(PredicatePlan { test: pattern, negate: true }),
+            Some(PredicatePlan { test: header, negate: true }),
             Some(PredicatePlan { test: tombstone, negate: false })
         ]
     );
