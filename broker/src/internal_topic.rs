@@ -201,5 +201,5 @@ fn coordinator(batch: RawBatch) -> Write {
 /// Waits until what was appended is on disk.
 async fn durable(partition: &Arc<Partition>, ticket: Ticket) -> Result<(), Error> {
     let appended = ticket.appended().await?;
-    partition.committed(appended.next_offset).await
+    partition.committed(&appended).await
 }

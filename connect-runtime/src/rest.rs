@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -192,6 +192,10 @@ async fn answer(api: &Api, ip: IpAddr, request: Request<Incoming>) -> Reply {
     if ip.is_loopback() && !host.is_none_or(is_local) {
         return Problem::forbidden("this address answers only to an IP address or localhost").into();
     }
+    let origin = request.headers().get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    if origin.is_some_and(|origin| !is_same_origin(origin, host)) {
+        return Problem::forbidden("this API is not for the pages of other sites").into();
+    }
     let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default().to_owned());
     let is_json = kind.is_none_or(|kind| kind.trim_start().starts_with("application/json"));
     let (head, body) = request.into_parts();
@@ -207,6 +211,14 @@ async fn answer(api: &Api, ip: IpAddr, request: Request<Incoming>) -> Reply {
         Ok(reply) => reply,
         Err(problem) => problem.into(),
     }
+}
+
+/// Whether a page that names this `Origin` came from the address that it asks now. A browser lets any page send requests; only
+/// the header tells.
+fn is_same_origin(origin: &str, host: Option<&str>) -> bool {
+    origin
+        .split_once("://")
+        .is_some_and(|(_, place)| host.is_some_and(|host| place.eq_ignore_ascii_case(host)))
 }
 
 /// Whether a `Host` header names an address, or this machine.

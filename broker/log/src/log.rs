@@ -76,6 +76,8 @@ pub struct Log {
     /// Below this offset segments, indexes and snapshots are durable; see [`Log::flush`].
     recovery_point: AtomicI64,
     high_watermark: AtomicI64,
+    /// How often the log was opened again; see [`Log::opening`].
+    opening: AtomicU64,
     unsynced_bytes: AtomicU64,
     /// By base offset; never empty.
     segments: RwLock<BTreeMap<Offset, Arc<Segment>>>,

@@ -287,7 +287,7 @@ async fn answer(
             if let (Ok(done), Some(partition), Some(Acks::All)) = (&appended, &partition, acks) {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let _waits = context.broker.metrics.produces_waiting.enter();
-                match committed(partition, done.next_offset, left).await {
+                match committed(partition, done, left).await {
                     Ok(()) => {}
                     Err(refused) => appended = Err(refused),
                 }
@@ -302,13 +302,13 @@ async fn answer(
 
 async fn committed(
     partition: &Arc<Partition>,
-    next_offset: millrace_wire::ids::Offset,
+    appended: &replica::Appended,
     left: Duration,
 ) -> Result<(), Refused> {
-    if partition.high_watermark() >= next_offset {
+    if partition.is_committed(appended)? {
         return Ok(());
     }
-    match timeout(left, partition.committed(next_offset)).await {
+    match timeout(left, partition.committed(appended)).await {
         Ok(result) => result.map_err(Refused::from),
         Err(_) => Err(Refused {
             code: ResponseError::RequestTimedOut.code(),

@@ -32,6 +32,8 @@ pub(crate) struct Appended {
     pub(crate) next_offset: Offset,
     /// The broker's time, where the topic is stamped with it.
     pub(crate) log_append_time_ms: Option<i64>,
+    /// The opening of the log that the offsets are of.
+    opening: u64,
 }
 
 /// An append under way.
@@ -140,23 +142,36 @@ impl Partition {
         results.into_iter().map(|result| result.map(Appended::from).map_err(Error::from)).collect()
     }
 
-    /// Waits until everything below `next_offset` is committed: durable, unless the topic's syncing is relaxed.
+    /// Waits until what was appended is committed: durable, unless the topic's syncing is relaxed.
     ///
     /// # Errors
     /// The log failed, or the partition was closed, before that.
-    pub(crate) async fn committed(self: &Arc<Self>, next_offset: Offset) -> Result<(), Error> {
-        if self.high_watermark() >= next_offset {
+    pub(crate) async fn committed(self: &Arc<Self>, appended: &Appended) -> Result<(), Error> {
+        if self.is_committed(appended)? {
             return Ok(());
         }
         let waiter = Waiter::default();
-        let _registration: Registration = self.waiters.register(&waiter, next_offset.0 - 1);
+        let _registration: Registration = self.waiters.register(&waiter, appended.next_offset.0 - 1);
         loop {
-            if self.high_watermark() >= next_offset {
+            if self.is_committed(appended)? {
                 return Ok(());
             }
             self.check_usable()?;
             waiter.woken().await;
         }
+    }
+
+    /// Whether what was appended is committed.
+    ///
+    /// # Errors
+    /// The log was opened again since then: it may have lost what was appended, and given others its offsets.
+    pub(crate) fn is_committed(&self, appended: &Appended) -> Result<bool, Error> {
+        let is_passed = self.high_watermark() >= appended.next_offset;
+        // Asked last: the watermark passes records of a later opening only once that has begun.
+        if self.log.opening() != appended.opening {
+            return Err(Error::Reopened { topic: self.topic.to_string(), partition: self.index });
+        }
+        Ok(is_passed)
     }
 }
 
@@ -166,6 +181,7 @@ impl From<AppendInfo> for Appended {
             first_offset: info.first_offset,
             next_offset: info.last_offset.next(),
             log_append_time_ms: (info.log_append_time >= 0).then_some(info.log_append_time),
+            opening: info.opening,
         }
     }
 }

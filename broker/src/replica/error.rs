@@ -23,6 +23,11 @@ pub(crate) enum Error {
         "topic {topic} partition {partition} is offline: its log could not be opened; see the broker's log"
     )]
     Offline { topic: String, partition: i32 },
+    /// The log failed and was opened again while somebody waited for the disk.
+    #[error(
+        "topic {topic} partition {partition}: its log failed before the records were on disk and was opened again; send them again"
+    )]
+    Reopened { topic: String, partition: i32 },
     /// The client knows an older leader.
     #[error("leader epoch {asked} is older than {current}; refresh the metadata")]
     FencedLeaderEpoch { asked: i32, current: i32 },
@@ -62,7 +67,7 @@ impl Error {
             Self::UnknownPartition { .. } => ResponseError::UnknownTopicOrPartition.code(),
             Self::UnknownTopicId(_) => ResponseError::UnknownTopicId.code(),
             Self::NotLeader { .. } | Self::Closed => ResponseError::NotLeaderOrFollower.code(),
-            Self::Offline { .. } => ResponseError::KafkaStorageError.code(),
+            Self::Offline { .. } | Self::Reopened { .. } => ResponseError::KafkaStorageError.code(),
             Self::FencedLeaderEpoch { .. } => ResponseError::FencedLeaderEpoch.code(),
             Self::UnknownLeaderEpoch { .. } => ResponseError::UnknownLeaderEpoch.code(),
             Self::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange.code(),

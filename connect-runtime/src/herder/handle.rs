@@ -222,6 +222,8 @@ impl HerderHandle {
                 _ => Err(OffsetsError::NotStopped(name.to_owned())),
             }
         };
+        // As of now: what was read so far may be from before somebody resumed it.
+        self.reader.read_to_end().await?;
         let wanted = stopped()?;
         let kind = self.kind(&wanted.config).await;
         let ids = self.reader.herder.lock().configs.ids_to_fence(name, 1);

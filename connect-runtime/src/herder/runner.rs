@@ -35,6 +35,8 @@ pub(super) struct Runner {
     tasks: BTreeMap<TaskId, Running>,
     /// The newest plan of each connector, while it is under way.
     plans: BTreeMap<String, AbortHandle>,
+    /// The newest fencing of each connector.
+    fencings: BTreeMap<String, JoinHandle<()>>,
 }
 
 struct Running {
@@ -44,7 +46,14 @@ struct Running {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, env: Env, events: mpsc::Sender<Event>) -> Self {
-        Self { shared, env, events, tasks: BTreeMap::new(), plans: BTreeMap::new() }
+        Self {
+            shared,
+            env,
+            events,
+            tasks: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            fencings: BTreeMap::new(),
+        }
     }
 
     /// Finds out which tasks a connector has.
@@ -62,13 +71,23 @@ impl Runner {
         }
     }
 
-    /// Takes the transactional ids of the first `ids` tasks.
-    pub(super) fn fence(&self, connector: String, commit: i64, ids: u32) {
+    /// Takes the transactional ids of the first `ids` tasks, once an earlier fencing is over: its late requests would fence the
+    /// tasks that start after this one.
+    pub(super) fn fence(&mut self, connector: String, commit: i64, ids: u32) {
         let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
-        tokio::spawn(async move {
+        self.fencings.retain(|_, fencing| !fencing.is_finished());
+        let earlier = self.fencings.remove(&connector);
+        earlier.iter().for_each(JoinHandle::abort);
+        let name = connector.clone();
+        let fencing = tokio::spawn(async move {
+            if let Some(earlier) = earlier {
+                // It ended, or was aborted: either is fine.
+                let _ = earlier.await;
+            }
             let fenced = fence(&shared, &connector, ids).await.map_err(|error| error.to_string());
             let _ = events.send(Event::Fenced { connector, commit, fenced }).await;
         });
+        self.fencings.insert(name, fencing);
     }
 
     /// Starts a task. The last of its start has ended.

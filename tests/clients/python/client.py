@@ -160,7 +160,9 @@ def member(args):
             consumer.incremental_assign(partitions)
         else:
             consumer.assign(partitions)
-        tell(consumer)
+            held.clear()
+        held.update(p.partition for p in partitions)
+        tell()
 
     def revoked(consumer, partitions):
         for p in partitions:
@@ -169,10 +171,12 @@ def member(args):
             consumer.incremental_unassign(partitions)
         else:
             consumer.unassign()
-        tell(consumer)
+        held.difference_update(p.partition for p in partitions)
+        tell()
 
-    def tell(consumer):
-        print("assigned", ",".join(str(p.partition) for p in consumer.assignment()), flush=True)
+    def tell():
+        # Not asked of the consumer: one that is being closed may not know any more.
+        print("assigned", ",".join(str(p) for p in sorted(held)), flush=True)
 
     options = {"bootstrap.servers": args.bootstrap, "group.id": args.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     if args.protocol == "consumer":
@@ -182,7 +186,7 @@ def member(args):
     if args.instance:
         options["group.instance.id"] = args.instance
     consumer = Consumer(options)
-    uncommitted = {}
+    uncommitted, held = {}, set()
     consumer.subscribe([args.topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
     while not stdin_ended():
         messages = [m for m in consumer.consume(50, 0.2) if not m.error()]

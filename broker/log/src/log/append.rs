@@ -41,6 +41,8 @@ pub struct AppendInfo {
     pub log_start_offset: Offset,
     /// Whether they were in the log already (a producer's retry).
     pub duplicate: bool,
+    /// The log's [`opening`](Log::opening) that the offsets are of.
+    pub opening: u64,
 }
 
 impl Log {
@@ -245,6 +247,7 @@ impl Gathering<'_> {
             log_append_time,
             log_start_offset: self.log.start_offset(),
             duplicate: false,
+            opening: self.log.opening(),
         })
     }
 
@@ -279,6 +282,7 @@ impl Gathering<'_> {
                     log_append_time: timestamp,
                     log_start_offset: self.log.start_offset(),
                     duplicate: true,
+                    opening: self.log.opening(),
                 }));
             }
         }

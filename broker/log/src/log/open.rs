@@ -99,6 +99,7 @@ impl Log {
             writer: Mutex::new(writer),
             syncing: Mutex::new(()),
             flushing: Mutex::new(()),
+            opening: AtomicU64::new(0),
             truncation: RwLock::new(()),
             state: Mutex::default(),
             online: true.into(),

@@ -29,6 +29,12 @@ impl Log {
         matches!(&*self.state.lock(), State::Failed(_))
     }
 
+    /// Rises whenever the log is opened again. Offsets of an append are those of its own opening: what had not been synced then may be
+    /// gone, and others have its offsets.
+    pub fn opening(&self) -> u64 {
+        self.opening.load(Ordering::Acquire)
+    }
+
     /// Checks the files of a log that has failed, and takes appends again. Everything in it is durable then. Does nothing to
     /// one that is online. Reads and writes as much as recovery after a kill does.
     ///
@@ -43,6 +49,8 @@ impl Log {
             Err(error) if !self.has_failed() => return Err(error),
             Err(_) => {}
         }
+        // Who was let in before the failure has finished; nobody is let in behind it.
+        drop(self.writer.lock());
         let config = self.config();
         let options = OpenOptions {
             // Whether something durable may be cut off is asked at a start, not while clients rely on it.
@@ -108,6 +116,7 @@ impl Log {
         self.unsynced_bytes.store(0, Ordering::Relaxed);
         self.publish_transactions(&writer.producers);
         *present = writer;
+        self.opening.fetch_add(1, Ordering::AcqRel);
         self.go_online();
     }
 }

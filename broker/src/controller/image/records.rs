@@ -1,7 +1,7 @@
 //! An image as the records that make it, in an order in which each finds what it speaks of.
 
 use super::{BrokerImage, Image, PartitionImage, TopicImage};
-use crate::controller::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_TOPIC};
+use crate::controller::record::{MetadataRecord, RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
 
 /// Who has the producer ids that were given out is not known any more (as Kafka's `ProducerIdsImage` says it).
 const NOBODY: i32 = -1;
@@ -19,6 +19,10 @@ impl Image {
             .broker_configs
             .iter()
             .flat_map(|(resource, config)| settings(RESOURCE_BROKER, resource, config.iter()));
+        let group_configs = self
+            .group_configs
+            .iter()
+            .flat_map(|(group, config)| settings(RESOURCE_GROUP, group, config.iter()));
         let quotas = self.quotas.iter().flat_map(|(entity, quotas)| {
             quotas.iter().map(move |(key, value)| MetadataRecord::ClientQuota {
                 entity: entity
@@ -32,7 +36,8 @@ impl Image {
         let next = self.next_producer_id;
         let producer_ids =
             (next > 0).then_some(MetadataRecord::ProducerIds { broker_id: NOBODY, broker_epoch: -1, next });
-        features.chain(brokers).chain(topics).chain(broker_configs).chain(quotas).chain(producer_ids)
+        let configs = broker_configs.chain(group_configs);
+        features.chain(brokers).chain(topics).chain(configs).chain(quotas).chain(producer_ids)
     }
 }
 

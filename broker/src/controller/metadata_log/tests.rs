@@ -8,6 +8,7 @@ use millrace_log::{LogConfig, LogManager, ManagerOptions, TopicPartition};
 use uuid::Uuid;
 
 use super::*;
+use crate::config::{Config, group};
 use crate::controller::record::{RESOURCE_BROKER, RESOURCE_TOPIC};
 use crate::controller::step::{Command, NewTopic, step};
 use crate::env::Random;
@@ -65,7 +66,7 @@ fn command(random: &Random) -> Command {
     let below = |limit: u64| random.next_u64() % limit;
     let name = format!("topic-{}", below(6));
     let value = (below(3) > 0).then(|| (below(1_000_000) + 1).to_string());
-    match below(8) {
+    match below(9) {
         0 | 1 => Command::CreateTopic(NewTopic {
             name,
             id: random.uuid(),
@@ -92,6 +93,14 @@ fn command(random: &Random) -> Command {
             Command::AlterQuotas { entity: vec![("client-id".to_owned(), client)], changes }
         }
         6 => Command::AllocateProducerIds { broker_id: NODE },
+        7 => Command::AlterGroupConfig {
+            group: format!("group-{}", below(3)),
+            changes: vec![(
+                "consumer.session.timeout.ms".to_owned(),
+                (below(3) > 0).then(|| "45000".to_owned()),
+            )],
+            limits: group::Limits::of(&Config::new()),
+        },
         _ => Command::StartBroker {
             id: NODE,
             incarnation: random.uuid(),
@@ -135,7 +144,7 @@ fn checkpoints(disk: &SimDisk) -> Vec<PathBuf> {
 #[tokio::test(start_paused = true)]
 async fn an_image_comes_back_from_its_records() {
     let random = Random::new(11);
-    let (mut image, mut topics_max, mut quotas_max) = (Image::default(), 0, 0);
+    let (mut image, mut topics_max, mut quotas_max, mut groups_max) = (Image::default(), 0, 0, 0);
     for _ in 0..2_000 {
         image = change(&image, &random).1;
         let mut again = Image::default();
@@ -144,8 +153,9 @@ async fn an_image_comes_back_from_its_records() {
         });
         assert_eq!(again, image);
         (topics_max, quotas_max) = (topics_max.max(image.topics.len()), quotas_max.max(image.quotas.len()));
+        groups_max = groups_max.max(image.group_configs.len());
     }
-    assert!(topics_max > 1 && quotas_max > 0 && image.next_producer_id > 0);
+    assert!(topics_max > 1 && quotas_max > 0 && groups_max > 0 && image.next_producer_id > 0);
 }
 
 #[tokio::test(start_paused = true)]
