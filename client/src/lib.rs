@@ -6,6 +6,7 @@
 //! ```text
 //! Client ─┬─> Producer   send(record) > accumulator > sender > Produce, transactions
 //!         ├─> Consumer   Fetch > prefetched batches > poll(); group membership, offsets
+//!         ├─> GroupMember  membership in a group with a protocol of the application's own
 //!         └─> Admin      topics, configs, groups, offsets
 //!               each over its own Cluster: connections by broker, metadata, coordinators
 //! ```
@@ -20,6 +21,7 @@ mod cluster;
 mod connection;
 pub mod consumer;
 pub mod error;
+mod group;
 mod offsets;
 pub mod partitioner;
 pub mod producer;
@@ -36,6 +38,7 @@ pub use self::consumer::{
     Assignor, Consumer, ConsumerConfig, FetchedPartition, OffsetReset, Polled, Position,
 };
 pub use self::error::{Error, Result};
+pub use self::group::{GroupConfig, GroupMember, GroupProtocol, Round, RoundMember, Vitals};
 pub use self::offsets::{GroupMetadata, Isolation, ListedOffset, OffsetAndMetadata, OffsetSpec};
 pub use self::producer::{Delivery, ProduceRecord, Producer, ProducerConfig, RecordMetadata};
 pub use self::topic::TopicPartition;

@@ -41,8 +41,6 @@ const CEILINGS: &[(ApiKey, i16)] = &[
     (ApiKey::OffsetCommit, 8),
     // From 4 on several keys in one request.
     (ApiKey::FindCoordinator, 3),
-    // From 8 on reasons and a leader that may skip the assignment.
-    (ApiKey::JoinGroup, 7),
     // From 6 on by topic id.
     (ApiKey::DeleteTopics, 5),
     // From 4 on brokers ask, for many transactions at once.

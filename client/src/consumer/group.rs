@@ -19,8 +19,9 @@ use tokio::time::{Instant, timeout_at};
 pub use self::assignor::Assignor;
 use self::join::Joined;
 use super::config::ConsumerConfig;
-use crate::cluster::{Cluster, CoordinatorKind, Coordinators};
+use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::group::{GroupConfig, GroupRequests};
 use crate::offsets::GroupMetadata;
 use crate::topic::TopicPartition;
 
@@ -38,21 +39,12 @@ pub(super) struct Group {
 #[derive(Debug)]
 struct Membership {
     cluster: Arc<Cluster>,
-    coordinator: Coordinators,
-    group_id: String,
+    requests: GroupRequests,
     config: ConsumerConfig,
     topics: Mutex<BTreeSet<Arc<str>>>,
-    member: Mutex<Member>,
     signals: Mutex<Signals>,
     /// A signal was set.
     news: Notify,
-}
-
-/// Who this member is.
-#[derive(Debug, Clone)]
-struct Member {
-    id: String,
-    generation: i32,
 }
 
 /// What the heartbeat task and the application tell each other.
@@ -92,13 +84,20 @@ pub(super) enum GroupEvent {
 
 impl Group {
     pub(super) fn new(cluster: Arc<Cluster>, id: &str, config: &ConsumerConfig) -> Self {
-        let shared = Membership {
-            coordinator: Coordinators::new(cluster.clone(), CoordinatorKind::Group, id),
-            cluster,
+        let group = GroupConfig {
             group_id: id.to_owned(),
+            group_instance_id: config.group_instance_id.clone(),
+            protocol_type: join::PROTOCOL_TYPE,
+            session_timeout: config.session_timeout,
+            rebalance_timeout: config.max_poll_interval,
+            heartbeat_interval: config.heartbeat_interval,
+        };
+        let shared = Membership {
+            // Heartbeats end before a join begins, so they need no connection of their own.
+            requests: GroupRequests::new(cluster.clone(), cluster.clone(), group),
+            cluster,
             config: config.clone(),
             topics: Mutex::default(),
-            member: Mutex::new(Member { id: String::new(), generation: NO_GENERATION }),
             signals: Mutex::new(Signals {
                 rejoin: false,
                 lost: false,
@@ -121,7 +120,7 @@ impl Group {
     }
 
     pub(super) fn metadata(&self) -> GroupMetadata {
-        self.shared.metadata()
+        self.shared.requests.metadata()
     }
 
     /// Waits until [`Self::poll`] has something to say.
@@ -142,7 +141,7 @@ impl Group {
         match &mut self.stage {
             Stage::Stable if lost => {
                 self.stop_heartbeat();
-                self.shared.forget_member();
+                self.shared.requests.forget_member();
                 self.stage = Stage::Out;
                 return Ok(Some(GroupEvent::Lost));
             }
@@ -194,8 +193,8 @@ impl Group {
         if let Stage::Joining(task) = std::mem::replace(&mut self.stage, Stage::Out) {
             task.abort();
         }
-        if let Err(error) = self.shared.leave().await {
-            tracing::debug!(%error, group = self.shared.group_id, "leaving failed; the session will time out");
+        if let Err(error) = self.shared.requests.leave().await {
+            tracing::debug!(%error, group = self.shared.id(), "leaving failed; the session will time out");
         }
     }
 }
@@ -209,26 +208,9 @@ impl Drop for Group {
     }
 }
 
-/// Generation of those who are not members.
-const NO_GENERATION: i32 = -1;
-
 impl Membership {
-    fn metadata(&self) -> GroupMetadata {
-        let member = self.member.lock().clone();
-        GroupMetadata {
-            group_id: self.group_id.clone(),
-            generation_id: member.generation,
-            member_id: if member.generation == NO_GENERATION { String::new() } else { member.id },
-            group_instance_id: self.config.group_instance_id.clone(),
-        }
-    }
-
-    fn forget_member(&self) {
-        *self.member.lock() = Member { id: String::new(), generation: NO_GENERATION };
-    }
-
-    fn subject(&self) -> String {
-        format!("group {}", self.group_id)
+    fn id(&self) -> &str {
+        &self.requests.config().group_id
     }
 
     fn signal(&self, change: impl FnOnce(&mut Signals)) {
@@ -269,7 +251,7 @@ mod tests {
             ConsumerConfig { max_poll_interval: Duration::from_secs(1), ..ConsumerConfig::default() };
         let mut group = Group::new(Arc::new(client.cluster()), "g", &config);
         group.stage = Stage::Stable;
-        *group.shared.member.lock() = Member { id: "m".to_owned(), generation: 3 };
+        group.shared.requests.become_member("m", 3);
         heartbeat::run(group.shared.clone(), None).await;
         let before = group.metadata();
         assert_eq!((before.generation_id, before.member_id.as_str()), (3, "m"));

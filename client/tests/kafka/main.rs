@@ -7,6 +7,7 @@ mod admin;
 mod consume;
 mod faults;
 mod groups;
+mod members;
 mod produce;
 mod support;
 mod transactions;

@@ -111,7 +111,7 @@ pub(crate) fn text(bytes: Option<&Bytes>) -> String {
 }
 
 /// Where the broker is: `MILLRACE_TEST_BOOTSTRAP`, or one of our own that all tests of this process share.
-fn bootstrap() -> String {
+pub(crate) fn bootstrap() -> String {
     static OWN: OnceLock<SocketAddr> = OnceLock::new();
     std::env::var("MILLRACE_TEST_BOOTSTRAP").unwrap_or_else(|_| OWN.get_or_init(start_broker).to_string())
 }

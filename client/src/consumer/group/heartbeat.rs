@@ -5,12 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError as Code;
-use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 use tokio::time::{Instant, sleep};
 
 use super::Membership;
-use crate::error::{Error, Result};
-use crate::topic::{group_id, str_bytes};
 
 /// Runs until the membership ends or the task is aborted.
 pub(super) async fn run(shared: Arc<Membership>, partition_counts: Option<BTreeMap<Arc<str>, i32>>) {
@@ -18,13 +15,13 @@ pub(super) async fn run(shared: Arc<Membership>, partition_counts: Option<BTreeM
     loop {
         sleep(shared.config.heartbeat_interval).await;
         if shared.signals.lock().last_poll.elapsed() > shared.config.max_poll_interval {
-            tracing::warn!(group = shared.group_id, "no poll within max.poll.interval.ms, leaving the group");
-            if let Err(error) = shared.leave().await {
+            tracing::warn!(group = shared.id(), "no poll within max.poll.interval.ms, leaving the group");
+            if let Err(error) = shared.requests.leave().await {
                 tracing::debug!(%error, "leaving failed; the session will time out");
             }
             return shared.signal(|signals| signals.lost = true);
         }
-        match shared.beat().await {
+        match shared.requests.beat(&shared.requests.identity()).await {
             Ok(()) => last_success = Instant::now(),
             Err(error) => match error.code() {
                 Some(Code::RebalanceInProgress) => {
@@ -35,9 +32,6 @@ pub(super) async fn run(shared: Arc<Membership>, partition_counts: Option<BTreeM
                     return shared.signal(|signals| signals.lost = true);
                 }
                 _ if error.is_retriable() => {
-                    if error.wants_coordinator() {
-                        shared.coordinator.forget();
-                    }
                     if last_success.elapsed() > shared.config.session_timeout {
                         return shared.signal(|signals| signals.lost = true);
                     }
@@ -55,18 +49,6 @@ pub(super) async fn run(shared: Arc<Membership>, partition_counts: Option<BTreeM
 }
 
 impl Membership {
-    async fn beat(&self) -> Result<()> {
-        let member = self.member.lock().clone();
-        let request = HeartbeatRequest::default()
-            .with_group_id(group_id(&self.group_id))
-            .with_generation_id(member.generation)
-            .with_member_id(str_bytes(&member.id))
-            .with_group_instance_id(self.config.group_instance_id.as_deref().map(str_bytes));
-        let check =
-            |response: &HeartbeatResponse| Error::check("Heartbeat", || self.subject(), response.error_code);
-        self.coordinator.request(&request, check).await.map(drop)
-    }
-
     /// Whether topics have grown or shrunk since the leader assigned them.
     async fn has_other_partitions(&self, counts: &BTreeMap<Arc<str>, i32>) -> bool {
         let seen = self.cluster.metadata().version;
