@@ -13,6 +13,7 @@
 //! | `runner`, `prepare` | plans, fencings and tasks; from a map to what can run |
 //! | `offsets` | positions, read and changed from outside |
 //! | `ownership` | who runs what, when there are several workers |
+//! | `membership` | several workers: a group of Kafka's protocol divides the work |
 //!
 //! All state is in Kafka topics (docs/adr/0012): `connect-configs` says what is wanted, `connect-status` what is, `connect-offsets`
 //! holds positions. A worker reads the first two when it starts and goes on reading; it keeps nothing of its own.
@@ -23,6 +24,7 @@ pub mod handle;
 mod local;
 mod log;
 mod machine;
+pub mod membership;
 pub mod offsets;
 mod owned;
 pub mod ownership;
