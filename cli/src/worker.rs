@@ -1,6 +1,6 @@
 //! `millrace connect` without files: a REST API, and whatever the topics say there is to run.
 
-use millrace_connect_runtime::herder::ownership::Alone;
+use millrace_connect_runtime::herder::membership::{Membership, MembershipConfig};
 use millrace_connect_runtime::herder::service::{Error, HerderConfig, HerderService};
 use millrace_connect_runtime::rest::{RestListener, RestServer};
 use millrace_connect_runtime::worker::WorkerConfig;
@@ -14,6 +14,7 @@ const DEFAULT_REST: &str = "127.0.0.1:8083";
 
 /// Runs until a signal.
 pub(crate) async fn run(args: ConnectArgs) -> Outcome {
+    let membership = membership(&args)?;
     let host = components::host()?;
     let mut stop = signals::watch()?;
     let address = args.rest.as_deref().unwrap_or(DEFAULT_REST);
@@ -24,9 +25,10 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     })?;
     let listens = listener.local_addr().map_err(Failure::environment)?;
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
+    let membership = Membership::new(&client, membership).map_err(Failure::validation)?;
     let worker = WorkerConfig { group: args.group, ..WorkerConfig::default() };
     let config = HerderConfig { worker, ..HerderConfig::new(listens.to_string()) };
-    let started = HerderService::start(config, host, client, Box::new(Alone)).await;
+    let started = HerderService::start(config, host, client, Box::new(membership)).await;
     let service = started.map_err(|Error::Topics(error)| Failure::client(error))?;
     let server = RestServer::start(listener, service.handle(), logging::worker_loggers());
     let server = server.map_err(Failure::environment)?;
@@ -42,4 +44,16 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     drop(server);
     service.stop().await;
     Ok(())
+}
+
+/// How it behaves towards the other workers.
+fn membership(args: &ConnectArgs) -> Result<MembershipConfig, Failure> {
+    let mut config = MembershipConfig { group_id: args.group.clone(), ..MembershipConfig::default() };
+    for property in &args.set {
+        let (name, value) = property
+            .split_once('=')
+            .ok_or_else(|| Failure::validation(format!("--set {property}: expected KEY=VALUE")))?;
+        config.set(name, value).map_err(Failure::validation)?;
+    }
+    Ok(config)
 }

@@ -70,7 +70,7 @@ Examples:
 
 Without files it serves Kafka Connect's REST API and runs what that is told; `millrace apply` is one
 who tells. Connectors, states and positions are kept in topics of that cluster, so the worker itself
-keeps nothing.")]
+keeps nothing. Workers of one group share the tasks: when one is killed, the others run its tasks.")]
 pub(crate) struct ConnectArgs {
     /// Brokers of the cluster, with commas; `broker:` and `kafka:` in the files are passed over
     #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
@@ -87,6 +87,9 @@ pub(crate) struct ConnectArgs {
     /// Workers of one group share what there is to run (Kafka Connect: group.id)
     #[arg(long, value_name = "GROUP", default_value = "connect-cluster", conflicts_with = "files")]
     pub(crate) group: String,
+    /// A worker property by Kafka Connect's name, such as session.timeout.ms; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "files")]
+    pub(crate) set: Vec<String>,
 }
 
 /// `millrace validate`

@@ -121,6 +121,8 @@ impl Herder {
     fn assigned(&mut self, assignment: Assignment) {
         if assignment.lost {
             self.tasks.retain(|_, local| local.kill());
+            // Others speak of all that from now on: should it come back here, the same words are news.
+            self.told.retain(|_, told| told.is_none());
             self.effects.extend(self.tasks.keys().cloned().map(Effect::Kill));
         }
         self.assignment = assignment;
