@@ -7,11 +7,15 @@ pub mod binary;
 pub mod broker;
 pub mod connect;
 pub mod diff;
+pub mod flow;
 pub mod peer;
 pub mod process;
 pub mod random;
 pub mod tools;
 pub mod topic;
+pub mod worker;
 
 pub use binary::binary;
 pub use broker::Broker;
+pub use flow::Flow;
+pub use worker::Worker;
