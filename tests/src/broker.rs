@@ -34,11 +34,6 @@ impl Broker {
         Broker::on(&folder.join("data"), settings)
     }
 
-    /// Starts a broker that may have so many files open.
-    pub fn start_with_open_files(folder: &Path, files: u32, settings: &[&str]) -> Broker {
-        Broker::narrowed(&folder.join("data"), settings, Some(format!("ulimit -n {files}")))
-    }
-
     /// Starts a broker whose data directory is a file system of its own, of a size as `mount` takes it. It ends with the broker.
     /// The user must be allowed to `unshare -m`.
     pub fn start_on_own_disk(folder: &Path, size: &str, settings: &[&str]) -> Broker {

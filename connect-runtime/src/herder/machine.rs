@@ -118,6 +118,12 @@ impl Herder {
         self.owned.values().filter_map(Owned::deadline).min()
     }
 
+    /// Nothing to run any more, in place of what was assigned last.
+    pub(super) fn nothing(&self) -> Assignment {
+        let Assignment { generation, revision, .. } = self.assignment;
+        Assignment { generation, revision, ..Assignment::default() }
+    }
+
     fn assigned(&mut self, assignment: Assignment) {
         if assignment.lost {
             self.tasks.retain(|_, local| local.kill());
@@ -219,7 +225,13 @@ impl Herder {
     }
 
     fn reconcile_tasks(&mut self) {
-        let ids: BTreeSet<TaskId> = self.tasks.keys().chain(&self.assignment.tasks).cloned().collect();
+        // What was spoken of and has ended for others is here, too: a last word is due, and whatever comes back is news.
+        let told = self.told.iter().filter_map(|(key, told)| match (key, told) {
+            (StatusKey::Task(id), Some(_)) => Some(id),
+            _ => None,
+        });
+        let ids: BTreeSet<TaskId> =
+            self.tasks.keys().chain(&self.assignment.tasks).chain(told).cloned().collect();
         for id in ids {
             let mine = self.assignment.tasks.contains(&id);
             let connector = self.configs.get(&id.connector).cloned();

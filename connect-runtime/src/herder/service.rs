@@ -255,8 +255,8 @@ impl State {
 
     /// Lets everything end.
     async fn stop(&mut self, mut inbox: mpsc::Receiver<Event>, report: &watch::Sender<Report>) {
-        let last = report.borrow().revision;
-        self.step(Event::Assigned(Assignment { revision: last, ..Assignment::default() }), report);
+        let nothing = self.herder.lock().nothing();
+        self.step(Event::Assigned(nothing), report);
         // Each task's own time is limited by whoever follows it.
         while !report.borrow().held.is_empty() {
             let Some(event) = inbox.recv().await else { break };

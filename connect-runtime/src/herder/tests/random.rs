@@ -1,7 +1,8 @@
 //! Random runs of two workers: requests, assignments, deaths, and plans, fencings and tasks that answer in any order.
 //!
 //! Checked at every start of a task: it is for the newest commit, which was fenced; it doesn't run already, here or there.
-//! Checked at the end, when everything has answered: what is started runs, once, by its newest commit, and nothing else does.
+//! Checked at the end, when everything has answered: what is started runs, once, by its newest commit, and nothing else does;
+//! and its state says so, with the worker where it runs.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use crate::herder::event::{Effect, Event, TaskNews};
 use crate::herder::machine::Herder;
 use crate::herder::ownership::{Assignment, TaskId};
-use crate::herder::record::{ConfigRecord, Restart, StatusRecord, TargetState};
+use crate::herder::record::{ConfigRecord, Restart, RunState, StatusRecord, TargetState};
 use crate::herder::request::Request;
 use crate::spec::flat::ConnectorConfig;
 
@@ -267,5 +268,14 @@ proptest! {
         let running: Vec<_> = run.pending.iter().filter_map(runs).collect();
         prop_assert_eq!(running.len(), wanted.len());
         prop_assert_eq!(running.into_iter().collect::<BTreeSet<_>>(), wanted);
+        // Everybody knows where each runs, once all have said so.
+        (0..run.pending.len()).for_each(|_| run.answer(0));
+        for pending in &run.pending {
+            let Pending::Task { worker, id, .. } = pending else { continue };
+            for herder in &run.herders {
+                let known = herder.statuses.task(id).map(|status| (status.state, status.worker_id.as_str()));
+                prop_assert_eq!(known, Some((RunState::Running, &*format!("w{worker}"))), "{}", id);
+            }
+        }
     }
 }
