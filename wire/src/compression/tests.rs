@@ -87,13 +87,14 @@ fn names_and_numbers_go_both_ways() {
 
 #[test]
 fn a_higher_level_packs_more() {
-    // Words in no order: enough to find for whoever looks longer.
+    // Two letters in no order, each block twice: what repeats lies behind hundreds of shorter matches, for whoever looks longer.
     let mut state = 1_u32;
-    let word = || {
+    let letter = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        format!("{} ", (state >> 20) % 700)
+        if state >> 31 == 0 { 'a' } else { 'b' }
     };
-    let text: String = std::iter::repeat_with(word).take(20_000).collect();
+    let letters: Vec<char> = std::iter::repeat_with(letter).take(60_000).collect();
+    let text: String = letters.chunks(3_000).flat_map(|block| block.iter().chain(block)).collect();
     for (codec, low, high) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -50, 19)] {
         let pack = |level: Option<i32>| {
             let mut packed = Vec::new();
