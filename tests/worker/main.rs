@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod changes;
 mod lifecycle;
 mod redrive;
 mod setup;

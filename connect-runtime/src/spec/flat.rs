@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 pub use keys::{CONNECTOR_CLASS, DEAD_LETTER_TOPIC};
 pub(crate) use keys::{FRAMEWORK, FrameworkKey};
-pub use read::{Reading, components, key_of, read, written};
+pub use read::{Reading, Referenced, components, key_of, read, written};
 pub use write::{Unwritable, write};
 
 /// Names to text, references unresolved.
