@@ -2,7 +2,8 @@
 """File -> topic and topic -> file with a connector runtime: records/s, start-up, RSS, CPU per record.
 
   pipeline.py --target kafka=127.0.0.1:19092 --runner connect --runner connect-tuned --runner bento --runner bento-tuned
-              --direction source,sink --lines 5000000 --line-bytes 200 --rounds 3
+              --direction source,sink --lines 5000000 --line-bytes 200 --tasks 1 --rounds 3
+--tasks N: N files into, or out of, a topic of N partitions; with Kafka Connect a source connector for each file
 runners: connect        Kafka Connect standalone with FileStreamSource / FileStreamSink (string converter), all defaults
          connect-tuned  the same with producer batch.size=262144 linger.ms=10, consumer max.poll.records=5000, source batch.size=20000
          bento          Bento file -> kafka_franz / kafka_franz -> file, output batching 2000 / 10 ms (without it: one request a record)
@@ -39,7 +40,7 @@ def make_lines(path, n, size):
 
 
 def connect_cmd(tuned):
-    def f(t, direction, topic, file, d, rest, lines, size):
+    def f(t, direction, topic, files, d, rest, lines, size):
         extra = []
         if tuned:
             extra = ["producer.batch.size=262144", "producer.linger.ms=10", "consumer.max.poll.records=5000"]
@@ -47,32 +48,38 @@ def connect_cmd(tuned):
                            check=True, capture_output=True, text=True).stdout
         with open(os.path.join(d, "worker.properties"), "w") as fh:
             fh.write(w)
-        c = {"name": "bench", "tasks.max": 1, "file": file}
+        kinds = []
         if direction == "source":
-            c.update({"connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector", "topic": topic})
-            if tuned:
-                c["batch.size"] = 20000
+            for nth, file in enumerate(files):
+                c = {"name": "bench-%d" % nth, "tasks.max": 1, "file": file, "topic": topic,
+                     "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector"}
+                if tuned:
+                    c["batch.size"] = 20000
+                kinds.append(c)
         else:
-            c.update({"connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector", "topics": topic})
-            c["consumer.override.auto.offset.reset"] = "earliest"
-        props(os.path.join(d, "connector.properties"), c)
-        return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties"), os.path.join(d, "connector.properties")], "/"
+            kinds.append({"name": "bench", "tasks.max": len(files), "file": files[0], "topics": topic,
+                          "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
+                          "consumer.override.auto.offset.reset": "earliest"})
+        paths = [os.path.join(d, "connector-%d.properties" % nth) for nth in range(len(kinds))]
+        for path, c in zip(paths, kinds):
+            props(path, c)
+        return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties")] + paths, "/"
     return f
 
 
 def bento_cmd(tuned):
-    def f(t, direction, topic, file, d, rest, lines, size):
+    def f(t, direction, topic, files, d, rest, lines, size):
         n, per = (20000, "50ms") if tuned else (2000, "10ms")
         seeds = json.dumps(t.bootstrap.split(","))
         y = "http: {enabled: true, address: '127.0.0.1:%d'}\nlogger: {level: WARN}\n" % rest
         if direction == "source":
-            y += "input:\n  file: {paths: ['%s'], scanner: {lines: {}}}\n" % file
+            y += "input:\n  file: {paths: %s, scanner: {lines: {}}}\n" % json.dumps(files)
             y += "output:\n  kafka_franz:\n    seed_brokers: %s\n    topic: '%s'\n    max_in_flight: %d\n    batching: {count: %d, period: %s}\n" % (
                 seeds, topic, 64 if tuned else 10, n, per)
         else:
             y += "input:\n  kafka_franz:\n    seed_brokers: %s\n    topics: ['%s']\n    consumer_group: '%s'\n    checkpoint_limit: 100000\n    batching: {count: %d, period: %s}\n" % (
                 seeds, topic, topic, n, per)
-            y += "output:\n  file: {path: '%s', codec: lines}\n" % file
+            y += "output:\n  file: {path: '%s', codec: lines}\n" % files[0]
         p = os.path.join(d, "bento.yaml")
         with open(p, "w") as fh:
             fh.write(y)
@@ -81,12 +88,14 @@ def bento_cmd(tuned):
 
 
 def millrace_cmd(binary):
-    def f(t, direction, topic, file, d, rest, lines, size):
-        y = "version: 1\npipelines:\n  bench-%s:\n    topic: { name: %s, partitions: 1 }\n" % (topic, topic)
+    def f(t, direction, topic, files, d, rest, lines, size):
+        n = len(files)
+        y = "version: 1\npipelines:\n  bench-%s:\n    topic: { name: %s, partitions: %d }\n" % (topic, topic, n)
         if direction == "source":
-            y += "    source: { connector: file-source, path: '%s', format: lines }\n" % file
+            which = "path: '%s'" % files[0] if n == 1 else "glob: '%s/*.txt', tasks: %d" % (os.path.dirname(files[0]), n)
+            y += "    source: { connector: file-source, %s, format: lines }\n" % which
         else:
-            y += "    sinks:\n      out: { connector: file-sink, path: '%s', format: lines }\n" % file
+            y += "    sinks:\n      out: { connector: file-sink, path: '%s', format: lines, tasks: %d }\n" % (files[0], n)
         p = os.path.join(d, "pipeline.yaml")
         with open(p, "w") as fh:
             fh.write(y)
@@ -107,8 +116,8 @@ def written(file):
 
 
 def custom_cmd(tpl):
-    def f(t, direction, topic, file, d, rest, lines, size):
-        return shlex.split(tpl.format(bootstrap=t.bootstrap, topic=topic, file=file, direction=direction, dir=d, rest=rest, lines=lines)), "/"
+    def f(t, direction, topic, files, d, rest, lines, size):
+        return shlex.split(tpl.format(bootstrap=t.bootstrap, topic=topic, file=files[0], direction=direction, dir=d, rest=rest, lines=lines)), "/"
     return f
 
 
@@ -120,6 +129,7 @@ def main():
     p.add_argument("--direction", default="source,sink")
     p.add_argument("--lines", type=int, default=5_000_000)
     p.add_argument("--line-bytes", type=int, default=200)
+    p.add_argument("--tasks", type=int, default=1)
     p.add_argument("--rest-port", type=int, default=29383)
     p.add_argument("--no-http", action="store_true")
     a = p.parse_args()
@@ -131,7 +141,9 @@ def main():
                                                "bento": bento_cmd(False), "bento-tuned": bento_cmd(True)}[n]
     base = os.path.join(CACHE, "run", "pipeline-%d" % os.getpid())
     os.makedirs(base)
-    data = os.path.join(CACHE, "run", "lines-%d-%d.txt" % (a.lines, a.line_bytes))
+    a.lines = a.lines // a.tasks * a.tasks
+    folder = os.path.join(CACHE, "run", "lines-%d-%d-%d" % (a.lines, a.line_bytes, a.tasks))
+    data = [os.path.join(folder, "%03d.txt" % nth) for nth in range(a.tasks)]
     res = Results(a, "pipeline")
 
     def once(direction, rname, t, rnd):
@@ -139,19 +151,19 @@ def main():
         shutil.rmtree(d, ignore_errors=True)
         os.makedirs(d)
         topic = uniq("bpl")
-        kproto.create_topic(t.bootstrap, topic)
+        kproto.create_topic(t.bootstrap, topic, a.tasks)
         child = None
         try:
             if direction == "sink":
                 run([tool("rawload"), "produce", "--bootstrap", t.bootstrap, "--topic", topic, "--records", str(a.lines), "--record-size", str(a.line_bytes),
-                     "--acks", "1", "--batch-records", "500", "--max-seconds", "200"], 210)
-            file = data if direction == "source" else os.path.join(d, "out", "out.txt")
+                     "--acks", "1", "--batch-records", "500", "--connections", str(a.tasks), "--max-seconds", "200"], 210)
+            files = data if direction == "source" else [os.path.join(d, "out", "out.txt")] * a.tasks
             os.makedirs(os.path.join(d, "out"))
             n = a.lines
             if direction == "sink":  # whole batches: rawload rounds up
                 with kproto.Conn(t.bootstrap) as c:
-                    n = kproto.offsets(c, topic)[0]
-            cmd, ready = runners[rname](t, direction, topic, file, d, a.rest_port, a.lines, a.line_bytes)
+                    n = sum(kproto.offsets(c, topic, a.tasks).values())
+            cmd, ready = runners[rname](t, direction, topic, files, d, a.rest_port, a.lines, a.line_bytes)
             if pids_of_port(a.rest_port):
                 raise RuntimeError("port %d is in use; choose another --rest-port" % a.rest_port)
             env = dict(os.environ)
@@ -162,8 +174,8 @@ def main():
 
             def count():
                 if direction == "source":
-                    return kproto.offsets(conn, topic)[0] or 0
-                return written(file) // (a.line_bytes + 1)
+                    return sum(end or 0 for end in kproto.offsets(conn, topic, a.tasks).values())
+                return written(files[0]) // (a.line_bytes + 1)
             with Measure(t, a) as m:
                 t0 = time.monotonic()
                 out = open(os.path.join(d, "log"), "ab")
@@ -209,7 +221,7 @@ def main():
             conn.close()
             f = finish(m, cpu_end)
             steady_t, steady_n = t1 - first[0], n - first[1]
-            case = "%s %s" % (rname, direction)
+            case = "%s %s, %d B%s" % (rname, direction, a.line_bytes, ", %d tasks" % a.tasks if a.tasks > 1 else "")
             sm = steady_n >= n * 0.3 and steady_t > 0.2
             res.add(case, t, rnd, rec_s=steady_n / steady_t if sm else n / (t1 - t0), mb_s=(steady_n / steady_t if sm else n / (t1 - t0)) * a.line_bytes / 1e6,
                     whole_s=round(t1 - t0, 2), http_ms=round(http * 1e3) if http else None, first_record_ms=round((first[0] - t0) * 1e3),
@@ -229,7 +241,9 @@ def main():
                 log("could not delete %s: %s" % (topic, e))
     try:
         if "source" in a.direction:
-            make_lines(data, a.lines, a.line_bytes)
+            os.makedirs(folder, exist_ok=True)
+            for file in data:
+                make_lines(file, a.lines // a.tasks, a.line_bytes)
         for rnd in range(-a.warmup_rounds, a.rounds):
             for direction in a.direction.split(","):
                 for rname in runners:

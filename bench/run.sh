@@ -2,7 +2,7 @@
 # Measures Millrace beside Apache Kafka and Kafka Connect in one run, by the same clients, interleaved round by round.
 #   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and memory; without --quick also what growth measures
 #   bench/run.sh growth [--quick]     how the broker's cost grows with partitions, connections and the size of records
-#   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka
+#   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka; by tasks and by the size of records
 # Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
 # Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer. Takes 10 to 30 minutes; --quick about 4.
 # BENCH_OPTIONS: more options for each measurement, for instance "--wait-quiet 0" on a machine that is never quiet.
@@ -71,6 +71,14 @@ if [ "$verb" = growth ] || [ "$verb$quick" = broker0 ]; then
 fi
 if [ "$verb" = connect ]; then
   lines=5000000 rounds=3; [ $quick = 1 ] && lines=1000000
-  py pipeline "${both[@]}" --runner connect-tuned --runner connect --runner "millrace=$bin" --lines $lines --rounds $rounds
+  ours=(--runner "millrace=$bin") kafka=(--target kafka=127.0.0.1:$KAFKA_PORT)
+  py pipeline "${both[@]}" --runner connect-tuned --runner connect "${ours[@]}" --lines $lines --rounds $rounds
+  py pipeline "${kafka[@]}" --runner connect-tuned "${ours[@]}" --tasks 2 --lines $lines --rounds $rounds
+  # How the cost grows: with the number of tasks, and with the size of records, of one gigabyte together.
+  for n in 1 10 100; do py pipeline "${both[@]:2}" "${ours[@]}" --tasks $n --lines $lines --rounds $rounds; done
+  for size in 100 1000 10000 100000; do
+    py pipeline "${kafka[@]}" --runner connect-tuned "${ours[@]}" --line-bytes $size --lines $((1000000000 / size)) --rounds $rounds
+  done
+  py connect_startup "${kafka[@]}" --runner distributed --runner "millrace=$bin connect --bootstrap {bootstrap} --rest 127.0.0.1:{rest}" --rounds 5
 fi
 echo "runs: $results"
