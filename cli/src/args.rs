@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod dlq;
 mod from;
 mod lifecycle;
 mod log;
@@ -15,6 +16,7 @@ pub(crate) use client::{
     Bootstrap, Compression, ConnectorArgs, ConnectorCommand, ConsumeArgs, Format, From, ProduceArgs,
     TopicArgs, TopicCommand,
 };
+pub(crate) use dlq::{Chosen, DlqArgs, DlqCommand, Place, StageName};
 pub(crate) use lifecycle::{
     ApplyArgs, GetArgs, Names, OffsetsArgs, OffsetsCommand, PlanArgs, RestartArgs, Shown,
 };
@@ -102,6 +104,8 @@ pub(crate) enum Command {
     Delete(Names),
     /// Show and change where connectors are
     Offsets(OffsetsArgs),
+    /// Look at dead letters, send them again, or put them aside
+    Dlq(DlqArgs),
     /// List, create, describe and delete topics
     Topic(TopicArgs),
     /// Write lines of standard input as records

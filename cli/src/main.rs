@@ -12,6 +12,7 @@
 //! | `worker` | `connect` without files: a REST API and what it is told |
 //! | `lifecycle`, `rest` | `plan`, `apply`, `get` and the other commands to such a worker |
 //! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names |
+//! | `dlq` | dead letters: shown, sent again, put aside |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `tail` | the ends of a topic |
 //! | `components` | the component host with the bundled connectors |
@@ -30,6 +31,7 @@ mod cluster;
 mod components;
 mod connector;
 mod consume;
+mod dlq;
 mod lifecycle;
 mod log;
 mod preview;
@@ -76,6 +78,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Restart(args) => block_on(lifecycle::restart(args)),
         Command::Delete(args) => block_on(lifecycle::delete(args)),
         Command::Offsets(args) => block_on(lifecycle::offsets(args)),
+        Command::Dlq(args) => block_on(dlq::run(args)),
         Command::Broker(args) => block_on(broker::run(args)),
         Command::Validate(args) => block_on(validate::run(args)),
         Command::Test(args) => block_on(test::run(args)),

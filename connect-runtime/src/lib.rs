@@ -13,6 +13,7 @@
 //! | [`convert`] | encodings of keys and values |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
 //! | [`failure`] | classes of errors, retries, dead letters |
+//! | [`redrive`] | dead letters looked at, sent again, put aside |
 //! | [`offsets`] | positions of sources, as they stand in their topic |
 //!
 //! It speaks the Kafka protocol to its broker, through `millrace-client`, and knows no broker's code.
@@ -25,6 +26,7 @@ pub mod herder;
 pub mod loggers;
 pub mod offsets;
 pub mod plan;
+pub mod redrive;
 pub mod rehearsal;
 pub mod rest;
 pub mod spec;

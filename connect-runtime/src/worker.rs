@@ -62,6 +62,8 @@ pub struct WorkerConfig {
     pub exit_when_done: bool,
     /// How long tasks may take to end after [`WorkerHandle::stop`].
     pub stop_timeout: Duration,
+    /// How often it is looked whether topics of sinks have got partitions (`metadata.max.age.ms`).
+    pub metadata_max_age: Duration,
     /// How batches of sources are compressed.
     pub compression: Compression,
     /// Seed of the jitter in pauses; none: another one each time.
@@ -76,6 +78,7 @@ impl Default for WorkerConfig {
             offsets_partitions: 25,
             exit_when_done: false,
             stop_timeout: Duration::from_secs(10),
+            metadata_max_age: Duration::from_secs(30),
             compression: Compression::None,
             seed: None,
         }
@@ -97,6 +100,8 @@ pub(crate) struct Shared {
     pub client: Client,
     pub offsets_topic: Arc<str>,
     pub offsets_partitions: i32,
+    /// Other topics that hold the workers' state, under whatever names: no connector may write to them.
+    pub state_topics: Vec<String>,
     random: Mutex<Random>,
 }
 
@@ -113,8 +118,10 @@ impl Shared {
         host: ComponentHost,
         client: Client,
         offsets_partitions: i32,
+        state_topics: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            state_topics,
             offsets_topic: config.offsets_topic.as_str().into(),
             offsets_partitions,
             random: Mutex::new(Random::new(config.seed.unwrap_or_else(any_seed))),
@@ -170,7 +177,7 @@ impl Worker {
         } else {
             config.offsets_partitions
         };
-        let shared = Shared::new(config, host, client, offsets_partitions);
+        let shared = Shared::new(config, host, client, offsets_partitions, Vec::new());
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
         let mut counters = Vec::new();

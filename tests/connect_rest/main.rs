@@ -6,5 +6,6 @@
 
 mod alike;
 mod command_line;
+mod dead_letters;
 mod differences;
 mod python;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::setup::Cluster;
 
 /// A wait that takes longer than this is stuck.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 impl Cluster {
     /// Starts a worker that takes what the topics say.
@@ -30,14 +30,14 @@ impl Cluster {
     }
 }
 
-type Config = BTreeMap<String, String>;
+pub(crate) type Config = BTreeMap<String, String>;
 
-fn config(pairs: &[(&str, &str)]) -> Config {
+pub(crate) fn config(pairs: &[(&str, &str)]) -> Config {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A source that counts to `records`.
-fn counting(records: u64) -> Config {
+pub(crate) fn counting(records: u64) -> Config {
     let records = records.to_string();
     config(&[("connector.class", "source"), ("do", "count"), ("records", &records), ("topic", "numbers")])
 }
@@ -57,7 +57,7 @@ fn to_files(folder: &Path) -> Config {
     config
 }
 
-async fn make(handle: &HerderHandle, name: &str, config: Config) {
+pub(crate) async fn make(handle: &HerderHandle, name: &str, config: Config) {
     let (_, problems) = handle.check(name, &config).await;
     assert!(problems.is_empty(), "{problems:?}");
     let create = Request::Create { name: name.to_owned(), config, initial: TargetState::Started };
@@ -74,7 +74,7 @@ fn states(view: &ConnectorView) -> Vec<Option<RunState>> {
     all.map(|status| status.as_ref().map(|status| status.state)).collect()
 }
 
-async fn wait_for(handle: &HerderHandle, name: &str, wanted: &[RunState]) -> ConnectorView {
+pub(crate) async fn wait_for(handle: &HerderHandle, name: &str, wanted: &[RunState]) -> ConnectorView {
     let wanted: Vec<_> = wanted.iter().map(|state| Some(*state)).collect();
     let started = Instant::now();
     loop {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod changes;
 mod lifecycle;
+mod redrive;
 mod setup;
 
 use std::time::Duration;

@@ -215,6 +215,18 @@ impl Batch {
         }
     }
 
+    /// Gives every record this topic.
+    pub(crate) fn move_to(&mut self, topic: &str) {
+        self.columns.topics = vec![topic.to_owned()];
+        self.columns.topic_index = Vec::new();
+    }
+
+    /// Leaves partitions and offsets to whoever writes the records.
+    pub(crate) fn forget_places(&mut self) {
+        self.columns.partitions = Vec::new();
+        self.columns.offsets = Vec::new();
+    }
+
     /// Gives every record the topic, partition and offset of the record of `input` that it came from (`origin`; none: one to
     /// one), whatever its columns say.
     pub(crate) fn set_places_of(&mut self, input: &Batch, origin: Option<&[u32]>) {

@@ -1,7 +1,7 @@
 //! Records that could not be processed, with the reason in headers under Kafka Connect's names (KIP-298).
 //!
-//! Key and value are those of the record as it was read, so that it can be sent again. A record that is too large to go with its
-//! reason stays away; the header `__connect.errors.left.out` says so.
+//! Key and value are those of the record as it was read, so that it can be sent again ([`crate::redrive`]). A record that is too large
+//! to go with its reason stays away; the header `__connect.errors.left.out` says so.
 
 use bytes::Bytes;
 use millrace_client::ProduceRecord;
@@ -12,6 +12,27 @@ use crate::component::batch::RecordView;
 /// Largest record that goes along with its reason: a producer's request, 1 MiB, has to have room for both. Codes and messages of
 /// guests are cut to a few KiB.
 const RECORD_BYTES_MAX: usize = (1 << 20) - (64 << 10);
+
+/// Names of the headers. The last three are not Kafka Connect's.
+pub(crate) mod header {
+    /// What all of them begin with.
+    pub(crate) const PREFIX: &str = "__connect.errors.";
+    pub(crate) const TOPIC: &str = "__connect.errors.topic";
+    pub(crate) const PARTITION: &str = "__connect.errors.partition";
+    pub(crate) const OFFSET: &str = "__connect.errors.offset";
+    pub(crate) const CONNECTOR: &str = "__connect.errors.connector.name";
+    pub(crate) const TASK: &str = "__connect.errors.task.id";
+    pub(crate) const STAGE: &str = "__connect.errors.stage";
+    pub(crate) const COMPONENT: &str = "__connect.errors.class.name";
+    pub(crate) const CODE: &str = "__connect.errors.exception.class.name";
+    pub(crate) const MESSAGE: &str = "__connect.errors.exception.message";
+    /// The topic that a source's record was on its way to.
+    pub(crate) const DESTINATION: &str = "__connect.errors.destination";
+    /// How often it was retried.
+    pub(crate) const RETRIES: &str = "__connect.errors.retries";
+    /// What stayed away, because it is too large.
+    pub(crate) const LEFT_OUT: &str = "__connect.errors.left.out";
+}
 
 /// Where a record failed (Kafka Connect's `Stage`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +77,10 @@ pub struct DeadLetter<'a> {
     pub message: &'a str,
     /// Topic, partition and offset that it was read from; none for a record of a source.
     pub origin: Option<(&'a str, i32, i64)>,
+    /// Topic that a record of a source was on its way to.
+    pub destination: Option<&'a str>,
+    /// How often it was retried before.
+    pub retries: u32,
 }
 
 impl DeadLetter<'_> {
@@ -70,22 +95,28 @@ impl DeadLetter<'_> {
             headers.push((Bytes::from_static(name.as_bytes()), Some(Bytes::from(value))));
         };
         if let Some((topic, partition, offset)) = self.origin {
-            add("__connect.errors.topic", topic.to_owned());
-            add("__connect.errors.partition", partition.to_string());
-            add("__connect.errors.offset", offset.to_string());
+            add(header::TOPIC, topic.to_owned());
+            add(header::PARTITION, partition.to_string());
+            add(header::OFFSET, offset.to_string());
         }
-        add("__connect.errors.connector.name", self.connector.to_owned());
-        add("__connect.errors.task.id", self.task.to_string());
-        add("__connect.errors.stage", self.stage.name().to_owned());
-        add("__connect.errors.class.name", self.component.to_owned());
-        add("__connect.errors.exception.class.name", self.code.to_owned());
-        add("__connect.errors.exception.message", self.message.to_owned());
+        add(header::CONNECTOR, self.connector.to_owned());
+        add(header::TASK, self.task.to_string());
+        add(header::STAGE, self.stage.name().to_owned());
+        add(header::COMPONENT, self.component.to_owned());
+        add(header::CODE, self.code.to_owned());
+        add(header::MESSAGE, self.message.to_owned());
+        if let Some(topic) = self.destination {
+            add(header::DESTINATION, topic.to_owned());
+        }
+        if self.retries > 0 {
+            add(header::RETRIES, self.retries.to_string());
+        }
         // With its headers a record may be larger than it was: then only the reason goes.
         let fits = record.size_bytes() <= RECORD_BYTES_MAX;
         if !fits {
-            headers.retain(|(name, _)| name.starts_with(b"__connect.errors."));
+            headers.retain(|(name, _)| name.starts_with(header::PREFIX.as_bytes()));
             let left_out = format!("key, value and headers, {} bytes", record.size_bytes());
-            headers.push((Bytes::from_static(b"__connect.errors.left.out"), Some(Bytes::from(left_out))));
+            headers.push((Bytes::from_static(header::LEFT_OUT.as_bytes()), Some(Bytes::from(left_out))));
         }
         ProduceRecord {
             topic: Arc::clone(topic),
@@ -122,6 +153,8 @@ mod tests {
             code: "json",
             message: "not JSON",
             origin: Some(("t", 2, 42)),
+            destination: None,
+            retries: 0,
         };
         let sent = letter.record(&"p.dlq".into(), &record);
         assert_eq!(

@@ -71,6 +71,8 @@ pub(super) enum Effect {
     Status(StatusRecord),
     /// Plan a connector; answered by [`Event::Planned`].
     Plan { connector: String, attempt: u64, config: Arc<ConnectorConfig> },
+    /// Plan a connector that runs once more, without making anything; answered by [`Event::Planned`].
+    Look { connector: String, attempt: u64, config: Arc<ConnectorConfig> },
     /// Take the transactional ids of a connector's first `ids` tasks; answered by [`Event::Fenced`].
     Fence { connector: String, commit: i64, ids: u32 },
     /// Start a task; it answers with [`Event::Task`] until its end.

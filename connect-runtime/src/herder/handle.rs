@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::configs::Wanted;
 use super::offsets::{self, OffsetsError};
 use super::ownership::TaskId;
-use super::prepare::{self, Env, Problems};
+use super::prepare::{self, Env};
 use super::record::{Status, TargetState};
 use super::request::{Refusal, Request};
 use super::service::Reader;
@@ -20,7 +20,9 @@ use crate::spec::flat::{self, ConnectorConfig};
 use crate::worker::Shared;
 
 /// How long a change may take until this worker has read it back (as in Kafka Connect).
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+
+pub use super::prepare::Problems;
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +33,15 @@ pub enum Error {
     /// The topics were not read yet.
     #[error("the worker is starting: it has not read the topics of its state yet; ask again soon")]
     Starting,
+    /// What is there could not be read.
+    #[error("what is there could not be read: {0}")]
+    Read(#[source] millrace_client::Error),
     /// It was not written.
     #[error("it could not be written: {0}")]
     Write(#[source] millrace_client::Error),
+    /// What is asked for is wrong.
+    #[error("the configuration is wrong: {}", prepare::in_one(.0))]
+    Invalid(Problems),
     /// Nobody knows whether it was written.
     #[error("not done within {REQUEST_TIMEOUT:?}; it may still be")]
     Timeout,
@@ -112,17 +120,53 @@ impl HerderHandle {
     /// # Errors
     /// When it can't be made, or may not have been.
     pub async fn request(&self, request: Request) -> Result<(), Error> {
+        self.change(async {
+            let _one = self.changing.lock().await;
+            self.write(request).await
+        })
+        .await
+    }
+
+    /// Makes or changes a connector: `change` is given its configuration as the change before left it, and what it says is checked
+    /// against what is there then. Comes back when this worker has read it back.
+    ///
+    /// # Errors
+    /// When it can't be made, is wrong, or may not have been made.
+    pub async fn configure(
+        &self,
+        name: &str,
+        change: impl FnOnce(Option<&ConnectorConfig>) -> Result<Request, Refusal> + Send,
+    ) -> Result<(), Error> {
+        self.change(async {
+            let _one = self.changing.lock().await;
+            // Also what other workers were asked.
+            self.reader.read_to_end().await.map_err(Error::Read)?;
+            let now = self.connector(name).map(|view| view.wanted.config);
+            let request = change(now.as_deref())?;
+            if let Request::Create { config, .. } | Request::Put { config, .. } = &request {
+                let (_, problems) = self.check(name, config).await;
+                if !problems.is_empty() {
+                    return Err(Error::Invalid(problems));
+                }
+            }
+            self.write(request).await
+        })
+        .await
+    }
+
+    /// Lets a change take its time, but not any.
+    async fn change(&self, change: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
         if !self.is_ready() {
             return Err(Error::Starting);
         }
-        let change = async {
-            let _one = self.changing.lock().await;
-            let records = self.reader.herder.lock().records(request)?;
-            let last = self.writer.write(records).await.map_err(Error::Write)?;
-            self.reader.read_to(last + 1).await;
-            Ok(())
-        };
         tokio::time::timeout(REQUEST_TIMEOUT, change).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn write(&self, request: Request) -> Result<(), Error> {
+        let records = self.reader.herder.lock().records(request)?;
+        let last = self.writer.write(records).await.map_err(Error::Write)?;
+        self.reader.read_to(last + 1).await;
+        Ok(())
     }
 
     /// Forgets which topics a connector used.
@@ -209,6 +253,18 @@ impl HerderHandle {
     /// # Errors
     /// When it is not stopped, when a position has the wrong shape, or the cluster refuses.
     pub async fn alter_offsets(
+        &self,
+        name: &str,
+        changes: Option<Vec<(Value, Value)>>,
+    ) -> Result<(), OffsetsError> {
+        if !self.is_ready() {
+            return Err(OffsetsError::Starting);
+        }
+        let change = self.alter_stopped(name, changes);
+        tokio::time::timeout(REQUEST_TIMEOUT, change).await.unwrap_or(Err(OffsetsError::Timeout))
+    }
+
+    async fn alter_stopped(
         &self,
         name: &str,
         changes: Option<Vec<(Value, Value)>>,

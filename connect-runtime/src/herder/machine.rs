@@ -44,6 +44,8 @@ pub(super) struct Herder {
     reported: Option<Report>,
     /// For numbers of plans and starts.
     next_number: u64,
+    /// How often sinks are looked at; none: never.
+    look_every_ms: Option<i64>,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -61,8 +63,15 @@ impl Herder {
             told_topics: BTreeSet::new(),
             reported: None,
             next_number: 0,
+            look_every_ms: None,
             effects: Vec::new(),
         }
+    }
+
+    /// Plans sinks anew when their topics have got partitions.
+    pub(super) fn looking_every(mut self, ms: i64) -> Self {
+        self.look_every_ms = Some(ms);
+        self
     }
 
     pub(super) fn is_loaded(&self) -> bool {
@@ -79,8 +88,11 @@ impl Herder {
             Event::Assigned(assignment) => self.assigned(assignment),
             Event::Planned { connector, attempt, planned } => {
                 let wanted = self.configs.get(&connector);
+                let look_ms = now_ms.saturating_add(self.look_every_ms.unwrap_or(0));
                 if let (Some(owned), Some(wanted)) = (self.owned.get_mut(&connector), wanted)
-                    && let Some(commit) = owned.planned(attempt, planned, wanted, now_ms)
+                    && let Some(commit) = owned
+                        .looked(attempt, &planned, wanted, look_ms)
+                        .or_else(|| owned.planned(attempt, planned, wanted, now_ms))
                 {
                     self.effects.push(Effect::Config(
                         connector.clone(),
@@ -207,6 +219,10 @@ impl Herder {
             if let Some(attempt) = owned.plan(&wanted, now_ms, &mut self.next_number) {
                 let config = wanted.config.clone();
                 self.effects.push(Effect::Plan { connector: name.clone(), attempt, config });
+            }
+            if let Some(attempt) = owned.look(&wanted, now_ms, self.look_every_ms, &mut self.next_number) {
+                let config = wanted.config.clone();
+                self.effects.push(Effect::Look { connector: name.clone(), attempt, config });
             }
             let unfenced = wanted.current_tasks().filter(|tasks| !self.configs.is_fenced(&name, tasks));
             // What ends here by itself is not cut off in the middle of a transaction.

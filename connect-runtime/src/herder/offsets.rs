@@ -20,10 +20,12 @@ use millrace_client::{
 };
 use serde_json::{Value, json};
 
+use super::handle::REQUEST_TIMEOUT;
 use super::request::Refusal;
 use super::runner::fence;
 use crate::component::{Checkpoint, Kind};
 use crate::offsets::{encode, position_of, position_value};
+use crate::redrive::retry_topic;
 use crate::spec::flat::ConnectorConfig;
 use crate::worker::sink::group;
 use crate::worker::{Shared, positions};
@@ -34,6 +36,14 @@ pub enum OffsetsError {
     /// There is no such connector.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The topics were not read yet.
+    #[error("the worker is starting: it has not read the topics of its state yet; ask again soon")]
+    Starting,
+    /// Nobody knows whether it was done.
+    #[error(
+        "not done within {REQUEST_TIMEOUT:?}; it may still be: look at the positions before the connector is resumed"
+    )]
+    Timeout,
     /// It is not stopped.
     #[error("connector {0} has to be stopped before its positions are changed")]
     NotStopped(String),
@@ -68,7 +78,9 @@ pub(super) async fn read(
                 let partition = json!({ "kafka_topic": &*tp.topic, "kafka_partition": tp.partition });
                 (partition, json!({ "kafka_offset": offset.offset }))
             };
-            Ok(offsets.iter().map(pair).collect())
+            // Places in the topic with retried records are nobody's business but the task's.
+            let retried = retry_topic(connector);
+            Ok(offsets.iter().filter(|(tp, _)| *tp.topic != *retried).map(pair).collect())
         }
         _ => Err(OffsetsError::Unknown(connector.to_owned())),
     }

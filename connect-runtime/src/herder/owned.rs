@@ -39,11 +39,22 @@ enum Fence {
     },
 }
 
+/// Whether a sink's tasks are still right: partitions may be added to its topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Look {
+    /// Now, or when the plan is done.
+    #[default]
+    Due,
+    At(i64),
+    Asked(u64),
+}
+
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owned {
     plan: Plan,
     fence: Fence,
+    look: Look,
     /// Plan again, though the tasks in the topic are of the present configuration.
     anew: bool,
 }
@@ -75,6 +86,46 @@ impl Owned {
         Some(*next_number)
     }
 
+    /// Gives a number if a sink that runs has to be planned once more now: its topic may have got partitions.
+    pub(super) fn look(
+        &mut self,
+        wanted: &Wanted,
+        now_ms: i64,
+        every_ms: Option<i64>,
+        next_number: &mut u64,
+    ) -> Option<u64> {
+        every_ms?;
+        let runs = matches!(self.plan, Plan::Done { .. }) && wanted.config.contains_key("topics");
+        match self.look {
+            _ if !runs => self.look = Look::Due,
+            Look::Asked(_) => {}
+            Look::At(at_ms) if now_ms < at_ms => {}
+            Look::Due | Look::At(_) => {
+                *next_number += 1;
+                self.look = Look::Asked(*next_number);
+                return Some(*next_number);
+            }
+        }
+        None
+    }
+
+    /// What a look brought; gives the tasks to be written if they have to be others.
+    pub(super) fn looked(
+        &mut self,
+        attempt: u64,
+        planned: &Result<Vec<String>, PlanFailure>,
+        wanted: &Wanted,
+        at_ms: i64,
+    ) -> Option<Commit> {
+        if self.look != Look::Asked(attempt) {
+            return None;
+        }
+        self.look = Look::At(at_ms);
+        // The tasks that run need no plan: what fails here is seen when one is needed.
+        let (Ok(configs), Some(tasks)) = (planned, wanted.current_tasks()) else { return None };
+        (*tasks.configs != **configs).then(|| commit_of(wanted.version, configs.clone()))
+    }
+
     /// What a plan brought; gives the tasks to be written if they are others than those in the topic.
     pub(super) fn planned(
         &mut self,
@@ -97,8 +148,7 @@ impl Owned {
                     return None;
                 }
                 self.plan = Plan::Writing { version };
-                let tasks = u32::try_from(configs.len()).unwrap_or(u32::MAX);
-                return Some(Commit { tasks, config: version, configs });
+                return Some(commit_of(version, configs));
             }
         }
         None
@@ -181,6 +231,62 @@ impl Owned {
             Fence::Again { at_ms } => Some(at_ms),
             _ => None,
         };
-        plan.into_iter().chain(fence).min()
+        let look = match self.look {
+            Look::At(at_ms) => Some(at_ms),
+            _ => None,
+        };
+        plan.into_iter().chain(fence).chain(look).min()
+    }
+}
+
+fn commit_of(config: i64, configs: Vec<String>) -> Commit {
+    Commit { tasks: u32::try_from(configs.len()).unwrap_or(u32::MAX), config, configs }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::configs::Tasks;
+    use super::*;
+    use crate::spec::flat::ConnectorConfig;
+
+    fn sink(key: &str) -> Wanted {
+        let config = ConnectorConfig::from([(key.to_owned(), "t".to_owned())]);
+        let tasks = Tasks { version: 2, config_version: 1, configs: vec!["0,1".to_owned()].into() };
+        Wanted { config: Arc::new(config), version: 1, target: TargetState::Started, tasks: Some(tasks) }
+    }
+
+    #[test]
+    fn a_sink_is_looked_at_when_it_is_taken_over_and_now_and_then() {
+        let (mut owned, wanted, mut number) = (Owned::default(), sink("topics"), 0);
+        assert_eq!(owned.plan(&wanted, 0, &mut number), None);
+        assert_eq!(owned.look(&wanted, 0, Some(100), &mut number), Some(1));
+        assert_eq!(owned.look(&wanted, 50, Some(100), &mut number), None, "one at a time");
+        let same = Ok(vec!["0,1".to_owned()]);
+        assert_eq!(owned.looked(1, &same, &wanted, 150), None);
+        assert_eq!((owned.deadline(), owned.look(&wanted, 149, Some(100), &mut number)), (Some(150), None));
+        assert_eq!(owned.look(&wanted, 150, Some(100), &mut number), Some(2));
+        assert_eq!(owned.looked(1, &same, &wanted, 250), None, "late");
+        let lost = Err(PlanFailure::Failed("no broker".to_owned()));
+        assert_eq!(owned.looked(2, &lost, &wanted, 250), None);
+        assert_eq!(owned.state(&wanted), (RunState::Running, None));
+        assert_eq!(owned.look(&wanted, 250, Some(100), &mut number), Some(3));
+        let grown = Ok(vec!["0,1,2".to_owned()]);
+        assert_eq!(owned.looked(3, &grown, &wanted, 350), Some(commit_of(1, vec!["0,1,2".to_owned()])));
+    }
+
+    #[test]
+    fn sources_and_what_rests_are_not_looked_at() {
+        let (mut owned, mut number) = (Owned::default(), 0);
+        let mut resting = sink("topics");
+        resting.target = TargetState::Paused;
+        for wanted in [sink("topic"), resting] {
+            owned.plan(&wanted, 0, &mut number);
+            assert_eq!(owned.look(&wanted, 0, Some(100), &mut number), None);
+        }
+        let wanted = sink("topics");
+        owned.plan(&wanted, 0, &mut number);
+        assert_eq!(owned.look(&wanted, 0, None, &mut number), None);
     }
 }

@@ -39,6 +39,13 @@ pub(super) struct Runner {
     fencings: BTreeMap<String, JoinHandle<()>>,
 }
 
+/// What a plan does about topics that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topics {
+    Make,
+    Leave,
+}
+
 struct Running {
     stop: watch::Sender<bool>,
     abort: AbortHandle,
@@ -57,11 +64,17 @@ impl Runner {
     }
 
     /// Finds out which tasks a connector has.
-    pub(super) fn plan(&mut self, connector: String, attempt: u64, config: Arc<ConnectorConfig>) {
+    pub(super) fn plan(
+        &mut self,
+        connector: String,
+        attempt: u64,
+        config: Arc<ConnectorConfig>,
+        topics: Topics,
+    ) {
         let (shared, env, events) = (Arc::clone(&self.shared), Arc::clone(&self.env), self.events.clone());
         let name = connector.clone();
         let planning = tokio::spawn(async move {
-            let planned = plan(&shared, &env, &connector, &config).await;
+            let planned = plan(&shared, &env, &connector, &config, topics).await;
             // An error means that the worker ends.
             let _ = events.send(Event::Planned { connector, attempt, planned }).await;
         });
@@ -131,6 +144,7 @@ async fn plan(
     env: &Env,
     connector: &str,
     config: &ConnectorConfig,
+    topics: Topics,
 ) -> Result<Vec<String>, PlanFailure> {
     let prepared = prepare(connector, config, &shared.host, env, false).await;
     let prepared = prepared.map_err(|problems| PlanFailure::Failed(in_one(&problems)))?;
@@ -138,7 +152,9 @@ async fn plan(
         true => PlanFailure::Later(error.to_string()),
         false => PlanFailure::Failed(error.to_string()),
     };
-    make_topics(shared, &prepared.plan).await.map_err(failed)?;
+    if topics == Topics::Make {
+        make_topics(shared, &prepared.plan).await.map_err(failed)?;
+    }
     let counters = Counters::new(&prepared.plan.name, connector, Kind::Source);
     let part = part(shared, &prepared.plan, counters, Stopping::never(), Admission::default());
     match part {

@@ -15,7 +15,7 @@ use super::machine::Herder;
 use super::ownership::{Assignment, Ownership, Report};
 use super::prepare::Env;
 use super::record::{ConfigRecord, StatusRecord};
-use super::runner::Runner;
+use super::runner::{Runner, Topics};
 use super::writer::{ConfigWriter, StatusQueue};
 use crate::component::ComponentHost;
 use crate::spec::ProcessEnvironment;
@@ -102,12 +102,14 @@ impl HerderService {
             Producer::start(&client, ProducerConfig::default()).await.map_err(Error::Topics)?;
 
         let stop_timeout = config.worker.stop_timeout;
-        let shared = Shared::new(config.worker, host, client, offsets_partitions);
+        let state_topics = vec![config.configs_topic.clone(), config.status_topic.clone()];
+        let shared = Shared::new(config.worker, host, client, offsets_partitions, state_topics);
         let env: Env = Arc::new(ProcessEnvironment);
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let (stop, stopping) = watch::channel(false);
         let (applied, applied_to) = watch::channel(Applied::default());
-        let herder = Arc::new(Mutex::new(Herder::new(config.worker_id)));
+        let look_every_ms = i64::try_from(shared.config.metadata_max_age.as_millis()).unwrap_or(i64::MAX);
+        let herder = Arc::new(Mutex::new(Herder::new(config.worker_id).looking_every(look_every_ms)));
         let status_queue = Arc::new(StatusQueue::default());
         let reader = Reader { herder: Arc::clone(&herder), applied: applied_to, end: configs.end() };
         let handle = HerderHandle::new(
@@ -297,7 +299,12 @@ impl State {
                 });
             }
             Effect::Status(record) => self.status_queue.push(&record),
-            Effect::Plan { connector, attempt, config } => self.runner.plan(connector, attempt, config),
+            Effect::Plan { connector, attempt, config } => {
+                self.runner.plan(connector, attempt, config, Topics::Make);
+            }
+            Effect::Look { connector, attempt, config } => {
+                self.runner.plan(connector, attempt, config, Topics::Leave);
+            }
             Effect::Fence { connector, commit, ids } => self.runner.fence(connector, commit, ids),
             Effect::Start(start) => {
                 let (reader, id, version) = (self.reader.clone(), start.id.clone(), start.version);

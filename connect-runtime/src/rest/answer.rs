@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::herder::handle::Error;
+use crate::herder::handle::{Error, Problems};
 use crate::herder::offsets::OffsetsError;
 use crate::herder::request::Refusal;
 
@@ -128,7 +128,8 @@ impl From<Error> for Problem {
         match error {
             Error::Refused(refusal) => refusal.into(),
             Error::Starting => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            Error::Write(_) | Error::Timeout => Self::internal(error),
+            Error::Invalid(problems) => Self::bad_request(invalid(&problems)),
+            Error::Read(_) | Error::Write(_) | Error::Timeout => Self::internal(error),
         }
     }
 }
@@ -142,7 +143,27 @@ impl From<OffsetsError> for Problem {
                  specified connector by issuing a 'PUT' request to the '/connectors/{name}/stop' endpoint"
             )),
             OffsetsError::Shape(message) => Self::bad_request(message),
-            OffsetsError::Unknown(_) | OffsetsError::Cluster(_) => Self::internal(error),
+            OffsetsError::Starting => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            OffsetsError::Timeout | OffsetsError::Unknown(_) | OffsetsError::Cluster(_) => {
+                Self::internal(error)
+            }
         }
     }
+}
+
+/// All that is wrong with a configuration, in Kafka Connect's words.
+fn invalid(problems: &Problems) -> String {
+    let count: usize = problems.values().map(Vec::len).sum();
+    let each = problems.iter().flat_map(|(key, problems)| problems.iter().map(move |problem| (key, problem)));
+    let lines: String = each
+        .map(
+            |(key, problem)| {
+                if key.is_empty() { format!("{problem}\n") } else { format!("{key}: {problem}\n") }
+            },
+        )
+        .collect();
+    format!(
+        "Connector configuration is invalid and contains the following {count} error(s):\n{lines}You can also find the above \
+         list of errors at the endpoint `/connector-plugins/{{connectorType}}/config/validate`"
+    )
 }

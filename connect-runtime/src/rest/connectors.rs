@@ -55,11 +55,11 @@ pub(super) async fn create(api: &Api, ask: &Ask) -> Outcome {
         Some(None) => return Err(Problem::bad_request("initial_state is one of RUNNING, PAUSED, STOPPED")),
     };
     let config = named(&name, texts(config)?)?;
-    if api.herder.connector(&name).is_some() {
-        return Err(Refusal::Exists(name).into());
-    }
-    check(api, &name, &config).await?;
-    api.herder.request(Request::Create { name: name.clone(), config, initial }).await?;
+    let create = |now: Option<&ConnectorConfig>| match now {
+        Some(_) => Err(Refusal::Exists(name.clone())),
+        None => Ok(Request::Create { name: name.clone(), config, initial }),
+    };
+    api.herder.configure(&name, create).await?;
     made(api, &name).await
 }
 
@@ -79,24 +79,31 @@ pub(super) fn config(api: &Api, name: &str) -> Outcome {
 pub(super) async fn put_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
     check_name(name)?;
     let config = named(name, texts(ask.json()?)?)?;
-    put(api, name, config).await
+    put(api, name, |_| Ok(config)).await
 }
 
 pub(super) async fn patch_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
     let changes: BTreeMap<String, Value> = ask.json()?;
-    let mut config = (*view(api, name)?.wanted.config).clone();
     let (gone, kept): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, value)| value.is_null());
-    for (key, _) in gone {
-        config.remove(&key);
-    }
-    config.extend(texts(kept.into_iter().collect())?);
-    put(api, name, named(name, config)?).await
+    let kept = named(name, texts(kept.into_iter().collect())?)?;
+    put(api, name, |now| {
+        let mut config = now.ok_or_else(|| Refusal::NoConnector(name.to_owned()))?.clone();
+        gone.iter().for_each(|(key, _)| drop(config.remove(key)));
+        config.extend(kept);
+        Ok(config)
+    })
+    .await
 }
 
-async fn put(api: &Api, name: &str, config: ConnectorConfig) -> Outcome {
-    check(api, name, &config).await?;
+async fn put(
+    api: &Api,
+    name: &str,
+    change: impl FnOnce(Option<&ConnectorConfig>) -> Result<ConnectorConfig, Refusal> + Send,
+) -> Outcome {
     let is_there = api.herder.connector(name).is_some();
-    api.herder.request(Request::Put { name: name.to_owned(), config }).await?;
+    let put =
+        |now: Option<&ConnectorConfig>| Ok(Request::Put { name: name.to_owned(), config: change(now)? });
+    api.herder.configure(name, put).await?;
     if is_there { show(api, name).await } else { made(api, name).await }
 }
 
@@ -255,24 +262,4 @@ fn named(name: &str, mut config: ConnectorConfig) -> Result<ConnectorConfig, Pro
         ))),
         _ => Ok(config),
     }
-}
-
-async fn check(api: &Api, name: &str, config: &ConnectorConfig) -> Result<(), Problem> {
-    let (_, problems) = api.herder.check(name, config).await;
-    let count: usize = problems.values().map(Vec::len).sum();
-    if count == 0 {
-        return Ok(());
-    }
-    let each = problems.iter().flat_map(|(key, problems)| problems.iter().map(move |problem| (key, problem)));
-    let lines: String = each
-        .map(
-            |(key, problem)| {
-                if key.is_empty() { format!("{problem}\n") } else { format!("{key}: {problem}\n") }
-            },
-        )
-        .collect();
-    Err(Problem::bad_request(format!(
-        "Connector configuration is invalid and contains the following {count} error(s):\n{lines}You can also find the above \
-         list of errors at the endpoint `/connector-plugins/{{connectorType}}/config/validate`"
-    )))
 }

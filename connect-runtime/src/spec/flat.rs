@@ -22,9 +22,9 @@ mod write;
 
 use std::collections::BTreeMap;
 
-pub use keys::CONNECTOR_CLASS;
+pub use keys::{CONNECTOR_CLASS, DEAD_LETTER_TOPIC};
 pub(crate) use keys::{FRAMEWORK, FrameworkKey};
-pub use read::{Reading, components, key_of, read, written};
+pub use read::{Reading, Referenced, components, key_of, read, written};
 pub use write::{Unwritable, write};
 
 /// Names to text, references unresolved.

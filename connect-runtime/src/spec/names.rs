@@ -1,5 +1,7 @@
 //! Rules for names, and the nearest known one to a misspelt one.
 
+use crate::redrive::RETRY_TOPIC_PREFIX;
+
 /// Kafka's limit for topic names (`Topic.MAX_NAME_LENGTH`).
 const TOPIC_NAME_CHARS_MAX: usize = 249;
 /// Pipeline and sink names end up in group and transactional ids.
@@ -42,7 +44,7 @@ pub(crate) fn topic(name: &str) -> Result<(), &'static str> {
 
 /// True for a topic that belongs to brokers and workers.
 pub(crate) fn is_internal(name: &str) -> bool {
-    INTERNAL_TOPICS.contains(&name)
+    INTERNAL_TOPICS.contains(&name) || name.starts_with(RETRY_TOPIC_PREFIX)
 }
 
 /// True for a legal name of a pipeline or a sink.

@@ -6,6 +6,7 @@
 //! Invariant: no message made here holds a value, only names.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use super::names::nearest;
@@ -55,6 +56,8 @@ pub(super) struct Resolved {
     pub(super) text: String,
     /// True if any part came from a reference.
     pub(super) referenced: bool,
+    /// The parts that did, with their references.
+    pub(super) values: Vec<(Range<usize>, String)>,
 }
 
 /// Why a reference can't be filled in.
@@ -66,7 +69,7 @@ pub(super) struct Unresolved {
 
 /// Fills in the references of `text`; files are found from `folder`.
 pub(super) fn resolve(text: &str, folder: &Path, env: &dyn Environment) -> Result<Resolved, Unresolved> {
-    let mut out = Resolved { text: String::with_capacity(text.len()), referenced: false };
+    let mut out = Resolved { text: String::with_capacity(text.len()), referenced: false, values: Vec::new() };
     let mut rest = text;
     while let Some(at) = rest.find("${") {
         let (before, from) = rest.split_at(at);
@@ -89,7 +92,9 @@ pub(super) fn resolve(text: &str, folder: &Path, env: &dyn Environment) -> Resul
         match inner.split_once(':') {
             None => out.text.push_str(&from[..=end]),
             Some((provider, body)) => {
+                let start = out.text.len();
                 out.text.push_str(&provide(provider, body, folder, env)?);
+                out.values.push((start..out.text.len(), from[..=end].to_owned()));
                 out.referenced = true;
             }
         }

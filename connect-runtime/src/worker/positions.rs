@@ -1,12 +1,13 @@
-//! Reading a connector's positions back from `connect-offsets`.
+//! Reading a connector's positions back from `connect-offsets`, and whatever else has to be read up to the end of a log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_client::partitioner::partition_for_key;
 use millrace_client::{
-    Admin, Consumer, ConsumerConfig, Error, Isolation, OffsetSpec, Polled, Position, TopicPartition,
+    Admin, Client, Consumer, ConsumerConfig, Error, Isolation, OffsetSpec, Polled, Position, TopicPartition,
 };
+use millrace_wire::record::RecordRef;
 
 use super::Shared;
 use crate::offsets::Positions;
@@ -18,27 +19,38 @@ const POLL_WAIT: Duration = Duration::from_millis(20);
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The newest committed positions of a connector, up to the end of the log now.
-///
-/// The end is that of all data, not of committed data: a transaction of another connector that is open now may stand before
-/// positions of this one that are committed, and reading would stop too early.
 pub(crate) async fn read(shared: &Shared, connector: &str) -> Result<Positions, Error> {
     let partition = partition_for_key(connector.as_bytes(), shared.offsets_partitions);
     let tp = TopicPartition::new(shared.offsets_topic.clone(), partition);
-    let end = end_offset(shared, &tp).await?;
     let mut positions = Positions::default();
+    read_log(&shared.client, &tp, |record| {
+        positions.apply(connector, record.key.unwrap_or_default(), record.value);
+    })
+    .await?;
+    Ok(positions)
+}
+
+/// Hands out every committed record of a partition, up to the end of the log now.
+///
+/// The end is that of all data, not of committed data: a transaction that is open now may stand before records that are
+/// committed, and reading would stop too early.
+pub(crate) async fn read_log(
+    client: &Client,
+    tp: &TopicPartition,
+    mut take: impl FnMut(&RecordRef<'_>),
+) -> Result<(), Error> {
+    let end = end_offset(client, tp).await?;
     if end == 0 {
-        return Ok(positions);
+        return Ok(());
     }
     let config = ConsumerConfig { isolation: Isolation::ReadCommitted, ..ConsumerConfig::default() };
-    let mut consumer = Consumer::start(&shared.client, config).await?;
+    let mut consumer = Consumer::start(client, config).await?;
     consumer.assign(BTreeMap::from([(tp.clone(), Position::Earliest)]))?;
     let reading = async {
-        while consumer.position(&tp).is_none_or(|position| position < end) {
+        while consumer.position(tp).is_none_or(|position| position < end) {
             let Polled::Records(fetched) = consumer.poll(POLL_WAIT).await? else { continue };
             for fetched in &fetched {
-                fetched.for_each(|record| {
-                    positions.apply(connector, record.key.unwrap_or_default(), record.value)
-                })?;
+                fetched.for_each(|record| take(&record))?;
             }
         }
         Ok(())
@@ -50,12 +62,11 @@ pub(crate) async fn read(shared: &Shared, connector: &str) -> Result<Positions, 
             return Err(Error::Timeout { what, after_ms: READ_TIMEOUT.as_millis() });
         }
     }
-    consumer.close().await?;
-    Ok(positions)
+    consumer.close().await
 }
 
-async fn end_offset(shared: &Shared, tp: &TopicPartition) -> Result<i64, Error> {
+async fn end_offset(client: &Client, tp: &TopicPartition) -> Result<i64, Error> {
     let wanted = BTreeMap::from([(tp.clone(), OffsetSpec::Latest)]);
-    let ends = Admin::new(&shared.client).list_offsets(&wanted, Isolation::ReadUncommitted).await?;
+    let ends = Admin::new(client).list_offsets(&wanted, Isolation::ReadUncommitted).await?;
     Ok(ends.get(tp).and_then(|end| end.offset).unwrap_or(0))
 }

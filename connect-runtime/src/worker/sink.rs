@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::task::SinkTask;
 use crate::capability::control::Stopping;
@@ -53,21 +54,56 @@ impl SinkConnector {
         }
     }
 
+    /// Runs every task; anew, when the topic has got partitions.
     async fn tasks(&self) -> Result<(), TaskError> {
         let component = self.component(0).await?;
-        let shares = self.plan().await?;
-        let tasks = shares.len() as u32;
-        self.counters.tasks(tasks);
-        let mut running = JoinSet::new();
-        for (task, partitions) in (0..).zip(shares) {
-            running.spawn(self.clone().supervise(Arc::clone(&component), task, tasks, partitions));
-        }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                self.counters.failed(format!("connector {}: a task ended: {error}", self.plan.name));
+        let mut shares = self.plan().await?;
+        loop {
+            match self.round(&component, &shares).await {
+                Some(more) => shares = more,
+                None => return Ok(()),
             }
         }
-        Ok(())
+    }
+
+    /// Runs every task with its share until all have ended; gives other shares if they were ended for those.
+    async fn round(&self, component: &Arc<Component>, shares: &[Vec<i32>]) -> Option<Vec<Vec<i32>>> {
+        let tasks = shares.len() as u32;
+        self.counters.tasks(tasks);
+        let (stop, stopping) = watch::channel(false);
+        let mut running = JoinSet::new();
+        for (task, partitions) in (0..).zip(shares.iter().cloned()) {
+            let connector = Self { stopping: Stopping::new(stopping.clone()), ..self.clone() };
+            running.spawn(connector.supervise(Arc::clone(component), task, tasks, partitions));
+        }
+        let mut asked = self.stopping.clone();
+        let mut next_look = Instant::now() + self.shared.config.metadata_max_age;
+        let mut more = None;
+        loop {
+            tokio::select! {
+                biased;
+                ended = running.join_next() => match ended {
+                    None => return more,
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        self.counters.failed(format!("connector {}: a task ended: {error}", self.plan.name));
+                    }
+                },
+                () = asked.raised(), if !*stop.borrow() => drop(stop.send_replace(true)),
+                () = tokio::time::sleep_until(next_look), if !*stop.borrow() => {
+                    next_look = Instant::now() + self.shared.config.metadata_max_age;
+                    // What can't be read now is read the next time; the tasks notice it themselves.
+                    more = self.plan().await.ok().filter(|planned| planned != shares);
+                    if more.is_some() {
+                        tracing::info!(connector = self.plan.name, topic = &*self.topic, "the topic has got partitions");
+                        stop.send_replace(true);
+                    }
+                }
+            }
+            if self.stopping.is_raised() {
+                more = None;
+            }
+        }
     }
 
     /// The topic's partitions, dealt out to tasks.

@@ -13,6 +13,7 @@
 //!   producer id and epoch that the coordinator gave for it, and so rises with every start anywhere.
 
 mod reader;
+mod retried;
 mod router;
 mod routes;
 mod writer;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::reader::Reader;
+use self::retried::Inbox;
 use self::routes::Routes;
 use self::writer::{CHUNKS_MAX, Writer};
 use crate::capability::control::Stopping;
@@ -37,6 +39,7 @@ use crate::plan::{SourcePlan, TopicPlan};
 use crate::worker::admission::Admission;
 use crate::worker::chain::{Chain, TaskEnvironment};
 use crate::worker::progress::{Counters, State};
+use crate::worker::sink::group;
 use crate::worker::supervise::{End, Supervisor};
 use crate::worker::{AbortOnDrop, Shared, positions};
 
@@ -225,7 +228,9 @@ impl SourceTask {
         let durable = writer::Durable::default();
         let writer = Writer {
             producer,
+            client: shared.client.clone(),
             connector: plan.name.clone(),
+            group: group(&plan.name),
             offsets_topic: Arc::clone(&shared.offsets_topic),
             offsets_partitions: shared.offsets_partitions,
             durable: Arc::clone(&durable),
@@ -239,6 +244,7 @@ impl SourceTask {
             component: self.component.reference().to_string().into(),
             topic: Arc::clone(&connector.topic),
             routes: Routes::new(shared, &connector.topic_plan),
+            inbox: Inbox::new(shared, &plan.name, self.task == 0 && plan.errors.dead_letter_topic.is_some()),
             errors: plan.errors.clone(),
             source,
             chain,

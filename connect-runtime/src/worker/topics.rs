@@ -51,7 +51,7 @@ fn compacted(name: &str, partitions: i32) -> TopicPlan {
 }
 
 /// Makes topics, and waits until they can be written to. One that exists stays as it is.
-pub(super) async fn create(client: &Client, wanted: &[NewTopic]) -> Result<(), Error> {
+pub(crate) async fn create(client: &Client, wanted: &[NewTopic]) -> Result<(), Error> {
     let admin = Admin::new(client);
     for (topic, made) in admin.create_topics(wanted).await? {
         match made {
@@ -70,7 +70,7 @@ pub(crate) async fn partition_count(client: &Client, topic: &str) -> Result<i32,
 }
 
 /// Number of partitions of a topic; none: it isn't there.
-pub(super) async fn partitions_if_there(client: &Client, topic: &str) -> Result<Option<i32>, Error> {
+pub(crate) async fn partitions_if_there(client: &Client, topic: &str) -> Result<Option<i32>, Error> {
     let found = Admin::new(client).describe_topics(&[topic]).await?;
     let count = found.get(topic).map_or(0, |info| info.partitions.len());
     Ok((count > 0).then_some(i32::try_from(count).unwrap_or(i32::MAX)))

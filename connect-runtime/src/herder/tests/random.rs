@@ -64,7 +64,7 @@ impl Run {
                 self.statuses.push(record.clone());
                 (0..WORKERS).for_each(|worker| self.step(worker, Event::Status(record.clone())));
             }
-            Effect::Plan { connector, attempt, .. } => {
+            Effect::Plan { connector, attempt, .. } | Effect::Look { connector, attempt, .. } => {
                 self.pending.push(Pending::Plan { worker, connector, attempt, tasks: self.tasks });
             }
             Effect::Fence { connector, commit, .. } => {

@@ -127,6 +127,10 @@ impl World {
                 self.shown.push(format!("{worker}: plan {connector} {config:?}"));
                 self.attempts.insert(key(&connector), attempt);
             }
+            Effect::Look { connector, attempt, .. } => {
+                self.shown.push(format!("{worker}: look at {connector}"));
+                self.attempts.insert(key(&connector), attempt);
+            }
             Effect::Fence { connector, commit, ids } => {
                 self.shown.push(format!("{worker}: fence {ids} of {connector} for {commit}"));
             }

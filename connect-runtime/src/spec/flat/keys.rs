@@ -18,7 +18,8 @@ pub(super) const PREDICATES: &str = "predicates";
 pub(super) const ERRORS_TOLERANCE: &str = "errors.tolerance";
 pub(super) const ERRORS_RETRY_TIMEOUT: &str = "errors.retry.timeout";
 pub(super) const ERRORS_RETRY_DELAY: &str = "errors.retry.delay.max.ms";
-pub(super) const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
+/// Where records go that a connector can't process.
+pub const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
 pub(super) const FLUSH_INTERVAL: &str = "offset.flush.interval.ms";
 pub(super) const LIMITS_MEMORY: &str = "limits.memory";
 pub(super) const LIMITS_CALL_TIMEOUT: &str = "limits.call_timeout";

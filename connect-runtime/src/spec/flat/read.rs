@@ -3,6 +3,7 @@
 mod predicate;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,26 @@ pub struct Reading {
     /// Everything that is wrong so far; [`key_of`] says with which key.
     pub problems: Vec<Diagnostic>,
     /// What references gave, with the references: for whoever has to take the values out of a text again.
-    pub referenced: Vec<(String, String)>,
+    pub referenced: Vec<Referenced>,
+}
+
+/// A text with references in it, before and after they were filled in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// The key of the map.
+    pub key: String,
+    /// As it is written.
+    pub raw: String,
+    /// Filled in.
+    pub text: String,
+    /// Which parts of it each reference gave.
+    pub values: Vec<(Range<usize>, String)>,
+}
+
+impl std::fmt::Debug for Referenced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Referenced").field("key", &self.key).field("raw", &self.raw).finish_non_exhaustive()
+    }
 }
 
 /// The components that a map names: to be asked what they are before [`read`].
@@ -121,7 +141,7 @@ struct Reader<'a> {
     problems: Vec<Diagnostic>,
     /// Keys that are known to be ours.
     taken: BTreeSet<String>,
-    referenced: Vec<(String, String)>,
+    referenced: Vec<Referenced>,
 }
 
 impl Reader<'_> {
@@ -215,7 +235,12 @@ impl Reader<'_> {
         match resolve(raw, &self.folder, self.env) {
             Ok(resolved) => {
                 if resolved.referenced {
-                    self.referenced.push((resolved.text.clone(), raw.to_owned()));
+                    self.referenced.push(Referenced {
+                        key: key.to_owned(),
+                        raw: raw.to_owned(),
+                        text: resolved.text.clone(),
+                        values: resolved.values,
+                    });
                 }
                 Some((resolved.text, resolved.referenced))
             }

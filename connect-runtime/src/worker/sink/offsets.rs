@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_client::OffsetAndMetadata;
+use millrace_client::{OffsetAndMetadata, TopicPartition};
 
 use crate::component::{Durable, TopicOffset};
 
@@ -61,62 +61,68 @@ pub(super) fn start(held: Option<i64>, committed: Option<&OffsetAndMetadata>) ->
 
 /// The places of all partitions of a task.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<i32, Place>);
+pub(super) struct Places(BTreeMap<TopicPartition, Place>);
 
 impl Places {
     /// Begins at `from`, with what the target and the group know.
-    pub(super) fn start(&mut self, partition: i32, from: i64, held: Option<i64>, committed: Option<i64>) {
+    pub(super) fn start(
+        &mut self,
+        tp: &TopicPartition,
+        from: i64,
+        held: Option<i64>,
+        committed: Option<i64>,
+    ) {
         let offered = held.unwrap_or(from);
         let place = Place { offered, done: from, given: false, held, committed: committed.unwrap_or(-1) };
-        self.0.insert(partition, place);
+        self.0.insert(tp.clone(), place);
     }
 
     /// The sink took the record at `offset`.
-    pub(super) fn took(&mut self, partition: i32, offset: i64) {
-        let place = self.0.entry(partition).or_default();
+    pub(super) fn took(&mut self, tp: TopicPartition, offset: i64) {
+        let place = self.0.entry(tp).or_default();
         place.given = true;
         place.offered = place.offered.max(offset + 1);
         place.done = place.done.max(offset + 1);
     }
 
     /// Everything before `next` was given to the sink, or is not for it.
-    pub(super) fn passed(&mut self, partition: i32, next: i64) {
-        let place = self.0.entry(partition).or_default();
+    pub(super) fn passed(&mut self, tp: TopicPartition, next: i64) {
+        let place = self.0.entry(tp).or_default();
         place.done = place.done.max(next);
     }
 
     /// What a flush allows to be committed, where that is news for the group.
-    pub(super) fn committable(&self, topic: &str, durable: &Durable) -> BTreeMap<i32, Commit> {
-        let safe = |(partition, place): (&i32, &Place)| {
+    pub(super) fn committable(&self, durable: &Durable) -> BTreeMap<TopicPartition, Commit> {
+        let safe = |(tp, place): (&TopicPartition, &Place)| {
             let commit = match durable {
                 Durable::Everything => Commit { next: place.done, held: place.held },
                 // It was given nothing, so whatever was passed over was not for it.
                 Durable::UpTo(_) if !place.given => Commit { next: place.done, held: place.held },
                 Durable::UpTo(offsets) => {
-                    let named = |o: &&TopicOffset| o.topic == topic && o.partition == *partition;
+                    let named = |o: &&TopicOffset| *o.topic == *tp.topic && o.partition == tp.partition;
                     let offset = offsets.iter().find(named)?.offset;
                     // Never past what it was given: a sink can't know of more.
                     let next = if offset >= place.offered { place.done } else { offset };
                     Commit { next, held: Some(offset) }
                 }
             };
-            (commit.next > place.committed && commit.next >= 0).then_some((*partition, commit))
+            (commit.next > place.committed && commit.next >= 0).then(|| (tp.clone(), commit))
         };
         self.0.iter().filter_map(safe).collect()
     }
 
     /// The group knows of these now.
-    pub(super) fn committed(&mut self, commits: &BTreeMap<i32, Commit>) {
-        for (partition, commit) in commits {
-            if let Some(place) = self.0.get_mut(partition) {
+    pub(super) fn committed(&mut self, commits: &BTreeMap<TopicPartition, Commit>) {
+        for (tp, commit) in commits {
+            if let Some(place) = self.0.get_mut(tp) {
                 place.committed = commit.next;
             }
         }
     }
 
     /// The offset after what is durable; none: not known.
-    pub(super) fn durable(&self, partition: i32) -> Option<i64> {
-        self.0.get(&partition).map(|place| place.committed).filter(|offset| *offset >= 0)
+    pub(super) fn durable(&self, tp: &TopicPartition) -> Option<i64> {
+        self.0.get(tp).map(|place| place.committed).filter(|offset| *offset >= 0)
     }
 }
 
@@ -128,43 +134,48 @@ mod tests {
         Durable::UpTo(vec![TopicOffset { topic: "t".into(), partition: 0, offset }])
     }
 
-    fn one(next: i64, held: Option<i64>) -> BTreeMap<i32, Commit> {
-        BTreeMap::from([(0, Commit { next, held })])
+    fn t() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    fn one(next: i64, held: Option<i64>) -> BTreeMap<TopicPartition, Commit> {
+        BTreeMap::from([(t(), Commit { next, held })])
     }
 
     #[test]
     fn dropped_records_at_the_end_count_as_written() {
         let mut places = Places::default();
-        places.start(0, 5, None, None);
-        places.took(0, 7);
-        places.passed(0, 12);
-        assert_eq!(places.committable("t", &up_to(6)), one(6, Some(6)));
-        assert_eq!(places.committable("t", &up_to(8)), one(12, Some(8)));
-        assert_eq!(places.committable("t", &Durable::Everything), one(12, None));
-        assert_eq!(places.committable("other", &up_to(8)), BTreeMap::new());
+        places.start(&t(), 5, None, None);
+        places.took(t(), 7);
+        places.passed(t(), 12);
+        assert_eq!(places.committable(&up_to(6)), one(6, Some(6)));
+        assert_eq!(places.committable(&up_to(8)), one(12, Some(8)));
+        assert_eq!(places.committable(&Durable::Everything), one(12, None));
+        let other = Durable::UpTo(vec![TopicOffset { topic: "other".into(), partition: 0, offset: 8 }]);
+        assert_eq!(places.committable(&other), BTreeMap::new());
     }
 
     #[test]
     fn a_target_that_was_given_nothing_holds_nobody_up() {
         let mut places = Places::default();
-        places.start(0, 12, Some(8), Some(12));
-        places.passed(0, 20);
-        assert_eq!(places.committable("t", &Durable::UpTo(Vec::new())), one(20, Some(8)));
-        places.took(0, 20);
-        assert_eq!(places.committable("t", &Durable::UpTo(Vec::new())), BTreeMap::new());
-        assert_eq!(places.committable("t", &up_to(21)), one(21, Some(21)));
+        places.start(&t(), 12, Some(8), Some(12));
+        places.passed(t(), 20);
+        assert_eq!(places.committable(&Durable::UpTo(Vec::new())), one(20, Some(8)));
+        places.took(t(), 20);
+        assert_eq!(places.committable(&Durable::UpTo(Vec::new())), BTreeMap::new());
+        assert_eq!(places.committable(&up_to(21)), one(21, Some(21)));
     }
 
     #[test]
     fn what_the_group_knows_is_not_committed_again() {
         let mut places = Places::default();
-        places.start(0, 5, None, Some(5));
-        assert_eq!(places.committable("t", &Durable::Everything), BTreeMap::new());
-        places.took(0, 5);
-        let news = places.committable("t", &Durable::Everything);
+        places.start(&t(), 5, None, Some(5));
+        assert_eq!(places.committable(&Durable::Everything), BTreeMap::new());
+        places.took(t(), 5);
+        let news = places.committable(&Durable::Everything);
         places.committed(&news);
-        assert_eq!((news, places.durable(0)), (one(6, None), Some(6)));
-        assert_eq!(places.committable("t", &Durable::Everything), BTreeMap::new());
+        assert_eq!((news, places.durable(&t())), (one(6, None), Some(6)));
+        assert_eq!(places.committable(&Durable::Everything), BTreeMap::new());
     }
 
     #[test]

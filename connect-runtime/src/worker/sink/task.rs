@@ -1,4 +1,7 @@
 //! One start of a sink task: from its positions to its end, or to the first error that a repetition can't mend.
+//!
+//! Retried dead letters ([`crate::redrive`]) come from a topic of their own, which is read like the pipeline's: the sink is told of its
+//! partitions and holds a place in it. Transforms see such a record with the topic that it was first read from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,15 +17,18 @@ use tokio::time::Instant;
 use super::offsets::{self, Commit, Places};
 use super::{SinkConnector, group};
 use crate::capability::metrics::GuestMetrics;
-use crate::component::batch::{Batch, BatchBuilder, RecordView};
+use crate::component::batch::{Batch, BatchBuilder, RecordView, is_topic_name};
 use crate::component::{Component, RecordError, SinkInstance, TopicPartition as GuestPartition};
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::plan::{SinkPlan, Tolerance};
+use crate::redrive::inbox::{self, LOOK_EVERY, Origin, Retried};
+use crate::redrive::retry_topic;
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
 use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
+use crate::worker::topics;
 
 /// Bytes of records after which a batch goes to the sink.
 const PUT_BYTES: usize = 4 << 20;
@@ -50,15 +56,38 @@ pub(super) struct SinkTask<'a> {
     producer: Producer,
     retry: Retry,
     places: Places,
+    /// Of the topic, and of the topic with retried records if there is one.
     partitions: Vec<TopicPartition>,
+    /// Where retried records come from.
+    retry_topic: Arc<str>,
+    /// When it is looked for next; none: it is read, or the connector has no dead letters.
+    next_look: Option<Instant>,
     /// Where a bounded pipeline ends; none: not known yet.
-    ends: Option<BTreeMap<i32, i64>>,
+    ends: Option<BTreeMap<TopicPartition, i64>>,
     next_flush: Instant,
     /// Whether dead letters stand in an open transaction.
     has_dead_letters: bool,
     /// What becomes true with the next flush.
     pending: Counts,
     progressed: &'a AtomicBool,
+}
+
+/// Records that were read, and what is known of them beside.
+struct Read {
+    batch: Batch,
+    /// What has been read with them.
+    nexts: BTreeMap<TopicPartition, i64>,
+    /// Where they were read.
+    topic: Arc<str>,
+    /// What each retried record was before; none: they are the topic's own.
+    origins: Option<Vec<Origin>>,
+}
+
+/// Why a start of a task has no more to do.
+enum Left {
+    End(End),
+    /// There are retried records now, which it has to be told of from the beginning.
+    Retried,
 }
 
 impl<'a> SinkTask<'a> {
@@ -70,13 +99,17 @@ impl<'a> SinkTask<'a> {
         partitions: &[i32],
         progressed: &'a AtomicBool,
     ) -> Result<End, TaskError> {
-        let mut running = Self::start(connector, component, task, partitions, progressed).await?;
-        let end = running.work().await?;
-        running.flush().await?;
-        running.sink.close().await?;
-        running.chain.close().await?;
-        let _ = running.consumer.close().await;
-        Ok(end)
+        loop {
+            let mut running = Self::start(connector, component, task, partitions, progressed).await?;
+            let left = running.work().await?;
+            running.flush().await?;
+            running.sink.close().await?;
+            running.chain.close().await?;
+            let _ = running.consumer.close().await;
+            if let Left::End(end) = left {
+                return Ok(end);
+            }
+        }
     }
 
     async fn start(
@@ -114,8 +147,14 @@ impl<'a> SinkTask<'a> {
         while let Err(failure) = sink.open(&context).await {
             retry.pause(failure).await?;
         }
-        let partitions: Vec<_> =
+        let mut partitions: Vec<_> =
             partitions.iter().map(|p| TopicPartition::new(Arc::clone(&connector.topic), *p)).collect();
+        let retry_topic: Arc<str> = retry_topic(&plan.name).into();
+        let retried = retried_partitions(connector, &retry_topic, task, tasks).await;
+        let retried = retried.map_err(cluster("looking for retried records"))?;
+        let may_come = plan.errors.dead_letter_topic.is_some() && is_topic_name(&retry_topic);
+        let next_look = (may_come && retried.is_none()).then(|| Instant::now() + LOOK_EVERY);
+        partitions.extend(retried.unwrap_or_default());
         let config = ConsumerConfig {
             group_id: Some(group(&plan.name)),
             auto_offset_reset: OffsetReset::Earliest,
@@ -137,6 +176,8 @@ impl<'a> SinkTask<'a> {
             retry,
             places: Places::default(),
             partitions,
+            retry_topic,
+            next_look,
             ends: None,
             next_flush: Instant::now() + plan.flush_interval,
             has_dead_letters: false,
@@ -160,37 +201,43 @@ impl<'a> SinkTask<'a> {
                 Err(failure) => self.retry.pause(failure).await?,
             }
         };
-        let held: BTreeMap<i32, i64> = held.into_iter().map(|held| (held.partition, held.offset)).collect();
+        let held: BTreeMap<TopicPartition, i64> = held
+            .into_iter()
+            .map(|held| (TopicPartition::new(held.topic, held.partition), held.offset))
+            .collect();
         let committed = self.consumer.committed(&self.partitions).await;
         let committed = committed.map_err(|source| self.cluster("reading the group's offsets", source))?;
         let ends = self.end_offsets().await?;
         let mut from = BTreeMap::new();
         for tp in &self.partitions {
-            let (held, committed) = (held.get(&tp.partition).copied(), committed.get(tp));
+            let (held, committed) = (held.get(tp).copied(), committed.get(tp));
             let start = offsets::start(held, committed);
-            let end = ends.get(&tp.partition).copied().unwrap_or(0);
+            let end = ends.get(tp).copied().unwrap_or(0);
             if let Some(start) = start.filter(|start| *start > end) {
                 return Err(self.past_the_end(tp, start, end, held.is_some()));
             }
-            self.places.start(tp.partition, start.unwrap_or(0), held, committed.map(|c| c.offset));
+            self.places.start(tp, start.unwrap_or(0), held, committed.map(|c| c.offset));
             from.insert(tp.clone(), start.map_or(Position::Earliest, Position::Offset));
         }
         self.consumer.assign(from).map_err(|source| self.cluster("starting to read", source))
     }
 
-    async fn work(&mut self) -> Result<End, TaskError> {
+    async fn work(&mut self) -> Result<Left, TaskError> {
         let mut source_ended = self.connector.source_ended.clone();
         let mut stopping = self.connector.stopping.clone();
         let bounded = self.connector.shared.config.exit_when_done;
         loop {
             if stopping.is_raised() {
-                return Ok(End::Stopped);
+                return Ok(Left::End(End::Stopped));
+            }
+            if self.are_retried().await? {
+                return Ok(Left::Retried);
             }
             if bounded && self.ends.is_none() && *source_ended.borrow() {
                 self.ends = Some(self.end_offsets().await?);
             }
             if self.is_drained() {
-                return Ok(End::Done);
+                return Ok(Left::End(End::Done));
             }
             let wait = if self.ends.is_some() { DRAIN_WAIT } else { POLL_WAIT };
             let wait = wait.min(self.next_flush.saturating_duration_since(Instant::now()));
@@ -213,45 +260,80 @@ impl<'a> SinkTask<'a> {
         }
     }
 
+    /// Whether the topic with retried records has come to be.
+    async fn are_retried(&mut self) -> Result<bool, TaskError> {
+        if self.next_look.is_none_or(|next| Instant::now() < next) {
+            return Ok(false);
+        }
+        self.next_look = Some(Instant::now() + LOOK_EVERY);
+        let found = topics::partitions_if_there(&self.connector.shared.client, &self.retry_topic).await;
+        match found {
+            Ok(found) => Ok(found.is_some()),
+            // Reading goes on, or says so itself.
+            Err(error) if error.is_retriable() => Ok(false),
+            Err(source) => Err(self.cluster("looking for retried records", source)),
+        }
+    }
+
     /// Turns what was read into batches for the sink.
     async fn take(&mut self, fetched: Vec<FetchedPartition>) -> Result<(), TaskError> {
+        let (retried, own): (Vec<_>, Vec<_>) =
+            fetched.into_iter().partition(|fetched| *fetched.topic == *self.retry_topic);
         let mut builder = BatchBuilder::default();
         let mut nexts = BTreeMap::new();
-        for fetched in &fetched {
+        let topic = Arc::clone(&self.connector.topic);
+        let read = |builder: &mut BatchBuilder, nexts: &mut BTreeMap<_, _>| Read {
+            batch: std::mem::take(builder).build(),
+            nexts: std::mem::take(nexts),
+            topic: Arc::clone(&topic),
+            origins: None,
+        };
+        for fetched in &own {
             let partition = fetched.partition;
             let visit = |record: millrace_wire::record::RecordRef<'_>| {
                 builder.push_fetched(&fetched.topic, partition, &record);
             };
             fetched.for_each(visit).map_err(|source| self.cluster("decoding records", source))?;
-            nexts.insert(partition, fetched.next_offset);
+            nexts.insert(TopicPartition::new(Arc::clone(&fetched.topic), partition), fetched.next_offset);
             if builder.size_bytes() >= PUT_BYTES {
-                self.give(std::mem::take(&mut builder).build(), std::mem::take(&mut nexts)).await?;
+                self.give(read(&mut builder, &mut nexts)).await?;
             }
         }
-        self.give(builder.build(), nexts).await?;
+        self.give(read(&mut builder, &mut nexts)).await?;
+        for fetched in &retried {
+            let Retried { batch, origins } = inbox::open(std::slice::from_ref(fetched), &topic, |_| true)
+                .map_err(|source| self.cluster("decoding retried records", source))?;
+            let tp = TopicPartition::new(Arc::clone(&self.retry_topic), fetched.partition);
+            let (nexts, topic) = (BTreeMap::from([(tp, fetched.next_offset)]), Arc::clone(&self.retry_topic));
+            self.give(Read { batch, nexts, topic, origins: Some(origins) }).await?;
+        }
         self.note_lag();
         Ok(())
     }
 
-    /// Sends a batch through the transforms to the sink. Afterwards everything before `nexts` is with it.
-    async fn give(&mut self, input: Batch, nexts: BTreeMap<i32, i64>) -> Result<(), TaskError> {
-        if self.chain.is_empty() {
-            self.put(&input, &input, None).await?;
-        } else if !input.is_empty() {
-            let mut chained = self.chain.apply(&input, &mut self.retry).await?;
-            self.pending.dropped += chained.dropped(input.len()) as u64;
+    /// Sends a batch through the transforms to the sink. Afterwards everything that was read with it is with the sink.
+    async fn give(&mut self, mut read: Read) -> Result<(), TaskError> {
+        if self.chain.is_empty() || read.batch.is_empty() {
+            read.settle();
+            self.put(&read.batch, &read, None).await?;
+        } else {
+            let mut chained = self.chain.apply(&read.batch, &mut self.retry).await?;
+            self.pending.dropped += chained.dropped(read.batch.len()) as u64;
             let rejected = std::mem::take(&mut chained.rejected);
-            self.reject(&input, Stage::Transformation, rejected).await?;
+            self.reject(&read, Stage::Transformation, rejected).await?;
             let Chained { mut batch, origin, .. } = chained;
-            if let Some(batch) = &mut batch {
-                self.check_topics(batch, &input)?;
-                // Places are the host's word, whatever a transform made of them.
-                batch.set_places_of(&input, origin.as_deref());
+            if let Some(batch) = &batch {
+                self.check_topics(batch, &read.batch)?;
             }
-            self.put(batch.as_ref().unwrap_or(&input), &input, origin.as_deref()).await?;
+            read.settle();
+            if let Some(batch) = &mut batch {
+                // Places are the host's word, whatever a transform made of them.
+                batch.set_places_of(&read.batch, origin.as_deref());
+            }
+            self.put(batch.as_ref().unwrap_or(&read.batch), &read, origin.as_deref()).await?;
         }
-        for (partition, next) in nexts {
-            self.places.passed(partition, next);
+        for (tp, next) in read.nexts {
+            self.places.passed(tp, next);
         }
         Ok(())
     }
@@ -271,7 +353,7 @@ impl<'a> SinkTask<'a> {
     }
 
     /// Offers a batch until all of it is taken.
-    async fn put(&mut self, batch: &Batch, input: &Batch, origin: Option<&[u32]>) -> Result<(), TaskError> {
+    async fn put(&mut self, batch: &Batch, read: &Read, origin: Option<&[u32]>) -> Result<(), TaskError> {
         let origin_of = |index: usize| origin.map_or(index, |origin| origin[index] as usize);
         let mut start = 0;
         let mut rest: Option<Batch> = None;
@@ -293,7 +375,7 @@ impl<'a> SinkTask<'a> {
                 error.index = origin_of(start + error.index as usize) as u32;
             }
             rejected.dedup_by_key(|(_, error)| error.index);
-            self.reject(input, Stage::TaskPut, rejected).await?;
+            self.reject(read, Stage::TaskPut, rejected).await?;
             let end = start + outcome.accepted as usize;
             let (mut bytes, mut last) = (0, None);
             for (index, record) in batch.iter().enumerate().take(end).skip(start) {
@@ -302,10 +384,10 @@ impl<'a> SinkTask<'a> {
                 if (index + 1 == batch.len() || origin_of(index + 1) != origin_of(index))
                     && let (Some(partition), Some(offset)) = (record.partition, record.offset)
                 {
-                    last = self.took(last, partition, offset);
+                    last = self.took(&read.topic, last, partition, offset);
                 }
             }
-            self.took_last(last);
+            self.took_last(&read.topic, last);
             self.pending.add(Counts {
                 records: u64::from(outcome.accepted) - refused,
                 bytes,
@@ -323,30 +405,37 @@ impl<'a> SinkTask<'a> {
     }
 
     /// Notes a taken record; looks up the place only when the partition changes.
-    fn took(&mut self, last: Option<(i32, i64)>, partition: i32, offset: i64) -> Option<(i32, i64)> {
+    fn took(
+        &mut self,
+        topic: &Arc<str>,
+        last: Option<(i32, i64)>,
+        partition: i32,
+        offset: i64,
+    ) -> Option<(i32, i64)> {
         if last.is_some_and(|(before, _)| before != partition) {
-            self.took_last(last);
+            self.took_last(topic, last);
         }
         Some((partition, offset))
     }
 
-    fn took_last(&mut self, last: Option<(i32, i64)>) {
+    fn took_last(&mut self, topic: &Arc<str>, last: Option<(i32, i64)>) {
         if let Some((partition, offset)) = last {
-            self.places.took(partition, offset);
+            self.places.took(TopicPartition::new(Arc::clone(topic), partition), offset);
         }
     }
 
-    /// Does with bad records of `input`, rising, what the pipeline says.
+    /// Does with bad records of what was read, rising, what the pipeline says.
     async fn reject(
         &mut self,
-        input: &Batch,
+        read: &Read,
         stage: Stage,
         rejected: Vec<(Arc<str>, RecordError)>,
     ) -> Result<(), TaskError> {
         let numbers: Vec<u32> = rejected.iter().map(|(_, error)| error.index).collect();
-        for (place, record) in input.pick(&numbers) {
+        for (place, record) in read.batch.pick(&numbers) {
             let (component, error) = &rejected[place];
-            self.reject_one(&record, stage, component, error).await?;
+            let first = read.origins.as_ref().and_then(|origins| origins.get(error.index as usize));
+            self.reject_one(&record, first, stage, component, error).await?;
         }
         Ok(())
     }
@@ -354,12 +443,20 @@ impl<'a> SinkTask<'a> {
     async fn reject_one(
         &mut self,
         record: &RecordView<'_>,
+        first: Option<&Origin>,
         stage: Stage,
         component: &str,
         error: &RecordError,
     ) -> Result<(), TaskError> {
-        let (partition, offset) = (record.partition.unwrap_or(-1), record.offset.unwrap_or(-1));
-        let topic = &self.connector.topic;
+        let here = (record.partition.unwrap_or(-1), record.offset.unwrap_or(-1));
+        // A retried record is known by where it was read first.
+        let (topic, partition, offset) = match first {
+            None => (&*self.connector.topic, here.0, here.1),
+            Some(Origin { place: Some((topic, partition, offset)), .. }) => {
+                (topic.as_str(), *partition, *offset)
+            }
+            Some(_) => (&*self.retry_topic, here.0, here.1),
+        };
         let errors = &self.connector.plan.errors;
         if errors.tolerance == Tolerance::None {
             return Err(TaskError::Record {
@@ -385,6 +482,8 @@ impl<'a> SinkTask<'a> {
             code: &error.code,
             message: &error.message,
             origin: Some((topic, partition, offset)),
+            destination: None,
+            retries: first.map_or(0, |first| first.retries),
         };
         let letter = letter.record(&dead_letter_topic.as_str().into(), record);
         self.send_dead_letter(letter)
@@ -420,11 +519,12 @@ impl<'a> SinkTask<'a> {
             }
         };
         self.retry.succeeded();
-        let news = self.places.committable(&self.connector.topic, &durable);
+        let news = self.places.committable(&durable);
         if !news.is_empty() {
             self.commit(&news).await.map_err(|source| self.cluster("committing its offsets", source))?;
             self.places.committed(&news);
             self.progressed.store(true, Ordering::Relaxed);
+            self.sweep(&news).await;
         }
         self.connector.counters.add(std::mem::take(&mut self.pending));
         self.note_lag();
@@ -440,10 +540,20 @@ impl<'a> SinkTask<'a> {
         Ok(())
     }
 
-    async fn commit(&mut self, offsets: &BTreeMap<i32, Commit>) -> Result<(), millrace_client::Error> {
-        let offset = |(partition, commit): (&i32, &Commit)| {
-            (TopicPartition::new(Arc::clone(&self.connector.topic), *partition), commit.noted())
-        };
+    /// Removes the retried records that are done.
+    async fn sweep(&mut self, offsets: &BTreeMap<TopicPartition, Commit>) {
+        let retried = offsets.iter().filter(|(tp, _)| *tp.topic == *self.retry_topic);
+        let done: BTreeMap<_, _> = retried.map(|(tp, commit)| (tp.clone(), commit.next)).collect();
+        if !done.is_empty() {
+            inbox::sweep(&self.connector.shared.client, &done).await;
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        offsets: &BTreeMap<TopicPartition, Commit>,
+    ) -> Result<(), millrace_client::Error> {
+        let offset = |(tp, commit): (&TopicPartition, &Commit)| (tp.clone(), commit.noted());
         let group = GroupMetadata::outside(&group(&self.connector.plan.name));
         self.producer.begin_transaction()?;
         self.producer.send_offsets_to_transaction(offsets.iter().map(offset).collect(), &group).await?;
@@ -452,18 +562,18 @@ impl<'a> SinkTask<'a> {
 
     /// The ends of all partitions now. All data counts, also of transactions that are about to end: a source's last one may
     /// be committed and its markers still on their way.
-    async fn end_offsets(&mut self) -> Result<BTreeMap<i32, i64>, TaskError> {
+    async fn end_offsets(&mut self) -> Result<BTreeMap<TopicPartition, i64>, TaskError> {
         let wanted = self.partitions.iter().map(|tp| (tp.clone(), OffsetSpec::Latest)).collect();
         let admin = Admin::new(&self.connector.shared.client);
         let ends = admin.list_offsets(&wanted, Isolation::ReadUncommitted).await;
         let ends = ends.map_err(|source| self.cluster("looking for the end of the topic", source))?;
-        Ok(ends.into_iter().map(|(tp, end)| (tp.partition, end.offset.unwrap_or(0))).collect())
+        Ok(ends.into_iter().map(|(tp, end)| (tp, end.offset.unwrap_or(0))).collect())
     }
 
     fn is_drained(&self) -> bool {
         let Some(ends) = &self.ends else { return false };
         self.partitions.iter().all(|tp| {
-            let end = ends.get(&tp.partition).copied().unwrap_or(0);
+            let end = ends.get(tp).copied().unwrap_or(0);
             end == 0 || self.consumer.position(tp).is_some_and(|position| position >= end)
         })
     }
@@ -472,7 +582,7 @@ impl<'a> SinkTask<'a> {
     fn note_positions(&mut self) {
         for tp in &self.partitions {
             if let Some(position) = self.consumer.position(tp) {
-                self.places.passed(tp.partition, position);
+                self.places.passed(tp.clone(), position);
             }
         }
     }
@@ -480,7 +590,7 @@ impl<'a> SinkTask<'a> {
     /// What is in the topic and not durable in the target.
     fn note_lag(&self) {
         let lag = self.partitions.iter().map(|tp| {
-            let durable = self.places.durable(tp.partition).unwrap_or(0);
+            let durable = self.places.durable(tp).unwrap_or(0);
             self.consumer.high_watermark(tp).map_or(0, |end| (end - durable).max(0))
         });
         self.connector.counters.set_lag(self.task, lag.sum());
@@ -506,6 +616,31 @@ impl<'a> SinkTask<'a> {
     fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
         self.connector.cluster(self.task, doing, source)
     }
+}
+
+impl Read {
+    /// Retried records go on to the sink as what they are: records of the retry topic.
+    fn settle(&mut self) {
+        if self.origins.is_some() {
+            self.batch.move_to(&self.topic);
+        }
+    }
+}
+
+/// The partitions of the topic with retried records that belong to a task; none: it isn't there.
+async fn retried_partitions(
+    connector: &SinkConnector,
+    topic: &Arc<str>,
+    task: u32,
+    tasks: u32,
+) -> Result<Option<Vec<TopicPartition>>, millrace_client::Error> {
+    if connector.plan.errors.dead_letter_topic.is_none() || !is_topic_name(topic) {
+        return Ok(None);
+    }
+    let count = topics::partitions_if_there(&connector.shared.client, topic).await?;
+    let share = |count: i32| (0..count).filter(|p| p.unsigned_abs() % tasks.max(1) == task);
+    let partition = |p| TopicPartition::new(Arc::clone(topic), p);
+    Ok(count.map(|count| share(count).map(partition).collect()))
 }
 
 /// A call into a guest may stand between a dead letter and the end of its transaction.

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use millrace_client::{FetchedPartition, TopicPartition};
 use millrace_wire::batch::HEADER_LEN;
 use millrace_wire::record::record_size;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::REQUEST_BYTES_MAX;
+use super::retried::Inbox;
 use super::router::Router;
 use super::routes::{Refusal, Routes};
 use super::writer::{Chunk, Durable};
@@ -22,6 +24,7 @@ use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::plan::{ErrorPlan, Tolerance};
+use crate::redrive::inbox::{self, Origin, Retried};
 use crate::worker::chain::Chain;
 use crate::worker::supervise::End;
 
@@ -45,6 +48,7 @@ pub(crate) struct Reader {
     pub component: Arc<str>,
     pub topic: Arc<str>,
     pub routes: Routes,
+    pub inbox: Inbox,
     pub errors: ErrorPlan,
     pub source: SourceInstance,
     pub chain: Chain,
@@ -71,6 +75,8 @@ impl Reader {
             };
             self.take(batch, rejected, &mut router, &mut chunk).await?;
             chunk.checkpoints.extend(checkpoints);
+            let retried = self.inbox.take().await;
+            self.take_retried(&retried, &mut router, &mut chunk).await?;
             let stopped = self.stopping.is_raised();
             chunk.commit = stopped || flow != Flow::More;
             if chunk.commit || router.size_bytes() >= CHUNK_BYTES || since.elapsed() >= CHUNK_AGE {
@@ -81,12 +87,37 @@ impl Reader {
                 }
             }
             match flow {
+                Flow::End if !stopped => return self.drain(chunks).await,
                 Flow::End => return Ok(End::Done),
                 _ if stopped => return Ok(End::Stopped),
                 Flow::More => {}
                 Flow::Idle => {
-                    self.stopping.sleep(next_poll.clamp(IDLE_MIN, IDLE_MAX)).await;
+                    let pause = next_poll.clamp(IDLE_MIN, IDLE_MAX);
+                    tokio::select! {
+                        biased;
+                        () = self.stopping.raised() => {}
+                        () = self.inbox.wait(pause) => {}
+                    }
                 }
+            }
+        }
+    }
+
+    /// Takes the retried records that are still there when the source has ended.
+    async fn drain(&mut self, chunks: &mpsc::Sender<Chunk>) -> Result<End, TaskError> {
+        let mut router = Router::default();
+        let mut ends = None;
+        loop {
+            let rest = self.inbox.rest(&mut ends).await;
+            let Some(retried) = rest.map_err(|source| self.cluster("reading retried records", source))?
+            else {
+                return Ok(End::Done);
+            };
+            let mut chunk = Chunk { commit: true, ..Chunk::default() };
+            self.take_retried(&retried, &mut router, &mut chunk).await?;
+            chunk.batches = router.take();
+            if chunks.send(chunk).await.is_err() {
+                return Ok(End::Stopped);
             }
         }
     }
@@ -137,27 +168,68 @@ impl Reader {
         } else {
             let numbers: Vec<u32> = rejected.iter().map(|error| error.index).collect();
             for (place, record) in batch.pick(&numbers) {
-                self.reject(&record, Stage::TaskPoll, &self.component, &rejected[place], chunk)?;
+                self.reject(&record, 0, Stage::TaskPoll, &self.component, &rejected[place], chunk)?;
             }
             let mut numbers = numbers.into_iter().peekable();
             batch.filtered(|index| numbers.next_if(|number| *number as usize == index).is_none())
         };
-        if good.is_empty() || self.chain.is_empty() {
-            return self.route(&good, router, chunk).await;
+        self.transform(&good, &[], router, chunk).await
+    }
+
+    /// Adds retried records to the chunk: each from the stage on that refused it.
+    async fn take_retried(
+        &mut self,
+        fetched: &[FetchedPartition],
+        router: &mut Router,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        for fetched in fetched {
+            for is_transformed in [false, true] {
+                let wanted = |origin: &Origin| origin.is_transformed == is_transformed;
+                let Retried { mut batch, origins } =
+                    inbox::open(std::slice::from_ref(fetched), &self.topic, wanted)
+                        .map_err(|source| self.cluster("decoding retried records", source))?;
+                // Where they were is the retry topic's business.
+                batch.forget_places();
+                match is_transformed {
+                    true => self.route(&batch, |index| origins[index].retries, router, chunk).await?,
+                    false => self.transform(&batch, &origins, router, chunk).await?,
+                }
+            }
+            let tp = TopicPartition::new(Arc::clone(&fetched.topic), fetched.partition);
+            chunk.retried.insert(tp, fetched.next_offset);
         }
-        let chained = self.chain.apply(&good, &mut self.retry).await?;
+        Ok(())
+    }
+
+    /// Sends records through the transforms to the chunk. `origins`: one per record that is retried, or none.
+    async fn transform(
+        &mut self,
+        good: &Batch,
+        origins: &[Origin],
+        router: &mut Router,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        let retries = |index: usize| origins.get(index).map_or(0, |origin| origin.retries);
+        if good.is_empty() || self.chain.is_empty() {
+            return self.route(good, retries, router, chunk).await;
+        }
+        let chained = self.chain.apply(good, &mut self.retry).await?;
         let numbers: Vec<u32> = chained.rejected.iter().map(|(_, error)| error.index).collect();
         for (place, record) in good.pick(&numbers) {
             let (component, error) = &chained.rejected[place];
-            self.reject(&record, Stage::Transformation, component, error, chunk)?;
+            let retries = retries(error.index as usize);
+            self.reject(&record, retries, Stage::Transformation, component, error, chunk)?;
         }
         chunk.counts.dropped += chained.dropped(good.len()) as u64;
-        self.route(chained.batch.as_ref().unwrap_or(&good), router, chunk).await
+        let retries = |index: usize| retries(chained.origin_of(index));
+        self.route(chained.batch.as_ref().unwrap_or(good), retries, router, chunk).await
     }
 
     async fn route(
         &mut self,
         batch: &Batch,
+        retries: impl Fn(usize) -> u32,
         router: &mut Router,
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
@@ -178,7 +250,7 @@ impl Reader {
                     code: "record.large".to_owned(),
                     message: format!("{size} bytes are more than the {REQUEST_BYTES_MAX} of a request"),
                 };
-                self.reject(&record, Stage::KafkaProduce, "producer", &error, chunk)?;
+                self.reject(&record, retries(index), Stage::KafkaProduce, "producer", &error, chunk)?;
                 continue;
             }
             let topic = record.topic.unwrap_or(&self.topic);
@@ -197,6 +269,7 @@ impl Reader {
     fn reject(
         &self,
         record: &RecordView<'_>,
+        retries: u32,
         stage: Stage,
         component: &str,
         error: &RecordError,
@@ -223,6 +296,8 @@ impl Reader {
             code: &error.code,
             message: &error.message,
             origin: None,
+            destination: Some(record.topic.unwrap_or(&self.topic)),
+            retries,
         };
         chunk.dead_letters.push(letter.record(&topic.as_str().into(), record));
         chunk.counts.dead_lettered += 1;

@@ -73,6 +73,10 @@ impl Routes {
     /// Whether only the brokers and workers themselves write to this topic: a position that a guest made up would count for
     /// any connector.
     fn is_reserved(&self, topic: &str) -> bool {
-        *topic == *self.shared.offsets_topic || topic.starts_with("__") || is_internal_topic(topic)
+        let shared = &self.shared;
+        *topic == *shared.offsets_topic
+            || shared.state_topics.iter().any(|state| state == topic)
+            || topic.starts_with("__")
+            || is_internal_topic(topic)
     }
 }

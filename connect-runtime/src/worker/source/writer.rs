@@ -7,12 +7,15 @@
 //! Invariant: a position is sent in the same transaction as all records before it, and reaches the guest's `commit` only after
 //! the transaction's end is durable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_client::partitioner::partition_for_key;
-use millrace_client::{Delivery, ProduceRecord, Producer};
+use millrace_client::{
+    Client, Delivery, GroupMetadata, OffsetAndMetadata, ProduceRecord, Producer, TopicPartition,
+};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 use super::router::Routed;
 use crate::component::Checkpoint;
 use crate::offsets::{Positions, encode};
+use crate::redrive::inbox;
 use crate::worker::progress::{Counters, Counts};
 
 /// Chunks that may wait for the writer.
@@ -39,6 +43,8 @@ pub(crate) struct Chunk {
     pub batches: Vec<Routed>,
     pub dead_letters: Vec<ProduceRecord>,
     pub checkpoints: Vec<Checkpoint>,
+    /// Places in the topic with retried records: those before them are in the chunk.
+    pub retried: BTreeMap<TopicPartition, i64>,
     pub counts: Counts,
     /// The reader has nothing more for now: commit at once.
     pub commit: bool,
@@ -47,7 +53,10 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// Whether a transaction would have nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.dead_letters.is_empty() && self.checkpoints.is_empty()
+        self.batches.is_empty()
+            && self.dead_letters.is_empty()
+            && self.checkpoints.is_empty()
+            && self.retried.is_empty()
     }
 }
 
@@ -57,7 +66,10 @@ pub(crate) type Durable = Arc<Mutex<Positions>>;
 /// Writes what the reader hands over.
 pub(crate) struct Writer {
     pub producer: Producer,
+    pub client: Client,
     pub connector: String,
+    /// Holds the places in the topic with retried records.
+    pub group: String,
     pub offsets_topic: Arc<str>,
     pub offsets_partitions: i32,
     pub durable: Durable,
@@ -70,6 +82,7 @@ struct Open {
     size_bytes: usize,
     deliveries: Vec<Delivery>,
     positions: Positions,
+    retried: BTreeMap<TopicPartition, i64>,
     counts: Counts,
 }
 
@@ -122,6 +135,7 @@ impl Writer {
             size_bytes: 0,
             deliveries: Vec::new(),
             positions: Positions::default(),
+            retried: BTreeMap::new(),
             counts: Counts::default(),
         });
         for Routed { topic, partition, batch } in chunk.batches {
@@ -132,6 +146,7 @@ impl Writer {
             open.deliveries.push(self.producer.send(letter).await?);
         }
         open.positions.merge(chunk.checkpoints);
+        open.retried.extend(chunk.retried);
         open.counts.add(chunk.counts);
         Ok(())
     }
@@ -149,6 +164,11 @@ impl Writer {
             };
             open.deliveries.push(self.producer.send(record).await?);
         }
+        if !open.retried.is_empty() {
+            let places = open.retried.iter().map(|(tp, next)| (tp.clone(), OffsetAndMetadata::from(*next)));
+            let group = GroupMetadata::outside(&self.group);
+            self.producer.send_offsets_to_transaction(places.collect(), &group).await?;
+        }
         self.producer.flush().await?;
         for delivery in open.deliveries {
             delivery.wait().await?;
@@ -165,6 +185,9 @@ impl Writer {
         }
         self.durable.lock().merge(open.positions.checkpoints());
         self.counters.add(open.counts);
+        if !open.retried.is_empty() {
+            inbox::sweep(&self.client, &open.retried).await;
+        }
         Ok(())
     }
 
