@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::loggers::Loggers;
+use crate::metrics::MoreMetrics;
 
 /// The broker's surroundings.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Env {
     pub random: Random,
     /// The log's levels, if they can be changed.
     pub loggers: Option<Arc<dyn Loggers>>,
+    /// What else is told at `metrics.listener`.
+    pub more_metrics: Option<Arc<dyn MoreMetrics>>,
 }
 
 impl Env {
@@ -37,6 +40,7 @@ impl Env {
             clock: Clock::System,
             random: Random::new(seed.0 ^ seed.1),
             loggers: None,
+            more_metrics: None,
         }
     }
 
@@ -47,6 +51,7 @@ impl Env {
             clock: Clock::Tokio { start_ms, start: Instant::now() },
             random: Random::new(seed),
             loggers: None,
+            more_metrics: None,
         }
     }
 }

@@ -56,3 +56,4 @@ pub use config::{Address, Config, Error as ConfigError};
 pub use env::{Clock, Env, Random};
 pub use error::Error;
 pub use loggers::{LOG_LEVELS, Loggers, ROOT_LOGGER};
+pub use metrics::MoreMetrics;

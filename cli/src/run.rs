@@ -5,10 +5,12 @@ mod progress;
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
-use millrace_broker::{BrokerHandle, Config};
+use millrace_broker::{BrokerHandle, Config, MoreMetrics};
 use millrace_client::Client;
 use millrace_connect_runtime::component::ComponentHost;
+use millrace_connect_runtime::metrics::{MetricsServer, RuntimeMetrics};
 use millrace_connect_runtime::plan::Plan;
 use millrace_connect_runtime::spec::{BrokerSpec, ClusterSpec};
 use millrace_connect_runtime::worker::{Error, Worker, WorkerConfig};
@@ -31,17 +33,17 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let spec = match checked.cluster() {
-        ClusterSpec::Kafka(kafka)
-            if args.data_dir.is_none() && args.listen.is_none() && args.metrics.is_none() =>
-        {
+        ClusterSpec::Kafka(kafka) if args.data_dir.is_none() && args.listen.is_none() => {
             let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
             let plan = checked.plan.clone();
-            pipelines(host, client, plan, worker_config(args.exit_when_done), &mut stop).await?;
+            let config = worker_config(args.exit_when_done);
+            let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
+            pipelines(host, client, plan, config, &mut stop).await?;
             return hints::show(&checked.plan, &kafka.bootstrap.join(","), None);
         }
         ClusterSpec::Kafka(_) => {
             return Err(Failure::validation(
-                "--data-dir, --listen and --metrics are for the broker in this process, but the file has `kafka:`; leave them out",
+                "--data-dir and --listen are for the broker in this process, but the file has `kafka:`; leave them out",
             ));
         }
         ClusterSpec::Embedded(spec) => spec.clone(),
@@ -49,9 +51,18 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     };
     let config = config(&args, &spec)?;
     let data_dir = config.data_dir();
-    let broker = broker::start(config).await?;
+    let metrics = RuntimeMetrics::default();
+    let broker = broker::start(config, Some(Arc::new(More(metrics.clone())))).await?;
     output::remark(format!("broker listens on {}, data in {}", broker.local_addr(), data_dir.display()));
-    let outcome = embedded(host, &checked, &broker, &args, &mut stop).await;
+    if let Some(address) = broker.metrics_addr() {
+        output::remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
+    }
+    let worker = WorkerConfig {
+        offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS,
+        metrics,
+        ..worker_config(args.exit_when_done)
+    };
+    let outcome = embedded(host, &checked, &broker, worker, &mut stop).await;
     let stopped = broker.shutdown().await.map_err(Failure::runtime);
     if outcome.is_ok() {
         // A port that the system chose is gone with the broker.
@@ -66,12 +77,10 @@ async fn embedded(
     host: ComponentHost,
     checked: &Checked,
     broker: &BrokerHandle,
-    args: &RunArgs,
+    config: WorkerConfig,
     stop: &mut Stop,
 ) -> Outcome {
     let client = cluster::embedded(broker, "millrace-connect")?;
-    let config = worker_config(args.exit_when_done);
-    let config = WorkerConfig { offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS, ..config };
     pipelines(host, client, checked.plan.clone(), config, stop).await
 }
 
@@ -81,8 +90,36 @@ pub(crate) async fn connect(args: ConnectArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
-    pipelines(host, client, checked.plan.clone(), worker_config(args.exit_when_done), &mut stop).await?;
+    let config = worker_config(args.exit_when_done);
+    let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
+    pipelines(host, client, checked.plan.clone(), config, &mut stop).await?;
     hints::show(&checked.plan, &args.bootstrap.join(","), None)
+}
+
+/// The worker's metrics at the broker's address.
+#[derive(Debug)]
+struct More(RuntimeMetrics);
+
+impl MoreMetrics for More {
+    fn text(&self) -> String {
+        self.0.text()
+    }
+}
+
+/// Answers watchers of a worker without a broker, if an address is given.
+pub(crate) async fn watched(
+    address: Option<&str>,
+    metrics: &RuntimeMetrics,
+) -> Result<Option<MetricsServer>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let server = MetricsServer::start(address, metrics.clone()).await.map_err(|error| {
+        Failure::environment(format!(
+            "metrics can't be served at {address}: {error}; --metrics chooses another address"
+        ))
+    })?;
+    let listens = server.local_addr();
+    output::remark(format!("metrics and health at http://{listens}/metrics, /healthz, /readyz"));
+    Ok(Some(server))
 }
 
 fn worker_config(exit_when_done: bool) -> WorkerConfig {

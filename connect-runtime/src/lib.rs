@@ -12,6 +12,7 @@
 //! | [`capability`] | the list of what guests may reach |
 //! | [`convert`] | encodings of keys and values |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
+//! | [`metrics`] | what operators are told in numbers |
 //! | [`failure`] | classes of errors, retries, dead letters |
 //! | [`offsets`] | positions of sources, as they stand in their topic |
 //!
@@ -23,6 +24,7 @@ pub mod convert;
 pub mod failure;
 pub mod herder;
 pub mod loggers;
+pub mod metrics;
 pub mod offsets;
 pub mod plan;
 pub mod rehearsal;

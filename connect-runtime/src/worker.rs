@@ -45,6 +45,7 @@ use self::sink::SinkConnector;
 use self::source::SourceConnector;
 use crate::capability::control::Stopping;
 use crate::component::{ComponentHost, Kind};
+use crate::metrics::RuntimeMetrics;
 use crate::plan::Plan;
 
 pub use self::progress::{ConnectorProgress, RunSummary};
@@ -64,6 +65,8 @@ pub struct WorkerConfig {
     pub stop_timeout: Duration,
     /// How batches of sources are compressed.
     pub compression: Compression,
+    /// Where its tasks are counted.
+    pub metrics: RuntimeMetrics,
     /// Seed of the jitter in pauses; none: another one each time.
     pub seed: Option<u64>,
 }
@@ -77,6 +80,7 @@ impl Default for WorkerConfig {
             exit_when_done: false,
             stop_timeout: Duration::from_secs(10),
             compression: Compression::None,
+            metrics: RuntimeMetrics::default(),
             seed: None,
         }
     }
@@ -226,6 +230,7 @@ impl Worker {
                 });
             }
         }
+        shared.config.metrics.set_ready(true);
         Ok(WorkerHandle { stop, running, counters, started, stop_timeout: shared.config.stop_timeout })
     }
 }

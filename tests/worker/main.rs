@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod lifecycle;
+mod metrics;
 mod setup;
 
 use std::time::Duration;

@@ -19,6 +19,7 @@ use crate::component::{Component, RecordError, SinkInstance, TopicPartition as G
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
+use crate::metrics::TaskMetrics;
 use crate::plan::{SinkPlan, Tolerance};
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
 use crate::worker::progress::{Counts, State};
@@ -38,6 +39,17 @@ const DEAD_LETTER_AGE: Duration = Duration::from_secs(10);
 const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 /// Bytes that a task's consumer may hold.
 const BUFFER_BYTES: usize = 16 << 20;
+
+/// A task's part of its connector.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) task: u32,
+    pub(super) tasks: u32,
+    pub(super) partitions: &'a [i32],
+    /// Raised whenever something became durable.
+    pub(super) progressed: &'a AtomicBool,
+    pub(super) metrics: &'a Arc<TaskMetrics>,
+}
 
 /// A running sink task.
 pub(super) struct SinkTask<'a> {
@@ -59,18 +71,18 @@ pub(super) struct SinkTask<'a> {
     /// What becomes true with the next flush.
     pending: Counts,
     progressed: &'a AtomicBool,
+    metrics: &'a Arc<TaskMetrics>,
 }
 
 impl<'a> SinkTask<'a> {
-    /// Runs task `task.0` of `task.1`.
+    /// Runs to the end; `guests` is where its guests count.
     pub(super) async fn run(
         connector: &'a SinkConnector,
         component: &Component,
-        task: (u32, u32),
-        partitions: &[i32],
-        progressed: &'a AtomicBool,
+        part: &Part<'a>,
+        guests: GuestMetrics,
     ) -> Result<End, TaskError> {
-        let mut running = Self::start(connector, component, task, partitions, progressed).await?;
+        let mut running = Self::start(connector, component, part, guests).await?;
         let end = running.work().await?;
         running.flush().await?;
         running.sink.close().await?;
@@ -82,10 +94,10 @@ impl<'a> SinkTask<'a> {
     async fn start(
         connector: &'a SinkConnector,
         component: &Component,
-        (task, tasks): (u32, u32),
-        partitions: &[i32],
-        progressed: &'a AtomicBool,
+        part: &Part<'a>,
+        guests: GuestMetrics,
     ) -> Result<Self, TaskError> {
+        let Part { task, tasks, partitions, progressed, metrics } = *part;
         let SinkConnector { shared, plan, .. } = connector;
         let cluster = |doing| move |source| connector.cluster(task, doing, source);
         let config = ProducerConfig {
@@ -96,7 +108,6 @@ impl<'a> SinkTask<'a> {
         let (producer, generation) =
             shared.fenced_producer(config).await.map_err(cluster("starting its transactional producer"))?;
         connector.admission.check(&plan.name, task).await?;
-        let metrics = GuestMetrics::default();
         let environment = TaskEnvironment {
             host: &shared.host,
             connector: &plan.name,
@@ -104,11 +115,12 @@ impl<'a> SinkTask<'a> {
             tasks,
             generation,
             stopping: &connector.stopping,
-            metrics: &metrics,
+            metrics: &guests,
         };
         let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut sink = component.sink(environment.of(&plan.guest)).await?;
-        let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let mut retry = retry.counted(metrics);
         let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
         let context = environment.context(settings, crate::convert::formats(component.describe()));
         while let Err(failure) = sink.open(&context).await {
@@ -142,8 +154,10 @@ impl<'a> SinkTask<'a> {
             has_dead_letters: false,
             pending: Counts::default(),
             progressed,
+            metrics,
         };
         running.assign().await?;
+        metrics.set_state(State::Running);
         connector.counters.set_state(task, State::Running);
         Ok(running)
     }
@@ -235,6 +249,9 @@ impl<'a> SinkTask<'a> {
 
     /// Sends a batch through the transforms to the sink. Afterwards everything before `nexts` is with it.
     async fn give(&mut self, input: Batch, nexts: BTreeMap<i32, i64>) -> Result<(), TaskError> {
+        if !input.is_empty() {
+            self.metrics.read_records(input.len());
+        }
         if self.chain.is_empty() {
             self.put(&input, &input, None).await?;
         } else if !input.is_empty() {
@@ -276,6 +293,7 @@ impl<'a> SinkTask<'a> {
         let mut start = 0;
         let mut rest: Option<Batch> = None;
         while start < batch.len() {
+            let begun = Instant::now();
             let outcome = match self.sink.put(rest.as_ref().unwrap_or(batch)).await {
                 Ok(outcome) => outcome,
                 Err(failure) => {
@@ -287,6 +305,7 @@ impl<'a> SinkTask<'a> {
             };
             self.retry.succeeded();
             let refused = outcome.rejected.len() as u64;
+            self.metrics.put(u64::from(outcome.accepted) - refused, begun.elapsed());
             let mut rejected: Vec<_> =
                 outcome.rejected.into_iter().map(|error| (Arc::clone(&self.component), error)).collect();
             for (_, error) in &mut rejected {
@@ -362,6 +381,7 @@ impl<'a> SinkTask<'a> {
         let topic = &self.connector.topic;
         let errors = &self.connector.plan.errors;
         if errors.tolerance == Tolerance::None {
+            self.metrics.record_error();
             return Err(TaskError::Record {
                 connector: self.connector.plan.name.clone(),
                 task: self.task,
@@ -373,6 +393,7 @@ impl<'a> SinkTask<'a> {
                 message: error.message.clone(),
             });
         }
+        self.metrics.record_skipped();
         let Some(dead_letter_topic) = &errors.dead_letter_topic else {
             self.pending.skipped += 1;
             return Ok(());
@@ -387,9 +408,11 @@ impl<'a> SinkTask<'a> {
             origin: Some((topic, partition, offset)),
         };
         let letter = letter.record(&dead_letter_topic.as_str().into(), record);
-        self.send_dead_letter(letter)
-            .await
-            .map_err(|source| self.cluster("writing a dead letter", source))?;
+        self.metrics.dead_letter();
+        if let Err(source) = self.send_dead_letter(letter).await {
+            self.metrics.dead_letter_failed();
+            return Err(self.cluster("writing a dead letter", source));
+        }
         self.pending.dead_lettered += 1;
         Ok(())
     }
@@ -413,6 +436,7 @@ impl<'a> SinkTask<'a> {
     /// Dead letters go first: a kill in between brings them twice, never not at all.
     async fn flush(&mut self) -> Result<(), TaskError> {
         self.commit_dead_letters().await?;
+        let begun = Instant::now();
         let durable = loop {
             match self.sink.flush().await {
                 Ok(durable) => break durable,
@@ -422,11 +446,17 @@ impl<'a> SinkTask<'a> {
         self.retry.succeeded();
         let news = self.places.committable(&self.connector.topic, &durable);
         if !news.is_empty() {
-            self.commit(&news).await.map_err(|source| self.cluster("committing its offsets", source))?;
+            if let Err(source) = self.commit(&news).await {
+                self.metrics.commit_failed();
+                return Err(self.cluster("committing its offsets", source));
+            }
+            self.metrics.committed(begun.elapsed());
             self.places.committed(&news);
             self.progressed.store(true, Ordering::Relaxed);
         }
-        self.connector.counters.add(std::mem::take(&mut self.pending));
+        let counts = std::mem::take(&mut self.pending);
+        self.metrics.durable(&counts);
+        self.connector.counters.add(counts);
         self.note_lag();
         self.next_flush = Instant::now() + self.connector.plan.flush_interval;
         Ok(())
@@ -483,7 +513,8 @@ impl<'a> SinkTask<'a> {
             let durable = self.places.durable(tp.partition).unwrap_or(0);
             self.consumer.high_watermark(tp).map_or(0, |end| (end - durable).max(0))
         });
-        self.connector.counters.set_lag(self.task, lag.sum());
+        self.connector.counters.set_lag(self.task, lag.clone().sum());
+        self.metrics.set_lag_max(lag.max().unwrap_or(0));
     }
 
     /// Waiting until the topic has grown that far would pass over what is in it now.

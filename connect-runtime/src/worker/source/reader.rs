@@ -21,6 +21,7 @@ use crate::component::{Flow, PollOutcome, RecordError, SourceInstance};
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
+use crate::metrics::TaskMetrics;
 use crate::plan::{ErrorPlan, Tolerance};
 use crate::worker::chain::Chain;
 use crate::worker::supervise::End;
@@ -51,6 +52,7 @@ pub(crate) struct Reader {
     pub retry: Retry,
     pub stopping: Stopping,
     pub durable: Durable,
+    pub metrics: Arc<TaskMetrics>,
 }
 
 impl Reader {
@@ -100,9 +102,11 @@ impl Reader {
 
     async fn poll(&mut self) -> Result<PollOutcome, TaskError> {
         loop {
+            let begun = Instant::now();
             match self.source.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT).await {
                 Ok(outcome) => {
                     self.retry.succeeded();
+                    self.metrics.polled(outcome.batch.len(), begun.elapsed());
                     return Ok(outcome);
                 }
                 Err(failure) => self.retry.pause(failure).await?,
@@ -130,6 +134,7 @@ impl Reader {
         router: &mut Router,
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
+        chunk.counts.taken += batch.len() as u64;
         // Transforms and predicates are told the topic that a record is on its way to.
         batch.name_topic(&self.topic);
         let good = if rejected.is_empty() {
@@ -203,6 +208,7 @@ impl Reader {
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
         if self.errors.tolerance == Tolerance::None {
+            self.metrics.record_error();
             return Err(TaskError::Record {
                 connector: self.connector.clone(),
                 task: self.task,
@@ -211,6 +217,7 @@ impl Reader {
                 message: error.message.clone(),
             });
         }
+        self.metrics.record_skipped();
         let Some(topic) = &self.errors.dead_letter_topic else {
             chunk.counts.skipped += 1;
             return Ok(());
@@ -225,6 +232,7 @@ impl Reader {
             origin: None,
         };
         chunk.dead_letters.push(letter.record(&topic.as_str().into(), record));
+        self.metrics.dead_letter();
         chunk.counts.dead_lettered += 1;
         Ok(())
     }

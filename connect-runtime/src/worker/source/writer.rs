@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::router::Routed;
 use crate::component::Checkpoint;
+use crate::metrics::TaskMetrics;
 use crate::offsets::{Positions, encode};
 use crate::worker::progress::{Counters, Counts};
 
@@ -62,6 +63,7 @@ pub(crate) struct Writer {
     pub offsets_partitions: i32,
     pub durable: Durable,
     pub counters: Counters,
+    pub metrics: Arc<TaskMetrics>,
 }
 
 /// A transaction that is under way.
@@ -104,6 +106,7 @@ impl Writer {
                 Ok(())
             };
             if let Err(error) = result.await {
+                self.metrics.commit_failed();
                 self.give_up(&error).await;
                 return Err(error);
             }
@@ -137,6 +140,7 @@ impl Writer {
     }
 
     async fn commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
+        let begun = Instant::now();
         let partition = partition_for_key(self.connector.as_bytes(), self.offsets_partitions);
         for checkpoint in open.positions.checkpoints() {
             let (key, value) = encode(&self.connector, &checkpoint);
@@ -164,6 +168,7 @@ impl Writer {
             tokio::time::sleep(COMMIT_PAUSE).await;
         }
         self.durable.lock().merge(open.positions.checkpoints());
+        self.metrics.transaction(&open.counts, begun.elapsed());
         self.counters.add(open.counts);
         Ok(())
     }
