@@ -3,9 +3,11 @@
 mod hints;
 mod progress;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_broker::{BrokerHandle, Config, MoreMetrics};
 use millrace_client::Client;
@@ -13,6 +15,7 @@ use millrace_connect_runtime::component::ComponentHost;
 use millrace_connect_runtime::metrics::{MetricsServer, RuntimeMetrics};
 use millrace_connect_runtime::plan::Plan;
 use millrace_connect_runtime::spec::{BrokerSpec, ClusterSpec};
+use millrace_connect_runtime::trace::{Endpoint, Tracer};
 use millrace_connect_runtime::worker::{Error, Worker, WorkerConfig};
 
 use crate::args::{ConnectArgs, RunArgs};
@@ -23,6 +26,9 @@ use crate::{broker, cluster, components, output, signals};
 
 /// Partitions of the topic of positions in a broker of our own: enough for one process, and quickly made.
 const EMBEDDED_OFFSETS_PARTITIONS: i32 = 5;
+
+/// How long an end waits for the last spans to reach the collector.
+pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Where the broker of this process listens when its usual port is taken and nobody asked for one.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -37,6 +43,7 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
             let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
             let plan = checked.plan.clone();
             let config = worker_config(args.exit_when_done);
+            let config = traced(args.otlp.as_deref(), config)?;
             let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
             pipelines(host, client, plan, config, &mut stop).await?;
             return hints::show(&checked.plan, &kafka.bootstrap.join(","), None);
@@ -51,17 +58,16 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     };
     let config = config(&args, &spec)?;
     let data_dir = config.data_dir();
-    let metrics = RuntimeMetrics::default();
-    let broker = broker::start(config, Some(Arc::new(More(metrics.clone())))).await?;
+    let worker = WorkerConfig {
+        offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS,
+        ..worker_config(args.exit_when_done)
+    };
+    let worker = traced(args.otlp.as_deref(), worker)?;
+    let broker = broker::start(config, Some(Arc::new(More(worker.metrics.clone())))).await?;
     output::remark(format!("broker listens on {}, data in {}", broker.local_addr(), data_dir.display()));
     if let Some(address) = broker.metrics_addr() {
         output::remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
     }
-    let worker = WorkerConfig {
-        offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS,
-        metrics,
-        ..worker_config(args.exit_when_done)
-    };
     let outcome = embedded(host, &checked, &broker, worker, &mut stop).await;
     let stopped = broker.shutdown().await.map_err(Failure::runtime);
     if outcome.is_ok() {
@@ -90,10 +96,20 @@ pub(crate) async fn connect(args: ConnectArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
-    let config = worker_config(args.exit_when_done);
+    let config = traced(args.otlp.as_deref(), worker_config(args.exit_when_done))?;
     let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
     pipelines(host, client, checked.plan.clone(), config, &mut stop).await?;
     hints::show(&checked.plan, &args.bootstrap.join(","), None)
+}
+
+/// The worker with spans, if a collector is given.
+pub(crate) fn traced(url: Option<&str>, config: WorkerConfig) -> Result<WorkerConfig, Failure> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(config) };
+    let endpoint = Endpoint::parse(url).map_err(Failure::validation)?;
+    // The standard library's hasher keys are the randomness at hand.
+    let tracer = Tracer::start(endpoint, RandomState::new().hash_one(0u8));
+    config.metrics.set_traces(tracer.counts());
+    Ok(WorkerConfig { tracer: Some(tracer), ..config })
 }
 
 /// The worker's metrics at the broker's address.
@@ -169,7 +185,7 @@ async fn pipelines(
     config: WorkerConfig,
     stop: &mut Stop,
 ) -> Outcome {
-    let exit_when_done = config.exit_when_done;
+    let (exit_when_done, tracer) = (config.exit_when_done, config.tracer.clone());
     let worker = Worker::start(config, host, client, plan).await.map_err(|error| match error {
         Error::Topics(error) => Failure::client(error),
     })?;
@@ -187,6 +203,9 @@ async fn pipelines(
         }
     };
     display.clear();
+    if let Some(tracer) = tracer {
+        tracer.flush(FLUSH_TIME_MAX).await;
+    }
     output::line(progress::table(&summary))?;
     if !summary.none_failed() {
         let failed =

@@ -13,6 +13,7 @@
 //! | [`convert`] | encodings of keys and values |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
 //! | [`metrics`] | what operators are told in numbers |
+//! | [`trace`] | spans, and trace contexts in records |
 //! | [`failure`] | classes of errors, retries, dead letters |
 //! | [`offsets`] | positions of sources, as they stand in their topic |
 //!
@@ -30,4 +31,5 @@ pub mod plan;
 pub mod rehearsal;
 pub mod rest;
 pub mod spec;
+pub mod trace;
 pub mod worker;

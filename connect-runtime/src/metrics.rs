@@ -22,13 +22,14 @@ mod tests;
 mod window;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use crate::component::Kind;
 use crate::herder::ownership::TaskId;
+use crate::trace::TraceCounts;
 
 pub use self::serve::MetricsServer;
 pub(crate) use self::task::TaskMetrics;
@@ -41,18 +42,25 @@ pub struct RuntimeMetrics(Arc<Inner>);
 struct Inner {
     tasks: Mutex<BTreeMap<TaskId, Arc<TaskMetrics>>>,
     ready: AtomicBool,
+    traces: OnceLock<Arc<TraceCounts>>,
 }
 
 impl RuntimeMetrics {
     /// Everything in the OpenMetrics format, without its end mark: more may follow.
     #[must_use]
     pub fn text(&self) -> String {
-        scrape::text(&self.tasks())
+        scrape::text(&self.tasks(), self.0.traces.get())
     }
 
     /// Says whether the worker has begun: until then it should be given no work.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Tells of spans, too.
+    pub fn set_traces(&self, counts: Arc<TraceCounts>) {
+        // The process has one tracer.
+        let _ = self.0.traces.set(counts);
     }
 
     fn is_ready(&self) -> bool {

@@ -47,6 +47,7 @@ use crate::capability::control::Stopping;
 use crate::component::{ComponentHost, Kind};
 use crate::metrics::RuntimeMetrics;
 use crate::plan::Plan;
+use crate::trace::Tracer;
 
 pub use self::progress::{ConnectorProgress, RunSummary};
 
@@ -67,6 +68,8 @@ pub struct WorkerConfig {
     pub compression: Compression,
     /// Where its tasks are counted.
     pub metrics: RuntimeMetrics,
+    /// Where its spans go; none: there are none, and records are given no trace context.
+    pub tracer: Option<Tracer>,
     /// Seed of the jitter in pauses; none: another one each time.
     pub seed: Option<u64>,
 }
@@ -81,6 +84,7 @@ impl Default for WorkerConfig {
             stop_timeout: Duration::from_secs(10),
             compression: Compression::None,
             metrics: RuntimeMetrics::default(),
+            tracer: None,
             seed: None,
         }
     }

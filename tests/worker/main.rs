@@ -5,6 +5,7 @@
 mod lifecycle;
 mod metrics;
 mod setup;
+mod traces;
 
 use std::time::Duration;
 

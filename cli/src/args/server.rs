@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// OpenTelemetry's own variable.
+const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// `millrace run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,6 +30,9 @@ pub(crate) struct RunArgs {
     /// Address where /metrics (of broker and pipelines), /healthz and /readyz are answered over HTTP
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<String>,
+    /// Collector that spans go to by OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
+    #[arg(long, env = OTLP_VARIABLE, hide_env_values = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// End when all bounded sources are read and the sinks have everything
     #[arg(long)]
     pub(crate) exit_when_done: bool,
@@ -84,6 +90,9 @@ pub(crate) struct ConnectArgs {
     /// Address where /metrics, /healthz and /readyz are answered over HTTP [default: nowhere]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<String>,
+    /// Collector that spans go to by OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
+    #[arg(long, env = OTLP_VARIABLE, hide_env_values = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// Address of the REST API [default: 127.0.0.1:8083]
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "files")]
     pub(crate) rest: Option<String>,

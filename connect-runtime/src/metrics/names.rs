@@ -96,3 +96,6 @@ pub(super) const COMPONENT: &str = "millrace_connect_component";
 pub(super) const OMITTED: &str = "millrace_connect_metrics_omitted_count";
 /// Updates of guests that were dropped.
 pub(super) const GUEST_DROPPED: &str = "millrace_connect_guest_updates_dropped_total";
+/// Spans; the encoder adds `_total`.
+pub(super) const TRACE_EXPORTED: &str = "millrace_trace_spans_exported";
+pub(super) const TRACE_DROPPED: &str = "millrace_trace_spans_dropped";

@@ -16,12 +16,14 @@ use tokio::time::Instant;
 
 use super::TaskMetrics;
 use super::names::{
-    COMPONENT, CONNECTOR_TYPE, Form, GUEST_DROPPED, Name, OMITTED, SINK, SOURCE, TASK, TASK_STATUS, WORKER,
+    COMPONENT, CONNECTOR_TYPE, Form, GUEST_DROPPED, Name, OMITTED, SINK, SOURCE, TASK, TASK_STATUS,
+    TRACE_DROPPED, TRACE_EXPORTED, WORKER,
 };
 use super::task::Numbers;
 use crate::capability::metrics::{GuestMetrics, Value};
 use crate::component::Kind;
 use crate::herder::ownership::TaskId;
+use crate::trace::TraceCounts;
 use crate::worker::progress::State;
 
 /// Most tasks that are told of.
@@ -37,13 +39,15 @@ type Labels = Vec<(String, String)>;
 struct Scrape {
     tasks: Vec<(TaskId, Arc<TaskMetrics>, GuestMetrics)>,
     omitted: usize,
+    traces: Option<Arc<TraceCounts>>,
 }
 
 /// The text, without its end mark.
-pub(super) fn text(tasks: &[(TaskId, Arc<TaskMetrics>)]) -> String {
+pub(super) fn text(tasks: &[(TaskId, Arc<TaskMetrics>)], traces: Option<&Arc<TraceCounts>>) -> String {
     let shown = tasks.iter().take(TASKS_MAX);
     let shown = shown.map(|(id, task)| (id.clone(), Arc::clone(task), task.guests())).collect();
-    let scrape = Scrape { tasks: shown, omitted: tasks.len().saturating_sub(TASKS_MAX) };
+    let omitted = tasks.len().saturating_sub(TASKS_MAX);
+    let scrape = Scrape { tasks: shown, omitted, traces: traces.cloned() };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
@@ -67,6 +71,12 @@ impl Collector for Scrape {
             }
         }
         self.components(&mut out)?;
+        if let Some(traces) = &self.traces {
+            let one = |value: u64| [(Labels::new(), value as f64)];
+            out.counters(TRACE_EXPORTED, "Spans that the collector took", one(traces.exported()))?;
+            let help = "Spans that there was no room for, or that the collector did not take";
+            out.counters(TRACE_DROPPED, help, one(traces.dropped()))?;
+        }
         self.guests(&mut out)
     }
 }

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::reader::Reader;
+use self::reader::{Reader, Tracing};
 use self::routes::Routes;
 use self::writer::{CHUNKS_MAX, Writer};
 use crate::capability::control::Stopping;
@@ -35,6 +35,7 @@ use crate::failure::TaskError;
 use crate::failure::retry::Retry;
 use crate::metrics::TaskMetrics;
 use crate::plan::{SourcePlan, TopicPlan};
+use crate::trace::TaskTracer;
 use crate::worker::admission::Admission;
 use crate::worker::chain::{Chain, TaskEnvironment};
 use crate::worker::progress::{Counters, State};
@@ -238,6 +239,8 @@ impl SourceTask {
         self.metrics.set_state(State::Running);
         connector.counters.set_state(self.task, State::Running);
         let durable = writer::Durable::default();
+        let tracer = shared.config.tracer.as_ref();
+        let tracer = tracer.map(|tracer| TaskTracer::new(tracer, &plan.name, self.task, &connector.topic));
         let writer = Writer {
             producer,
             connector: plan.name.clone(),
@@ -246,6 +249,7 @@ impl SourceTask {
             durable: Arc::clone(&durable),
             counters: connector.counters.clone(),
             metrics: Arc::clone(&self.metrics),
+            tracer: tracer.clone(),
         };
         let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
         let mut writer = AbortOnDrop(tokio::spawn(writer.run(waiting, Arc::clone(&self.progressed))));
@@ -262,6 +266,7 @@ impl SourceTask {
             stopping: connector.stopping.clone(),
             durable,
             metrics: Arc::clone(&self.metrics),
+            tracing: tracer.map(Tracing::new),
         };
         let read = reader.fill(&chunks).await;
         // The writer commits what it was given, also when reading failed: whole polls, each with its positions.

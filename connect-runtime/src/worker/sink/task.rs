@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use millrace_client::{
     Admin, Consumer, ConsumerConfig, FetchedPartition, GroupMetadata, Isolation, OffsetReset, OffsetSpec,
@@ -21,6 +21,9 @@ use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::metrics::TaskMetrics;
 use crate::plan::{SinkPlan, Tolerance};
+use crate::trace::batch::contexts;
+use crate::trace::context::Context;
+use crate::trace::{Kind, TaskTracer};
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
 use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
@@ -72,6 +75,11 @@ pub(super) struct SinkTask<'a> {
     pending: Counts,
     progressed: &'a AtomicBool,
     metrics: &'a Arc<TaskMetrics>,
+    tracer: Option<TaskTracer>,
+    /// When the wait for what is being given began.
+    fetch_begun: SystemTime,
+    /// Of the batch that is being given to the sink: what its spans are parts of.
+    context: Option<Context>,
 }
 
 impl<'a> SinkTask<'a> {
@@ -138,6 +146,7 @@ impl<'a> SinkTask<'a> {
         };
         let consumer =
             Consumer::start(&shared.client, config).await.map_err(cluster("starting its consumer"))?;
+        let tracer = shared.config.tracer.as_ref();
         let mut running = Self {
             connector,
             task,
@@ -155,6 +164,9 @@ impl<'a> SinkTask<'a> {
             pending: Counts::default(),
             progressed,
             metrics,
+            tracer: tracer.map(|tracer| TaskTracer::new(tracer, &plan.name, task, &connector.topic)),
+            fetch_begun: SystemTime::now(),
+            context: None,
         };
         running.assign().await?;
         metrics.set_state(State::Running);
@@ -208,6 +220,7 @@ impl<'a> SinkTask<'a> {
             }
             let wait = if self.ends.is_some() { DRAIN_WAIT } else { POLL_WAIT };
             let wait = wait.min(self.next_flush.saturating_duration_since(Instant::now()));
+            self.fetch_begun = SystemTime::now();
             let polled = tokio::select! {
                 biased;
                 () = stopping.raised() => continue,
@@ -251,11 +264,15 @@ impl<'a> SinkTask<'a> {
     async fn give(&mut self, input: Batch, nexts: BTreeMap<i32, i64>) -> Result<(), TaskError> {
         if !input.is_empty() {
             self.metrics.read_records(input.len());
+            self.trace_fetch(&input);
         }
         if self.chain.is_empty() {
-            self.put(&input, &input, None).await?;
+            self.traced_put(&input, &input, None).await?;
         } else if !input.is_empty() {
-            let mut chained = self.chain.apply(&input, &mut self.retry).await?;
+            let at = SystemTime::now();
+            let chained = self.chain.apply(&input, &mut self.retry).await;
+            self.trace("transform", Kind::Internal, at, input.len(), chained.as_ref().err());
+            let mut chained = chained?;
             self.pending.dropped += chained.dropped(input.len()) as u64;
             let rejected = std::mem::take(&mut chained.rejected);
             self.reject(&input, Stage::Transformation, rejected).await?;
@@ -265,7 +282,7 @@ impl<'a> SinkTask<'a> {
                 // Places are the host's word, whatever a transform made of them.
                 batch.set_places_of(&input, origin.as_deref());
             }
-            self.put(batch.as_ref().unwrap_or(&input), &input, origin.as_deref()).await?;
+            self.traced_put(batch.as_ref().unwrap_or(&input), &input, origin.as_deref()).await?;
         }
         for (partition, next) in nexts {
             self.places.passed(partition, next);
@@ -285,6 +302,42 @@ impl<'a> SinkTask<'a> {
                 ),
             }),
         }
+    }
+
+    /// Notes which traces the records that were read belong to, as a span that all further ones of the batch are within.
+    fn trace_fetch(&mut self, input: &Batch) {
+        let Some(tracer) = &self.tracer else { return };
+        let span = tracer.begin("fetch", Kind::Consumer, &contexts(input), self.fetch_begun);
+        self.context = Some(span.context());
+        tracer.end(span, input.len(), None);
+    }
+
+    fn trace(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        begun: SystemTime,
+        records: usize,
+        failed: Option<&TaskError>,
+    ) {
+        if let Some(tracer) = &self.tracer {
+            let span = tracer.begin(name, kind, self.context.as_slice(), begun);
+            tracer.end(span, records, failed.map(|error| error as &dyn std::fmt::Display));
+        }
+    }
+
+    async fn traced_put(
+        &mut self,
+        batch: &Batch,
+        input: &Batch,
+        origin: Option<&[u32]>,
+    ) -> Result<(), TaskError> {
+        let begun = SystemTime::now();
+        let put = self.put(batch, input, origin).await;
+        if !batch.is_empty() {
+            self.trace("put", Kind::Consumer, begun, batch.len(), put.as_ref().err());
+        }
+        put
     }
 
     /// Offers a batch until all of it is taken.

@@ -8,7 +8,7 @@
 //! the transaction's end is durable.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use millrace_client::partitioner::partition_for_key;
@@ -21,6 +21,8 @@ use super::router::Routed;
 use crate::component::Checkpoint;
 use crate::metrics::TaskMetrics;
 use crate::offsets::{Positions, encode};
+use crate::trace::context::Context;
+use crate::trace::{Kind, LINKS_MAX, TaskTracer};
 use crate::worker::progress::{Counters, Counts};
 
 /// Chunks that may wait for the writer.
@@ -41,6 +43,8 @@ pub(crate) struct Chunk {
     pub dead_letters: Vec<ProduceRecord>,
     pub checkpoints: Vec<Checkpoint>,
     pub counts: Counts,
+    /// The traces that its records belong to, as far as a span links to them.
+    pub contexts: Vec<Context>,
     /// The reader has nothing more for now: commit at once.
     pub commit: bool,
 }
@@ -64,6 +68,7 @@ pub(crate) struct Writer {
     pub durable: Durable,
     pub counters: Counters,
     pub metrics: Arc<TaskMetrics>,
+    pub tracer: Option<TaskTracer>,
 }
 
 /// A transaction that is under way.
@@ -73,6 +78,9 @@ struct Open {
     deliveries: Vec<Delivery>,
     positions: Positions,
     counts: Counts,
+    /// When it began, and the traces of what is in it.
+    begun: SystemTime,
+    contexts: Vec<Context>,
 }
 
 impl Writer {
@@ -126,6 +134,8 @@ impl Writer {
             deliveries: Vec::new(),
             positions: Positions::default(),
             counts: Counts::default(),
+            begun: SystemTime::now(),
+            contexts: Vec::new(),
         });
         for Routed { topic, partition, batch } in chunk.batches {
             open.size_bytes += batch.size_bytes();
@@ -135,11 +145,29 @@ impl Writer {
             open.deliveries.push(self.producer.send(letter).await?);
         }
         open.positions.merge(chunk.checkpoints);
+        let room = (LINKS_MAX + 1).saturating_sub(open.contexts.len());
+        open.contexts.extend(chunk.contexts.into_iter().take(room));
         open.counts.add(chunk.counts);
         Ok(())
     }
 
     async fn commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
+        let (contexts, at, records) = (std::mem::take(&mut open.contexts), open.begun, open.counts.records);
+        let committed = self.try_commit(open).await;
+        if let Some(tracer) = &self.tracer
+            && records > 0
+        {
+            let span = tracer.begin("produce", Kind::Producer, &contexts, at);
+            tracer.end(
+                span,
+                records as usize,
+                committed.as_ref().err().map(|error| error as &dyn std::fmt::Display),
+            );
+        }
+        committed
+    }
+
+    async fn try_commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
         let begun = Instant::now();
         let partition = partition_for_key(self.connector.as_bytes(), self.offsets_partitions);
         for checkpoint in open.positions.checkpoints() {
