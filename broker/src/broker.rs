@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_log::{LogConfig, LogManager, ManagerOptions, TopicPartition};
+use millrace_log::{FileBudget, LogConfig, LogManager, ManagerOptions, TopicPartition};
 use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -129,6 +129,7 @@ fn open_storage(config: &Config, env: &Env) -> Result<(Arc<Replicas>, Arc<Contro
     let options = ManagerOptions {
         cluster_id: config.explicit("cluster.id").map(str::to_owned),
         new_ids: [env.random.uuid(), env.random.uuid()],
+        files: Arc::new(FileBudget::new(env.descriptors.files())),
         ..ManagerOptions::new(config.node_id(), defaults.clone(), env.clock.now_ms())
     };
     let (logs, report) = LogManager::open(env.disk.clone(), &config.data_dir(), options)?;

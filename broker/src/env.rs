@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::descriptors::Descriptors;
 use crate::loggers::Loggers;
 use crate::metrics::MoreMetrics;
 
@@ -25,6 +26,8 @@ pub struct Env {
     pub clock: Clock,
     /// For ids and jitter.
     pub random: Random,
+    /// How many file descriptors there are.
+    pub descriptors: Descriptors,
     /// The log's levels, if they can be changed.
     pub loggers: Option<Arc<dyn Loggers>>,
     /// What else is told at `metrics.listener`.
@@ -32,13 +35,14 @@ pub struct Env {
 }
 
 impl Env {
-    /// The machine's own clock, randomness and files.
+    /// The machine's own clock, randomness and files. Raises this process's limit on open files as far as it may.
     pub fn real() -> Self {
         let seed = Uuid::new_v4().as_u64_pair();
         Self {
             disk: Arc::new(RealDisk),
             clock: Clock::System,
             random: Random::new(seed.0 ^ seed.1),
+            descriptors: Descriptors::raise(),
             loggers: None,
             more_metrics: None,
         }
@@ -50,6 +54,7 @@ impl Env {
             disk,
             clock: Clock::Tokio { start_ms, start: Instant::now() },
             random: Random::new(seed),
+            descriptors: Descriptors::UNLIMITED,
             loggers: None,
             more_metrics: None,
         }

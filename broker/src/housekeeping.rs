@@ -12,9 +12,6 @@ use crate::shared::Shared;
 
 /// How often `flush.ms` is looked at, and whether a metadata snapshot is due.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
-/// Files of logs that may be open before those that nobody uses just now are closed, which is looked at as often: half of what systems
-/// allow a process at least.
-const OPEN_FILES_MAX: usize = 512;
 /// How often files and caches that nobody used lately are closed and emptied.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -32,9 +29,6 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             _ = flush.tick() => {
                 flush_due(&shared);
                 shared.cold_reads.resize(config.long("num.io.threads"));
-                if millrace_log::open_files() > OPEN_FILES_MAX {
-                    shared.replicas.logs().close_idle_files();
-                }
                 shared.controller.snapshot_if_due().await;
             }
             _ = release.tick() => {

@@ -4,7 +4,8 @@
 //! about topics, the coordinators about groups and transactions > the answer goes out in the order of the requests.
 //!
 //! Rooms:
-//! - `broker`: start and stop; `shared`: what handlers see; `env`: where time, randomness and the disk come from
+//! - `broker`: start and stop; `shared`: what handlers see; `env`: where time, randomness and the disk come from;
+//!   `descriptors`: who may have how many of them
 //! - `config`: settings with Kafka's names
 //! - `net`: sockets, frames, order, limits
 //! - `api`: THE table of requests; one file per request under `api/`
@@ -34,6 +35,7 @@ mod cleaner;
 mod config;
 mod controller;
 mod coordinators;
+mod descriptors;
 mod env;
 mod error;
 mod fetch_session;
@@ -53,6 +55,7 @@ mod transaction;
 
 pub use broker::{Broker, BrokerHandle};
 pub use config::{Address, Config, Error as ConfigError};
+pub use descriptors::Descriptors;
 pub use env::{Clock, Env, Random};
 pub use error::Error;
 pub use loggers::{LOG_LEVELS, Loggers, ROOT_LOGGER};

@@ -58,6 +58,7 @@ metrics! {
     GROUP_LAG = "group_lag_records", "Committed records that a group has not passed with its committed offset";
     LOG_APPENDED = "log_appended_bytes_total", "Record bytes that clients appended";
     LOG_FETCHED = "log_fetched_bytes_total", "Record bytes that clients fetched";
+    LOG_FILES = "log_open_files_count", "Files of logs and indexes that are open";
     LOG_OFFLINE = "log_offline_count", "Partitions whose log cannot be used";
     LOG_PARTITIONS = "log_partition_count", "Partitions on this broker";
     LOG_REOPENED = "log_reopened_total", "Logs that had failed, were checked and are online again";

@@ -15,6 +15,8 @@ pub(crate) mod flush;
 pub(crate) mod manager;
 pub(crate) mod partition;
 pub(crate) mod recompress;
+#[cfg(test)]
+mod tests;
 pub(crate) mod verification;
 
 pub(crate) use append::{Appended, Ticket, Write};

@@ -1,9 +1,12 @@
-//! The broker's binary where resources are short: a disk that fills up. It refuses, says so, and goes on by itself.
+//! The broker's binary where resources are short: a disk that fills up, few open files, little memory. It refuses or slows down, says so, and
+//! goes on by itself.
 
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
 mod full_disk;
+mod memory;
+mod open_files;
 
 use std::time::Duration;
 

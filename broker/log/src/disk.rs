@@ -10,7 +10,8 @@
 //! 2. a name (created, renamed or removed) is durable only once [`Disk::sync_dir`] of its folder returned;
 //! 3. a failed sync loses what it should have saved: a later sync that succeeds says nothing about those bytes
 //!    (the operating system has already marked the pages clean), so a caller must not go on after one;
-//! 4. a failed write may have written any part of its bytes.
+//! 4. a failed write may have written any part of its bytes;
+//! 5. only so many files may be open at a time.
 
 use std::fmt;
 use std::io;

@@ -15,6 +15,7 @@
 //! - [`log`]: the log itself
 //! - [`manager`]: all logs of a data directory, its lock and its checkpoints
 //! - `piece`: record bytes in memory or in their file
+//! - `files`: how many files may be open, and which of them are
 //! - `compaction`: what stays of a log when only the newest record of each key counts
 //! - `segment`, `index`, `producer`, `epochs`, `cache`: what a log is made of
 //! - [`checkpoint`], [`partition_metadata`]: the small files
@@ -34,8 +35,8 @@ mod compaction;
 mod config;
 mod epochs;
 mod error;
+mod files;
 mod index;
-mod lazy_file;
 mod piece;
 mod producer;
 mod segment;
@@ -45,8 +46,8 @@ pub use cache::CacheBudget;
 pub use compaction::{Cleaner, CompactionError, CompactionRange, CompactionReport, Pace};
 pub use config::{CorruptionPolicy, LogConfig};
 pub use error::{AppendError, Error};
+pub use files::FileBudget;
 pub use index::AbortedTxn;
-pub use lazy_file::open_files;
 pub use log::{AppendInfo, AppendRequest, Log, OpenOptions, ReadResult, RecoveryReport, TimestampOffset};
 pub use manager::{Dirty, LogManager, ManagerOptions};
 pub use piece::{FileSlice, Piece};

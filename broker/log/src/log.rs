@@ -29,9 +29,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::cache::TailCache;
 use crate::config::LogConfig;
-use crate::disk::Disk;
 use crate::epochs::LeaderEpochs;
 use crate::error::Error;
+use crate::files::Files;
 use crate::producer::{ActiveProducer, Producers, StableView};
 use crate::segment::Segment;
 use crate::topic_partition::TopicPartition;
@@ -66,7 +66,7 @@ pub(crate) use transactions::marker_of;
 /// A partition's log. Shared as `Arc<Log>`; see the module's head for what runs beside what.
 #[derive(Debug)]
 pub struct Log {
-    disk: Arc<dyn Disk>,
+    disk: Files,
     dir: PathBuf,
     partition: TopicPartition,
     config: RwLock<Arc<LogConfig>>,
@@ -267,6 +267,11 @@ impl Log {
         }
         self.online.store(false, Ordering::Release);
         error
+    }
+
+    /// After a failure to write: one that syncing has left behind doesn't pass by itself.
+    fn or_offline(&self, segment: &Segment, error: Error) -> Error {
+        if segment.is_lost() { self.go_offline(error) } else { error }
     }
 
     /// A log that failed is whole again.

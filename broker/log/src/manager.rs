@@ -30,6 +30,7 @@ use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, io_error};
+use crate::files::{FileBudget, Files};
 use crate::log::{Log, OpenOptions, RecoveryReport};
 use crate::partition_metadata;
 use crate::topic_partition::TopicPartition;
@@ -66,6 +67,8 @@ pub struct ManagerOptions {
     pub now_ms: i64,
     /// What all tail caches together may hold.
     pub cache: Arc<CacheBudget>,
+    /// How many files of logs may be open.
+    pub files: Arc<FileBudget>,
     /// Ids to give to a new directory: the cluster's, if none is known, and the directory's.
     pub new_ids: [Uuid; 2],
 }
@@ -74,7 +77,15 @@ impl ManagerOptions {
     /// The usual settings, with random ids for a new directory.
     pub fn new(node_id: i32, config: LogConfig, now_ms: i64) -> Self {
         let new_ids = [Uuid::new_v4(), Uuid::new_v4()];
-        Self { node_id, cluster_id: None, config, now_ms, cache: Arc::default(), new_ids }
+        Self {
+            node_id,
+            cluster_id: None,
+            config,
+            now_ms,
+            cache: Arc::default(),
+            files: Arc::default(),
+            new_ids,
+        }
     }
 }
 
@@ -99,7 +110,7 @@ struct Entry {
 /// The logs of one data directory. See the module's head.
 #[derive(Debug)]
 pub struct LogManager {
-    disk: Arc<dyn Disk>,
+    disk: Files,
     data_dir: PathBuf,
     meta: MetaProperties,
     cache: Arc<CacheBudget>,
@@ -167,11 +178,12 @@ impl LogManager {
                 entry.log.clone()
             }
             None => {
-                let options = OpenOptions { cache: self.cache.clone(), ..OpenOptions::new(config, now_ms) };
-                Arc::new(Log::open(self.disk.clone(), &dir, partition.clone(), options)?.0)
+                let (cache, files) = (self.cache.clone(), self.disk.budget().clone());
+                let options = OpenOptions { cache, files, ..OpenOptions::new(config, now_ms) };
+                Arc::new(Log::open(self.disk.disk().clone(), &dir, partition.clone(), options)?.0)
             }
         };
-        partition_metadata::write(&*self.disk, &dir, topic_id)?;
+        partition_metadata::write(&self.disk, &dir, topic_id)?;
         logs.insert(partition.clone(), Entry { log: log.clone(), topic_id: Some(topic_id) });
         Ok(log)
     }
@@ -205,7 +217,7 @@ impl LogManager {
         self.disk.sync_dir(&self.data_dir).map_err(io_error("sync", &self.data_dir))?;
         // What is known of them must not be held against partitions that get their names.
         self.change_checkpoints(|offsets| offsets.retain(|partition, _| !partitions.contains(partition)))?;
-        doomed.iter().try_for_each(|dir| load::remove_tree(&*self.disk, dir))?;
+        doomed.iter().try_for_each(|dir| load::remove_tree(&self.disk, dir))?;
         Ok(doomed.len())
     }
 
@@ -286,11 +298,9 @@ impl LogManager {
         }
     }
 
-    /// Closes idle files of all logs; nothing else is let go.
-    pub fn close_idle_files(&self) {
-        for (_, _, log) in self.list() {
-            log.close_idle_files();
-        }
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.disk.budget().open()
     }
 
     /// Writes the files whose contents changed.
@@ -302,7 +312,7 @@ impl LogManager {
             (checkpoint::CLEAN_END, &old.clean_ends, &new.clean_ends),
         ];
         for (name, _, offsets) in files.into_iter().filter(|(_, old, new)| old != new) {
-            checkpoint::write_offsets(&*self.disk, &self.data_dir.join(name), offsets)?;
+            checkpoint::write_offsets(&self.disk, &self.data_dir.join(name), offsets)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::DiskFile;
+use crate::files::Loan;
 
 /// Some bytes of a log.
 #[derive(Clone, Debug)]
@@ -48,12 +49,18 @@ pub struct FileSlice {
     file: Arc<dyn DiskFile>,
     position: u64,
     len: usize,
+    loan: Option<Arc<Loan>>,
 }
 
 impl FileSlice {
     /// `len` bytes from `position` on, which must be in the file.
     pub fn new(file: Arc<dyn DiskFile>, position: u64, len: usize) -> Self {
-        Self { file, position, len }
+        Self { file, position, len, loan: None }
+    }
+
+    /// The same, counted among the files that are kept open by readers.
+    pub(crate) fn on(self, loan: Loan) -> Self {
+        Self { loan: Some(Arc::new(loan)), ..self }
     }
 
     /// Bytes left.
@@ -107,7 +114,8 @@ impl FileSlice {
 
 impl fmt::Debug for FileSlice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { position, len, .. } = self;
-        write!(f, "FileSlice({position}+{len})")
+        let Self { position, len, loan, .. } = self;
+        let lent = if loan.is_some() { ", on loan" } else { "" };
+        write!(f, "FileSlice({position}+{len}{lent})")
     }
 }

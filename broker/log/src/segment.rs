@@ -15,8 +15,8 @@ use millrace_wire::ids::Offset;
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::files::{Files, LazyFile, Loan};
 use crate::index::{AbortedIndex, AbortedTxn, OffsetEntry, SparseIndex, TimeEntry};
-use crate::lazy_file::LazyFile;
 
 mod files;
 mod lookup;
@@ -52,7 +52,7 @@ impl IndexedBatch {
 #[derive(Debug)]
 pub(crate) struct Segment {
     base: Offset,
-    disk: Arc<dyn Disk>,
+    files: Files,
     dir: PathBuf,
     log: LazyFile,
     size: AtomicU64,
@@ -77,45 +77,42 @@ struct Indexes {
 
 impl Segment {
     /// A new, empty segment; leftovers of the same name are overwritten.
-    pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, base: Offset, now_ms: i64) -> io::Result<Self> {
-        Self::create_as(disk, dir, base, "", now_ms)
+    pub(crate) fn create(files: &Files, dir: &Path, base: Offset, now_ms: i64) -> io::Result<Self> {
+        Self::create_as(files, dir, base, "", now_ms)
     }
 
     /// The same under names that end in `extension`.
     pub(crate) fn create_as(
-        disk: Arc<dyn Disk>,
+        files: &Files,
         dir: &Path,
         base: Offset,
         extension: &str,
         now_ms: i64,
     ) -> io::Result<Self> {
-        let segment = Self::assemble(disk, dir, (base, extension), 0, now_ms, None);
-        segment.disk.open(segment.log.path(), OpenMode::Truncate)?;
+        let segment = Self::assemble(files, dir, (base, extension), 0, now_ms, None);
+        files.open(segment.log.path(), OpenMode::Truncate)?;
         Ok(segment)
     }
 
     /// A segment that is there, with the indexes that fit it. The second value says whether all did; if not, it
     /// must be scanned with [`Segment::reindex`] before it is used.
-    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, files: &SegmentFiles, now_ms: i64) -> (Self, bool) {
-        let base = files.base;
+    pub(crate) fn open(files: &Files, dir: &Path, found: &SegmentFiles, now_ms: i64) -> (Self, bool) {
+        let base = found.base;
         let path = |suffix| dir.join(file_name(base, suffix));
-        let offsets =
-            files.index.and_then(|len| SparseIndex::open(disk.clone(), path(Suffix::Index), base.0, len));
-        let times = files
-            .time_index
-            .and_then(|len| SparseIndex::open(disk.clone(), path(Suffix::TimeIndex), base.0, len));
-        let txn_index = files.txn_index.unwrap_or(0);
-        let aborted = AbortedIndex::open(disk.clone(), path(Suffix::TxnIndex), txn_index);
+        let offsets = found.index.and_then(|len| SparseIndex::open(files, path(Suffix::Index), base.0, len));
+        let times =
+            found.time_index.and_then(|len| SparseIndex::open(files, path(Suffix::TimeIndex), base.0, len));
+        let aborted = AbortedIndex::open(files, path(Suffix::TxnIndex), found.txn_index.unwrap_or(0));
         let indexes = match (offsets, times, aborted) {
             (Some(offsets), Some(times), Some(aborted)) => Some((offsets, times, aborted)),
             _ => None,
         };
-        let whole = indexes.is_some() || files.len == 0;
-        (Self::assemble(disk, dir, (base, ""), files.len, now_ms, indexes), whole)
+        let whole = indexes.is_some() || found.len == 0;
+        (Self::assemble(files, dir, (base, ""), found.len, now_ms, indexes), whole)
     }
 
     fn assemble(
-        disk: Arc<dyn Disk>,
+        files: &Files,
         dir: &Path,
         (base, extension): (Offset, &str),
         size: u64,
@@ -126,16 +123,16 @@ impl Segment {
         let fresh = indexes.is_none();
         let (offsets, times, aborted) = indexes.unwrap_or_else(|| {
             (
-                SparseIndex::empty(disk.clone(), path(Suffix::Index), base.0),
-                SparseIndex::empty(disk.clone(), path(Suffix::TimeIndex), base.0),
-                AbortedIndex::empty(disk.clone(), path(Suffix::TxnIndex)),
+                SparseIndex::empty(files, path(Suffix::Index), base.0),
+                SparseIndex::empty(files, path(Suffix::TimeIndex), base.0),
+                AbortedIndex::empty(files, path(Suffix::TxnIndex)),
             )
         });
         let newest = fresh.then_some(TimeEntry { timestamp: -1, offset: base.0 });
         Self {
             base,
-            log: LazyFile::new(disk.clone(), path(Suffix::Log)),
-            disk,
+            log: LazyFile::new(files, path(Suffix::Log)),
+            files: files.clone(),
             dir: dir.to_path_buf(),
             size: AtomicU64::new(size),
             since_ms: AtomicI64::new(now_ms),
@@ -164,18 +161,29 @@ impl Segment {
         self.log.path()
     }
 
+    /// The log's file, for reading.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
-        self.log.existing()
+        Ok(self.log.existing()?)
+    }
+
+    /// Leave to keep that file open for longer than a read takes, if it can be afforded.
+    pub(crate) fn lend(&self) -> Option<Loan> {
+        self.log.lend()
     }
 
     /// Writes at the end; readers don't see it before [`Segment::publish`].
     pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.log.existing()?.write_all_at(parts, self.size())
+        self.write_at(parts, self.size())
+    }
+
+    /// Writes over what is there (recovery).
+    pub(crate) fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.log.change(|file| file.write_all_at(parts, position))
     }
 
     /// After a failed write: back to the published size.
     pub(crate) fn roll_back(&self) -> io::Result<()> {
-        self.log.existing()?.set_len(self.size())
+        self.log.change(|file| file.set_len(self.size()))
     }
 
     /// Indexes batches that are in the file and lets readers see them.
@@ -290,7 +298,7 @@ impl Segment {
     }
 
     pub(crate) fn sync_log(&self) -> io::Result<()> {
-        self.log.existing()?.sync_data()
+        self.log.sync()
     }
 
     /// Writes and syncs the indexes.
@@ -303,7 +311,6 @@ impl Segment {
 
     /// Cuts everything from `offset` on; `position` is where the batch that has it begins. No reader may be in.
     pub(crate) fn truncate(&self, offset: Offset, position: u64) -> io::Result<()> {
-        let file = self.log.existing()?;
         // Smaller before shorter: what is cut must not be read on the strength of the old size.
         self.size.store(position, Ordering::Release);
         self.hints.lock().clear();
@@ -314,22 +321,21 @@ impl Segment {
         indexes.bytes_since_entry = 0;
         indexes.newest = None;
         indexes.first_timestamp = indexes.first_timestamp.filter(|_| position > 0);
-        file.set_len(position)?;
-        file.sync_data()
+        self.log.change(|file| file.set_len(position))?;
+        self.log.sync()
     }
 
     /// Cuts the file at `position`, durably; the indexes know nothing from there on (recovery).
     pub(crate) fn cut_file(&self, position: u64) -> io::Result<()> {
         self.size.store(position, Ordering::Release);
-        let file = self.log.existing()?;
-        file.set_len(position)?;
-        file.sync_data()
+        self.log.change(|file| file.set_len(position))?;
+        self.log.sync()
     }
 
     /// Removes the segment's files. Readers that have them open go on reading.
     pub(crate) fn remove(&self) -> io::Result<()> {
         for suffix in [Suffix::Log, Suffix::Index, Suffix::TimeIndex, Suffix::TxnIndex, Suffix::Snapshot] {
-            match self.disk.remove_file(&self.dir.join(file_name(self.base, suffix))) {
+            match self.files.remove_file(&self.dir.join(file_name(self.base, suffix))) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -337,17 +343,23 @@ impl Segment {
         Ok(())
     }
 
-    /// Closes files that nobody reads at this moment.
+    /// Closes files that nobody uses at this moment, if they have nothing that isn't synced.
     pub(crate) fn close_idle(&self) {
         self.log.close_idle();
-        let indexes = self.indexes.read();
-        indexes.offsets.close_idle();
-        indexes.times.close_idle();
-        indexes.aborted.close_idle();
+        self.indexes.read().files().into_iter().for_each(LazyFile::close_idle);
+    }
+
+    /// Whether a sync of one of the files has failed when it was closed: only opening the log again helps.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.log.is_lost() || self.indexes.read().files().into_iter().any(LazyFile::is_lost)
     }
 }
 
 impl Indexes {
+    fn files(&self) -> [&LazyFile; 3] {
+        [self.offsets.file(), self.times.file(), self.aborted.file()]
+    }
+
     fn add(&mut self, batch: &IndexedBatch, interval_bytes: u64) -> io::Result<()> {
         if batch.position == 0 {
             self.first_timestamp = Some(batch.max_timestamp);

@@ -305,9 +305,6 @@ async fn committed(
     appended: &replica::Appended,
     left: Duration,
 ) -> Result<(), Refused> {
-    if partition.is_committed(appended)? {
-        return Ok(());
-    }
     match timeout(left, partition.committed(appended)).await {
         Ok(result) => result.map_err(Refused::from),
         Err(_) => Err(Refused {

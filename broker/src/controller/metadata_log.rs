@@ -242,7 +242,7 @@ impl MetadataLog {
         self.prune(id, now_ms)
     }
 
-    /// Removes the snapshots before the newest two, and then, if there is too much of it, the log before the older of the two.
+    /// Removes the snapshots before the newest two that can be read, and then, if there is too much of it, the log before the older of the two.
     fn prune(&self, newest: SnapshotId, now_ms: i64) -> Result<(), Error> {
         let mut bytes = self.log.size_bytes();
         let mut kept = None;
@@ -259,7 +259,15 @@ impl MetadataLog {
                         bytes += len;
                         continue;
                     }
-                    Err(error) => warn!(%error, "a metadata snapshot is given up"),
+                    Err(error @ snapshot::Error::Damaged { .. }) => {
+                        warn!(%error, "a metadata snapshot is given up");
+                    }
+                    Err(error) => {
+                        // It may be whole, and the last that is: a disk that doesn't answer now may do so at the next start.
+                        warn!(%error, "a metadata snapshot cannot be read; it stays for now");
+                        bytes += len;
+                        continue;
+                    }
                 }
             }
             self.snapshots.remove(id)?;

@@ -157,6 +157,7 @@ impl Scrape {
         out.gauge(&LOG_PARTITIONS, self.partitions.len() as i64)?;
         out.gauge(&LOG_TOTAL_SIZE, sizes.iter().sum::<u64>() as i64)?;
         out.gauge(&LOG_OFFLINE, self.shared.offline_logs().len() as i64)?;
+        out.gauge(&LOG_FILES, self.shared.replicas.logs().open_files() as i64)?;
         out.counter(&LOG_REOPENED, &metrics.logs_reopened)?;
         out.counter(&LOG_REOPEN_FAILED, &metrics.reopens_failed)?;
         let shown = || self.partitions.iter().take(SERIES_MAX);

@@ -1,6 +1,7 @@
 //! Accepting clients: on TCP, and from within the process over an in-memory pipe with the same frames.
 //!
-//! Limits: past `max.connections` nobody is accepted until another has left (clients wait in the system's queue); past
+//! Limits: past `max.connections`, or what the process's descriptors allow (`crate::descriptors`), nobody is accepted until
+//! another has left (clients wait in the system's queue); past
 //! `max.connections.per.ip` a new connection from that address is closed at once. Both as in Kafka, with one log line per
 //! [`LOG_INTERVAL`]. Past `max.connection.creation.rate` the next one is accepted a little later; past its address's quota
 //! `connection_creation_rate` a connection is kept waiting a little and then closed, so that its client doesn't try again
@@ -147,11 +148,18 @@ impl Connections {
             let freed = self.freed.notified();
             {
                 let mut open = self.open.lock();
-                if open.total < usize::try_from(self.shared.config.long("max.connections")).unwrap_or(0) {
+                let configured = usize::try_from(self.shared.config.long("max.connections")).unwrap_or(0);
+                let possible = self.shared.env.descriptors.connections();
+                if open.total < configured.min(possible) {
                     return;
                 }
                 if open.may_log() {
-                    warn!("no further connection is accepted until one ends: max.connections are open");
+                    let limit = if configured <= possible {
+                        "max.connections"
+                    } else {
+                        "as many as the limit on open files (ulimit -n) leaves room for"
+                    };
+                    warn!("no further connection is accepted until one ends: {limit} are open");
                 }
             }
             if !std::mem::replace(&mut counted, true) {

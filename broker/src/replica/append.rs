@@ -148,6 +148,7 @@ impl Partition {
     /// The log failed, or the partition was closed, before that.
     pub(crate) async fn committed(self: &Arc<Self>, appended: &Appended) -> Result<(), Error> {
         if self.is_committed(appended)? {
+            // Without a place among those who wait: most writes that share a sync come here after it.
             return Ok(());
         }
         let waiter = Waiter::default();
@@ -165,7 +166,7 @@ impl Partition {
     ///
     /// # Errors
     /// The log was opened again since then: it may have lost what was appended, and given others its offsets.
-    pub(crate) fn is_committed(&self, appended: &Appended) -> Result<bool, Error> {
+    fn is_committed(&self, appended: &Appended) -> Result<bool, Error> {
         let is_passed = self.high_watermark() >= appended.next_offset;
         // Asked last: the watermark passes records of a later opening only once that has begun.
         if self.log.opening() != appended.opening {

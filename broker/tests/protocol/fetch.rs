@@ -1,18 +1,21 @@
 //! Fetch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, FetchResponse, MetadataRequest};
+use millrace_broker::BrokerHandle;
+use millrace_log::disk::SimDisk;
 use millrace_wire::batch::{RawBatch, split};
 use millrace_wire::record::decode;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::produce::{produce, request as produce_request};
-use crate::support::{Client, batch, broker, topic};
+use crate::support::{Client, batch, broker, broker_on, topic};
 use crate::topics::{create, create_all, new_topic, with_config};
 
 /// A request for one partition from an offset on.
@@ -208,6 +211,43 @@ async fn leader_epochs_are_compared() {
     diverging.topics[0].partitions[0].last_fetched_epoch = 3;
     let response = client.call(12, diverging).await;
     assert_eq!(partition(&response).diverging_epoch.epoch, -1);
+}
+
+/// A broker that has begun its second leadership of "t", where the first one ends at offset 2.
+pub(crate) async fn in_its_second_leadership() -> BrokerHandle {
+    let disk = Arc::new(SimDisk::new());
+    let broker = broker_on(disk.clone(), &[]).await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    produce(&mut client, 9, -1, "t", 0, batch(&["a", "b"])).await;
+    broker.abort();
+    disk.power_cut(1);
+    let broker = broker_on(disk, &[]).await;
+    produce(&mut Client::new(&broker), 9, -1, "t", 0, batch(&["c", "d"])).await;
+    broker
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_leader_epoch_is_fenced_and_a_diverging_log_is_told_where() {
+    let broker = in_its_second_leadership().await;
+    let mut client = Client::new(&broker);
+    for (epoch, error) in [(0, 74), (1, 0), (2, 75)] {
+        let mut asked = request("t", 0, 2);
+        asked.topics[0].partitions[0].current_leader_epoch = epoch;
+        assert_eq!(partition(&client.call(12, asked).await).error_code, error, "epoch {epoch}");
+    }
+    // Who has read up to offset 3 in the first epoch has something that isn't here (KIP-595).
+    let mut diverging = request("t", 0, 3);
+    diverging.topics[0].partitions[0].last_fetched_epoch = 0;
+    let response = client.call(12, diverging).await;
+    let data = partition(&response);
+    assert_eq!((data.error_code, data.diverging_epoch.epoch, data.diverging_epoch.end_offset), (0, 0, 2));
+    assert_eq!(data.records, Some(Bytes::new()));
+    let mut following = request("t", 0, 2);
+    following.topics[0].partitions[0].last_fetched_epoch = 0;
+    let response = client.call(12, following).await;
+    assert_eq!(partition(&response).diverging_epoch.epoch, -1);
+    assert_eq!(texts(partition(&response).records.clone()), ["c", "d"]);
 }
 
 #[tokio::test(start_paused = true)]

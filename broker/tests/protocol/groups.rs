@@ -281,6 +281,87 @@ async fn every_version_commits_and_fetches() {
     assert_eq!(all.groups[0].topics[0].partitions[0].committed_offset, 90);
 }
 
+/// A commit of a member.
+fn commit_as(joined: &JoinGroupResponse, generation: i32) -> OffsetCommitRequest {
+    let mut request = commit_request("g", "t", 0, 5).with_generation_id_or_member_epoch(generation);
+    request.member_id = joined.member_id.clone();
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_commit_depends_on_the_groups_state() {
+    let broker = broker_with(QUICK).await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    assert_eq!(commit(&mut client, 8, commit_request("g", "t", 0, 1)).await, 0, "nobody is in it");
+    let joined = join(&mut client, 9, "g").await;
+    // Between JoinGroup and the leader's SyncGroup (CompletingRebalance).
+    assert_eq!(heartbeat(&mut client, 4, "g", &joined).await, 0);
+    assert_eq!(commit(&mut client, 8, commit_as(&joined, 1)).await, 27);
+    assert_eq!(sync(&mut client, 5, "g", &joined).await.0, 0);
+    assert_eq!(commit(&mut client, 8, commit_as(&joined, 1)).await, 0);
+    assert_eq!(commit(&mut client, 8, commit_as(&joined, 2)).await, 22, "another generation");
+    assert_eq!(
+        commit(&mut client, 8, commit_request("g", "t", 0, 1)).await,
+        25,
+        "a stranger, while it has members"
+    );
+    let stranger = joined.clone().with_member_id(text("nobody"));
+    assert_eq!(commit(&mut client, 8, commit_as(&stranger, 1)).await, 25);
+    assert_eq!(heartbeat(&mut client, 4, "g", &stranger).await, 25);
+    assert_eq!(heartbeat(&mut client, 4, "g", &joined.with_generation_id(2)).await, 22);
+    assert_eq!(fetch(&mut client, 8, "g", "t", false).await.0, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_member_is_fenced_by_who_takes_its_name() {
+    let broker = broker_with(QUICK).await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let named = || join_request(9, "g", &text("")).with_group_instance_id(Some(text("one")));
+    let first = client.call(9, named()).await;
+    assert_eq!((first.error_code, first.generation_id), (0, 1), "no second round for a static member");
+    assert_eq!(sync(&mut client, 5, "g", &first).await.0, 0);
+    let second = client.call(9, named()).await;
+    assert_eq!((second.error_code, second.generation_id), (0, 1), "it takes over without a rebalance");
+    assert_ne!(first.member_id, second.member_id);
+    for (member, expected) in [(&first, 82), (&second, 0)] {
+        let request = HeartbeatRequest::default()
+            .with_group_id(group("g"))
+            .with_generation_id(1)
+            .with_member_id(member.member_id.clone())
+            .with_group_instance_id(Some(text("one")));
+        assert_eq!(client.call(4, request).await.error_code, expected);
+        let mut request = commit_as(member, 1);
+        request.group_instance_id = Some(text("one"));
+        assert_eq!(commit(&mut client, 8, request).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_expire_from_when_their_group_is_empty() {
+    let settings = [("offsets.retention.minutes", "5"), ("offsets.retention.check.interval.ms", "1000")];
+    let broker = broker_with(&[QUICK, &settings].concat()).await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let joined = join(&mut client, 9, "g").await;
+    assert_eq!(sync(&mut client, 5, "g", &joined).await.0, 0);
+    assert_eq!(commit(&mut client, 8, commit_as(&joined, 1)).await, 0);
+    for _ in 0..80 {
+        // Far longer than the retention, with a member.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(heartbeat(&mut client, 4, "g", &joined).await, 0);
+    }
+    assert_eq!(fetch(&mut client, 8, "g", "t", false).await.0, 5);
+    let member = MemberIdentity::default().with_member_id(joined.member_id.clone());
+    let leave = LeaveGroupRequest::default().with_group_id(group("g")).with_members(vec![member]);
+    assert_eq!(client.call(5, leave).await.error_code, 0);
+    tokio::time::sleep(Duration::from_secs(4 * 60)).await;
+    assert_eq!(fetch(&mut client, 8, "g", "t", false).await.0, 5);
+    tokio::time::sleep(Duration::from_secs(2 * 60)).await;
+    assert_eq!(fetch(&mut client, 8, "g", "t", false).await.0, -1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn groups_and_offsets_outlive_the_broker() {
     let disk = Arc::new(SimDisk::new());

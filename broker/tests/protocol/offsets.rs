@@ -54,6 +54,24 @@ async fn specials_and_times_in_every_version() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_are_told_to_who_knows_the_leadership() {
+    let broker = fetch::in_its_second_leadership().await;
+    let mut client = Client::new(&broker);
+    for version in 4..=10 {
+        for (epoch, expected) in [(-1, (0, 4)), (0, (74, -1)), (1, (0, 4)), (2, (75, -1))] {
+            let partition =
+                ListOffsetsPartition::default().with_timestamp(-1).with_current_leader_epoch(epoch);
+            let topics =
+                vec![ListOffsetsTopic::default().with_name(topic("t")).with_partitions(vec![partition])];
+            let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
+            let response = client.call(version, request).await;
+            let found = &response.topics[0].partitions[0];
+            assert_eq!((found.error_code, found.offset), expected, "version {version}, epoch {epoch}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn leader_epochs_have_ends() {
     let disk = Arc::new(SimDisk::new());
     let broker = broker_on(disk.clone(), &[]).await;

@@ -244,6 +244,39 @@ async fn idempotence_duplicates_gaps_and_epochs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_five_batches_of_a_producer_are_known_again() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let mut send = async |sequence: i32| {
+        base_offset(&produce(&mut client, 9, -1, "t", 0, idempotent(7, 0, sequence, &["v"])).await)
+    };
+    for sequence in 0..6 {
+        assert_eq!(send(sequence).await, (0, i64::from(sequence)));
+    }
+    for sequence in 1..6 {
+        assert_eq!(send(sequence).await, (0, i64::from(sequence)), "a duplicate, with its first offset");
+    }
+    assert_eq!(send(0).await, (45, -1), "too long ago to be known");
+    assert_eq!(send(6).await, (0, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_begin_again_at_0_after_the_largest() {
+    let broker = broker().await;
+    let mut client = Client::new(&broker);
+    create(&mut client, "t", 1).await;
+    let mut send = async |sequence: i32, values: &[&str]| {
+        base_offset(&produce(&mut client, 9, -1, "t", 0, idempotent(7, 0, sequence, values)).await)
+    };
+    assert_eq!(send(i32::MAX - 1, &["a"]).await, (0, 0));
+    assert_eq!(send(i32::MAX, &["b", "c"]).await, (0, 1), "the second one has sequence 0");
+    assert_eq!(send(i32::MAX, &["b", "c"]).await, (0, 1));
+    assert_eq!(send(2, &["x"]).await, (45, -1));
+    assert_eq!(send(1, &["d"]).await, (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idempotence_survives_a_power_cut() {
     let disk = Arc::new(SimDisk::new());
     let broker = broker_on(disk.clone(), &[]).await;

@@ -4,14 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use millrace_broker::{Broker, Config, Env};
 use millrace_log::disk::{Disk, Fault, FaultOp, SimDisk};
 
 use crate::fetch::values;
 use crate::produce::{base_offset, produce};
-use crate::support::{Client, START_MS, batch, broker, broker_on};
+use crate::support::{Client, START_MS, batch, broker, broker_on, topic};
 use crate::topics::{create, create_all, new_topic};
 
+/// Kafka's LEADER_NOT_AVAILABLE.
+const LEADER_NOT_AVAILABLE: i16 = 5;
 /// Kafka's POLICY_VIOLATION.
 const POLICY_VIOLATION: i16 = 44;
 /// Kafka's KAFKA_STORAGE_ERROR.
@@ -141,7 +145,17 @@ async fn a_log_that_found_no_room_is_created_later() {
     disk.fail_next(Fault { op: FaultOp::Name, path: "late-0".to_owned(), after: 0 });
     create(&mut client, "late", 1).await;
     assert_eq!(produce(&mut client, 9, -1, "late", 0, batch(&["a"])).await.error_code, STORAGE_ERROR);
+    assert_eq!(leaderless(&mut client, "late").await, (LEADER_NOT_AVAILABLE, -1));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let mut client = Client::new(&broker);
     assert_eq!(base_offset(&produce(&mut client, 9, -1, "late", 0, batch(&["a"])).await), (0, 0));
+    assert_eq!(leaderless(&mut client, "late").await, (0, 1));
+}
+
+/// Error and leader of a topic's first partition, as Metadata tells them.
+async fn leaderless(client: &mut Client, name: &str) -> (i16, i32) {
+    let asked = MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let response = client.call(12, MetadataRequest::default().with_topics(Some(vec![asked]))).await;
+    let partition = &response.topics[0].partitions[0];
+    (partition.error_code, partition.leader_id.0)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use millrace_broker::{Broker, BrokerHandle, Config, Env};
+use millrace_broker::{Broker, BrokerHandle, Config, Descriptors, Env};
 use millrace_log::disk::{Disk, Fault, FaultOp, SimDisk};
 
 use crate::lying_disk::LyingDisk;
@@ -14,6 +14,9 @@ use millrace_client::Random;
 
 /// When the simulation's time begins, in milliseconds since 1970: 2026-01-01.
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
+
+/// What a process that may open few files has, in every other life of a broker: fewer than there are logs.
+const FEW_DESCRIPTORS: u64 = 16;
 
 /// One machine with a broker.
 pub(crate) struct World {
@@ -73,7 +76,10 @@ impl World {
         let disk: Arc<dyn Disk> =
             if self.lying_disk { Arc::new(LyingDisk(self.disk.clone())) } else { self.disk.clone() };
         let start_ms = START_MS + i64::try_from(self.began.elapsed().as_millis())?;
-        let env = Env::simulated(disk, self.random.next_u64(), start_ms);
+        let mut env = Env::simulated(disk, self.random.next_u64(), start_ms);
+        if self.random.below(2) == 0 {
+            env.descriptors = Descriptors::new(FEW_DESCRIPTORS);
+        }
         let broker = Broker::start(config, env).await.context("the broker does not start")?;
         self.network.set_door(Some(Box::new(broker.connector())));
         self.broker = Some(broker);

@@ -35,6 +35,8 @@ pub(crate) const SECTOR_BYTES: usize = 512;
 const NO_SPACE: i32 = 28;
 /// `EIO`.
 const IO_ERROR: i32 = 5;
+/// `EMFILE`.
+const TOO_MANY_OPEN: i32 = 24;
 
 /// Which call an injected [`Fault`] hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,9 @@ struct State {
     /// Bytes that fit, or no limit.
     capacity: Option<u64>,
     syncs: u64,
+    /// Files that are open in this life, and how many may be.
+    open: usize,
+    open_max: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -188,6 +193,11 @@ impl SimDisk {
         self.state.lock().capacity = bytes;
     }
 
+    /// How many files a process may have open; one more fails with `EMFILE`.
+    pub fn set_open_max(&self, files: Option<usize>) {
+        self.state.lock().open_max = files;
+    }
+
     /// How many file syncs succeeded so far.
     pub fn sync_count(&self) -> u64 {
         self.state.lock().syncs
@@ -217,6 +227,7 @@ impl State {
         self.locks.clear();
         self.faults.clear();
         self.fuse = None;
+        self.open = 0;
         let named = self.names.all_files();
         self.files.retain(|id, _| named.contains(id));
     }
@@ -262,6 +273,9 @@ impl Disk for SimDisk {
         if state.is_hit(FaultOp::Open, path) {
             return Err(io::Error::from_raw_os_error(IO_ERROR));
         }
+        if state.open_max.is_some_and(|max| state.open >= max) {
+            return Err(io::Error::from_raw_os_error(TOO_MANY_OPEN));
+        }
         let found = state.names.file(path);
         let id = match (found, mode) {
             (Some(id), OpenMode::Truncate) => {
@@ -281,6 +295,7 @@ impl Disk for SimDisk {
                 id
             }
         };
+        state.open += 1;
         Ok(Arc::new(SimFile { disk: self.clone(), id, life: state.life, path: path.to_path_buf() }))
     }
 
@@ -344,6 +359,15 @@ impl Drop for SimLock {
         let mut state = self.disk.state.lock();
         if state.life == self.life {
             state.locks.remove(&self.path);
+        }
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        if state.life == self.life {
+            state.open -= 1;
         }
     }
 }

@@ -7,12 +7,11 @@
 use std::io;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use millrace_wire::ids::{Offset, ProducerId};
 
-use crate::disk::Disk;
-use crate::lazy_file::LazyFile;
+use crate::disk::DiskFile;
+use crate::files::{Files, LazyFile};
 
 const ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
@@ -81,16 +80,22 @@ pub(crate) struct AbortedIndex {
 
 impl AbortedIndex {
     /// No aborted transaction; a file of that name is overwritten with the first one.
-    pub(crate) fn empty(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        Self { file: LazyFile::new(disk, path), written: 0, entries: Some(Vec::new()), saved: 0, torn: false }
+    pub(crate) fn empty(files: &Files, path: PathBuf) -> Self {
+        Self {
+            file: LazyFile::new(files, path),
+            written: 0,
+            entries: Some(Vec::new()),
+            saved: 0,
+            torn: false,
+        }
     }
 
     /// The index in a file of `bytes` bytes, `None` if its length cannot be that of one.
-    pub(crate) fn open(disk: Arc<dyn Disk>, path: PathBuf, bytes: u64) -> Option<Self> {
+    pub(crate) fn open(files: &Files, path: PathBuf, bytes: u64) -> Option<Self> {
         if !bytes.is_multiple_of(ENTRY_BYTES as u64) || bytes > FILE_BYTES_MAX {
             return None;
         }
-        let mut index = Self::empty(disk, path);
+        let mut index = Self::empty(files, path);
         if bytes > 0 {
             index.written = bytes;
             index.saved = (bytes / ENTRY_BYTES as u64) as usize;
@@ -150,11 +155,13 @@ impl AbortedIndex {
         let mut bytes = Vec::with_capacity(unsaved.len() * ENTRY_BYTES);
         unsaved.iter().for_each(|entry| entry.encode(&mut bytes));
         let count = unsaved.len();
-        let file = self.file.created()?;
-        if file.len()? > self.written {
-            file.set_len(self.written)?;
-        }
-        file.write_all_at(&[IoSlice::new(&bytes)], self.written)?;
+        let end = self.written;
+        self.file.create(|file| {
+            if file.len()? > end {
+                file.set_len(end)?;
+            }
+            file.write_all_at(&[IoSlice::new(&bytes)], end)
+        })?;
         self.written += bytes.len() as u64;
         self.saved += count;
         self.torn = false;
@@ -164,7 +171,7 @@ impl AbortedIndex {
     /// Writes what is in memory only and makes the file durable, if there is one.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.write()?;
-        if self.written > 0 { self.file.existing()?.sync_data() } else { Ok(()) }
+        if self.written > 0 { self.file.sync() } else { Ok(()) }
     }
 
     /// Forgets the transactions whose marker is at `end` or later, durably.
@@ -177,24 +184,25 @@ impl AbortedIndex {
         if kept < self.saved {
             self.written = (kept * ENTRY_BYTES) as u64;
             self.saved = kept;
-            let file = self.file.existing()?;
-            file.set_len(self.written)?;
+            self.file.change(|file| file.set_len(self.written))?;
             // At once: of an index that is empty now, `sync` would find nothing to do, and a power cut would bring back
             // transactions whose records are gone.
-            file.sync_data()?;
+            self.file.sync()?;
         }
         Ok(())
     }
 
-    pub(crate) fn close_idle(&self) {
-        self.file.close_idle();
+    pub(crate) fn file(&self) -> &LazyFile {
+        &self.file
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::disk::SimDisk;
+    use crate::disk::{Disk, SimDisk};
 
     fn txn(n: i64) -> AbortedTxn {
         AbortedTxn {
@@ -207,21 +215,21 @@ mod tests {
 
     #[test]
     fn entries_survive_a_reopen_and_a_cut() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let files = Files::new(Arc::new(SimDisk::new()), Arc::default());
         let path = PathBuf::from("0.txnindex");
-        let mut index = AbortedIndex::empty(disk.clone(), path.clone());
+        let mut index = AbortedIndex::empty(&files, path.clone());
         for n in 0..4 {
             index.push(txn(n)).unwrap();
         }
-        let mut index = AbortedIndex::open(disk.clone(), path.clone(), 4 * 34).unwrap();
+        let mut index = AbortedIndex::open(&files, path.clone(), 4 * 34).unwrap();
         assert!(!index.is_empty());
         assert_eq!(index.entries().unwrap(), [txn(0), txn(1), txn(2), txn(3)]);
         index.truncate(Offset(25)).unwrap();
         index.push(txn(7)).unwrap();
         assert_eq!(index.entries().unwrap(), [txn(0), txn(1), txn(7)]);
-        let bytes = disk.read_file(&path, 1000).unwrap();
+        let bytes = files.read_file(&path, 1000).unwrap();
         assert_eq!(bytes.len(), 3 * 34);
         assert_eq!(bytes[34..44], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert!(AbortedIndex::open(disk, path, 35).is_none());
+        assert!(AbortedIndex::open(&files, path, 35).is_none());
     }
 }

@@ -3,10 +3,9 @@
 use std::io;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crate::disk::Disk;
-use crate::lazy_file::LazyFile;
+use crate::disk::DiskFile;
+use crate::files::{Files, LazyFile};
 
 /// Entries gathered in memory before they are written: one small write for about 2 MiB of log.
 const UNWRITTEN_ENTRIES_MAX: usize = 512;
@@ -109,14 +108,14 @@ pub(crate) struct SparseIndex<E> {
 
 impl<E: IndexEntry> SparseIndex<E> {
     /// An index that has nothing yet; a file of that name is overwritten with the first entries.
-    pub(crate) fn empty(disk: Arc<dyn Disk>, path: PathBuf, base: i64) -> Self {
-        Self { file: LazyFile::new(disk, path), base, written: 0, unwritten: Vec::new(), last: Some(None) }
+    pub(crate) fn empty(files: &Files, path: PathBuf, base: i64) -> Self {
+        Self { file: LazyFile::new(files, path), base, written: 0, unwritten: Vec::new(), last: Some(None) }
     }
 
     /// The index in a file of `bytes` bytes, which is not opened yet. `None` if that is not the length of whole
     /// entries.
-    pub(crate) fn open(disk: Arc<dyn Disk>, path: PathBuf, base: i64, bytes: u64) -> Option<Self> {
-        let mut index = Self::empty(disk, path, base);
+    pub(crate) fn open(files: &Files, path: PathBuf, base: i64, bytes: u64) -> Option<Self> {
+        let mut index = Self::empty(files, path, base);
         index.written = bytes / E::BYTES as u64;
         if index.written > 0 {
             index.last = None;
@@ -179,13 +178,14 @@ impl<E: IndexEntry> SparseIndex<E> {
         for entry in &self.unwritten {
             entry.encode(self.base, &mut bytes);
         }
-        let file = self.file.created()?;
         let end = self.written * E::BYTES as u64;
-        if file.len()? > end {
-            // A part of an earlier write that failed, or of an index that was given up.
-            file.set_len(end)?;
-        }
-        file.write_all_at(&[IoSlice::new(&bytes)], end)?;
+        self.file.create(|file| {
+            if file.len()? > end {
+                // A part of an earlier write that failed, or of an index that was given up.
+                file.set_len(end)?;
+            }
+            file.write_all_at(&[IoSlice::new(&bytes)], end)
+        })?;
         self.written += self.unwritten.len() as u64;
         self.unwritten.clear();
         Ok(())
@@ -194,7 +194,7 @@ impl<E: IndexEntry> SparseIndex<E> {
     /// Writes what is in memory and makes the file durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.write()?;
-        self.file.existing()?.sync_data()
+        self.file.sync()
     }
 
     /// Keeps the entries for which `keep` holds, which must be a front part of them.
@@ -203,14 +203,14 @@ impl<E: IndexEntry> SparseIndex<E> {
         self.last = Some(kept.checked_sub(1).map(|at| self.get(at)).transpose()?);
         self.unwritten.truncate(kept.saturating_sub(self.written) as usize);
         if kept < self.written {
-            self.file.existing()?.set_len(kept * E::BYTES as u64)?;
+            self.file.change(|file| file.set_len(kept * E::BYTES as u64))?;
             self.written = kept;
         }
         Ok(())
     }
 
-    pub(crate) fn close_idle(&self) {
-        self.file.close_idle();
+    pub(crate) fn file(&self) -> &LazyFile {
+        &self.file
     }
 
     fn get(&self, at: u64) -> io::Result<E> {
@@ -245,8 +245,10 @@ impl<E: IndexEntry> SparseIndex<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::disk::SimDisk;
+    use crate::disk::{Disk, SimDisk};
 
     fn entry(n: i64) -> OffsetEntry {
         OffsetEntry { offset: 100 + n * 10, position: n as u64 * 7 }
@@ -254,9 +256,9 @@ mod tests {
 
     #[test]
     fn finds_entries_in_file_and_memory_and_after_a_reopen() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let files = Files::new(Arc::new(SimDisk::new()), Arc::default());
         let path = PathBuf::from("00.index");
-        let mut index = SparseIndex::empty(disk.clone(), path.clone(), 100);
+        let mut index = SparseIndex::empty(&files, path.clone(), 100);
         assert_eq!(index.floor(1000).unwrap(), None);
         for n in 0..30 {
             index.push(entry(n)).unwrap();
@@ -273,7 +275,7 @@ mod tests {
         };
         check(&index);
         index.sync().unwrap();
-        let mut index = SparseIndex::open(disk.clone(), path.clone(), 100, 240).unwrap();
+        let mut index = SparseIndex::open(&files, path.clone(), 100, 240).unwrap();
         check(&index);
         index.push(entry(3)).unwrap();
         assert_eq!(index.len(), 30, "keys never go back");
@@ -283,8 +285,8 @@ mod tests {
         index.push(entry(5)).unwrap();
         index.truncate(|e| e.offset < 160).unwrap();
         index.sync().unwrap();
-        assert_eq!(disk.read_file(&path, 1000).unwrap().len(), 48);
-        assert!(SparseIndex::<OffsetEntry>::open(disk, path, 100, 47).is_none());
+        assert_eq!(files.read_file(&path, 1000).unwrap().len(), 48);
+        assert!(SparseIndex::<OffsetEntry>::open(&files, path, 100, 47).is_none());
     }
 
     #[test]

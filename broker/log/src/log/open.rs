@@ -17,6 +17,7 @@ use crate::config::LogConfig;
 use crate::disk::{DirEntry, Disk};
 use crate::epochs::LeaderEpochs;
 use crate::error::{Error, io_error};
+use crate::files::{FileBudget, Files};
 use crate::segment::{Found, Segment, swaps};
 use crate::topic_partition::TopicPartition;
 
@@ -38,6 +39,8 @@ pub struct OpenOptions {
     pub start_offset: Offset,
     /// What the tail cache may hold; shared by all logs.
     pub cache: Arc<CacheBudget>,
+    /// How many files may be open; shared by all logs.
+    pub files: Arc<FileBudget>,
 }
 
 impl OpenOptions {
@@ -51,6 +54,7 @@ impl OpenOptions {
             synced_end: Offset(0),
             start_offset: Offset(0),
             cache: Arc::default(),
+            files: Arc::default(),
         }
     }
 
@@ -79,6 +83,7 @@ impl Log {
         partition: TopicPartition,
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), Error> {
+        let disk = Files::new(disk, options.files.clone());
         let Opened { segments, epochs, start, writer, report } =
             open_folder(&disk, dir, &partition, &options, None)?;
         let next_offset = writer.next_offset;
@@ -116,13 +121,13 @@ impl Log {
 
 /// Makes a whole log of a folder. `epochs`: the leader epochs, if they are known better than the file has them.
 pub(super) fn open_folder(
-    disk: &Arc<dyn Disk>,
+    disk: &Files,
     dir: &Path,
     partition: &TopicPartition,
     options: &OpenOptions,
     epochs: Option<Vec<(LeaderEpoch, Offset)>>,
 ) -> Result<Opened, Error> {
-    let (mut entries, newborn) = list_or_create(&**disk, dir)?;
+    let (mut entries, newborn) = list_or_create(disk, dir)?;
     if swaps::settle(disk, dir, &entries)? {
         entries = disk.list(dir).map_err(io_error("list", dir))?;
     }
@@ -131,7 +136,7 @@ pub(super) fn open_folder(
         let path = dir.join(name);
         disk.remove_file(&path).map_err(io_error("remove", &path))?;
     }
-    let epochs = epochs.unwrap_or_else(|| saved_epochs(&**disk, dir, partition, &entries));
+    let epochs = epochs.unwrap_or_else(|| saved_epochs(disk, dir, partition, &entries));
     let recovery = Recovery::new(disk.clone(), dir, partition, options, found, epochs);
     let Recovered { segments, producers, mut epochs, next_offset, report } = recovery.run()?;
 
@@ -141,7 +146,7 @@ pub(super) fn open_folder(
     let (active, created) = match active {
         Some(active) => (active, false),
         None => {
-            let segment = Segment::create(disk.clone(), dir, Offset(next_offset), options.now_ms);
+            let segment = Segment::create(disk, dir, Offset(next_offset), options.now_ms);
             (Arc::new(segment.map_err(io_error("create a segment in", dir))?), true)
         }
     };

@@ -28,6 +28,7 @@ use crate::config::CorruptionPolicy;
 use crate::disk::Disk;
 use crate::epochs::LeaderEpochs;
 use crate::error::{Error, io_error};
+use crate::files::Files;
 use crate::producer::{ProducerBatch, Producers};
 use crate::segment::scan::{Scanner, Step, find_batch};
 use crate::segment::{Found, IndexedBatch, Segment};
@@ -91,7 +92,7 @@ struct Bad {
 }
 
 pub(super) struct Recovery<'o> {
-    disk: Arc<dyn Disk>,
+    disk: Files,
     dir: &'o Path,
     partition: &'o TopicPartition,
     options: &'o OpenOptions,
@@ -108,7 +109,7 @@ pub(super) struct Recovery<'o> {
 
 impl<'o> Recovery<'o> {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        disk: Files,
         dir: &'o Path,
         partition: &'o TopicPartition,
         options: &'o OpenOptions,
@@ -118,7 +119,7 @@ impl<'o> Recovery<'o> {
         let mut unindexed = None;
         let mut segments = Vec::with_capacity(found.segments.len());
         for files in &found.segments {
-            let (segment, whole) = Segment::open(disk.clone(), dir, files, options.now_ms);
+            let (segment, whole) = Segment::open(&disk, dir, files, options.now_ms);
             if !whole && unindexed.is_none() {
                 unindexed = Some(files.base);
             }
@@ -292,7 +293,7 @@ impl<'o> Recovery<'o> {
             false => 0,
         };
         let file = segment.file().map_err(write)?;
-        let mut scanner = Scanner::new(file.clone(), start, segment.size());
+        let mut scanner = Scanner::new(file, start, segment.size());
         let (mut batches, mut bytes, mut at) = (Vec::new(), 0, start);
         loop {
             let is_end = match scanner.step().map_err(write)? {
@@ -309,12 +310,12 @@ impl<'o> Recovery<'o> {
             };
             if is_end || bytes >= REWRITE_BYTES {
                 let slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(batch)).collect();
-                file.write_all_at(&slices, at).map_err(write)?;
+                segment.write_at(&slices, at).map_err(write)?;
                 at += std::mem::take(&mut bytes) as u64;
                 batches.clear();
             }
             if is_end {
-                return file.sync_data().map_err(write);
+                return segment.sync_log().map_err(write);
             }
         }
     }

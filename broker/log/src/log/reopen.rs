@@ -58,6 +58,7 @@ impl Log {
             recovery_point: self.recovery_point(),
             synced_end: self.durable_end(),
             start_offset: self.start_offset(),
+            files: self.disk.budget().clone(),
             ..OpenOptions::new((*config).clone(), now_ms)
         };
         let epochs = self.leader_epochs();
@@ -67,8 +68,8 @@ impl Log {
             self.fill(&mut opened, shown, config.index_interval_bytes)?;
         }
         // Written anew like the records: its sync may be the one that failed.
-        if let Some(id) = partition_metadata::read(&*self.disk, &self.dir)? {
-            partition_metadata::write(&*self.disk, &self.dir, id)?;
+        if let Some(id) = partition_metadata::read(&self.disk, &self.dir)? {
+            partition_metadata::write(&self.disk, &self.dir, id)?;
         }
         self.sync_files(&[], true, true)?;
         let report = opened.report.clone();

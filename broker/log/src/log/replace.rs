@@ -16,6 +16,7 @@ use millrace_wire::ids::Offset;
 use super::Log;
 use super::trash::ALL_FILES;
 use crate::compaction::CompactionError;
+use crate::disk::Disk;
 use crate::error::{Error, io_error};
 use crate::segment::{CLEANED, FILES, SWAP, Segment, SegmentFiles, Suffix, file_name};
 
@@ -81,7 +82,7 @@ impl Log {
             time_index: Some(time_index),
             txn_index: Some(txn_index),
         };
-        let (segment, _) = Segment::open(self.disk.clone(), &self.dir, &files, now_ms);
+        let (segment, _) = Segment::open(&self.disk, &self.dir, &files, now_ms);
         let segment = Arc::new(segment);
         let mut segments = self.segments.write();
         for old in group {

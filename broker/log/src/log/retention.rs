@@ -52,23 +52,16 @@ impl Log {
         Ok(self.start_offset())
     }
 
-    /// Closes files that nobody reads, and lets go of a tail that nobody asks for.
+    /// Closes files that nobody uses, and lets go of a tail that nobody asks for.
     pub fn release_idle(&self) {
         self.cache.shrink();
         self.close_idle_files();
     }
 
-    /// Closes files that nobody reads. The active segment's are closed only if all in them is durable: an error of the disk is
-    /// told to those who have the file open.
+    /// Closes files that nobody uses and that are synced.
     pub fn close_idle_files(&self) {
         let segments: Vec<_> = self.segments.read().values().cloned().collect();
-        for segment in segments.iter().rev().skip(1) {
-            segment.close_idle();
-        }
-        let writer = self.writer.lock();
-        if !writer.active_dirty && self.unsynced_bytes() == 0 {
-            writer.active.close_idle();
-        }
+        segments.iter().for_each(|segment| segment.close_idle());
     }
 
     /// The end of the oldest segments that retention takes, in a row from the front.

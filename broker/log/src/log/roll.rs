@@ -7,7 +7,7 @@ use millrace_wire::ids::Offset;
 
 use super::{Log, Writer};
 use crate::config::LogConfig;
-use crate::disk::OpenMode;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, io_error};
 use crate::producer::snapshot;
 use crate::segment::{Segment, Suffix, file_name};
@@ -78,7 +78,8 @@ impl Log {
         if old.size() == 0 {
             return Ok(());
         }
-        old.seal().map_err(io_error("write the indexes of", old.path()))?;
+        let sealed = old.seal().map_err(io_error("write the indexes of", old.path()));
+        sealed.map_err(|error| self.or_offline(&old, error))?;
         let base = Offset(writer.next_offset);
         let is_behind = self.recovery_point() >= base;
         if is_behind {
@@ -87,7 +88,7 @@ impl Log {
             synced.map_err(|error| self.go_offline(error))?;
         }
         self.write_snapshot(writer, base)?;
-        let new = Segment::create(self.disk.clone(), &self.dir, base, now_ms);
+        let new = Segment::create(&self.disk, &self.dir, base, now_ms);
         let new = Arc::new(new.map_err(io_error("create a segment in", &self.dir))?);
         self.segments.write().insert(base, new.clone());
         if !is_behind {

@@ -9,7 +9,7 @@ use millrace_wire::ids::Offset;
 
 use super::{Log, Writer};
 use crate::checkpoint;
-use crate::disk::OpenMode;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, io_error};
 use crate::partition_metadata;
 use crate::segment::{Segment, Suffix, file_name};
@@ -76,7 +76,8 @@ impl Log {
         let end = self.sync()?;
         let todo = self.unflushed.lock().clone();
         for segment in &todo.segments {
-            segment.write_indexes().map_err(io_error("write the indexes of", segment.path()))?;
+            let written = segment.write_indexes().map_err(io_error("write the indexes of", segment.path()));
+            written.map_err(|error| self.or_offline(segment, error))?;
             let synced = segment.sync_indexes().map_err(io_error("sync the indexes of", segment.path()));
             synced.map_err(|error| self.go_offline(error))?;
         }
@@ -139,7 +140,7 @@ impl Log {
         let mut epochs = self.epochs.write();
         if epochs.unsaved {
             let path = self.dir.join(checkpoint::LEADER_EPOCH);
-            checkpoint::write_epochs(&*self.disk, &path, epochs.entries())?;
+            checkpoint::write_epochs(&self.disk, &path, epochs.entries())?;
             epochs.unsaved = false;
         }
         Ok(())

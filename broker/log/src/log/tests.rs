@@ -5,7 +5,7 @@ use millrace_wire::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 use millrace_wire::record::{BatchBuilder, BatchOptions, ControlKind, ProducerStamp};
 
 use super::*;
-use crate::disk::{Fault, FaultOp, SimDisk};
+use crate::disk::{Disk, Fault, FaultOp, SimDisk};
 use crate::{AppendError, AppendOrigin};
 
 mod basics;

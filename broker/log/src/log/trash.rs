@@ -6,6 +6,7 @@ use std::io;
 use millrace_wire::ids::Offset;
 
 use super::Log;
+use crate::disk::Disk;
 use crate::error::{Error, io_error};
 use crate::segment::{CLEANED, DELETED, Suffix, file_name};
 

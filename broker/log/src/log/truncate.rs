@@ -7,6 +7,7 @@ use millrace_wire::ids::Offset;
 
 use super::recover::replay;
 use super::{Log, Writer};
+use crate::disk::Disk;
 use crate::error::{Error, io_error};
 use crate::producer::{Producers, snapshot};
 use crate::segment::scan::{Scanner, Step};
@@ -67,7 +68,7 @@ impl Log {
                 (last, end)
             }
             None => {
-                let fresh = Segment::create(self.disk.clone(), &self.dir, offset, now_ms);
+                let fresh = Segment::create(&self.disk, &self.dir, offset, now_ms);
                 let fresh = Arc::new(fresh.map_err(io_error("create a segment in", &self.dir))?);
                 segments.insert(offset, fresh.clone());
                 writer.dir_dirty = true;

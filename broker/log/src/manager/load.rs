@@ -16,6 +16,7 @@ use super::{
 use crate::checkpoint;
 use crate::disk::Disk;
 use crate::error::{Error, io_error};
+use crate::files::Files;
 use crate::log::{Log, OpenOptions, RecoveryReport};
 use crate::partition_metadata;
 use crate::topic_partition::TopicPartition;
@@ -29,24 +30,25 @@ impl LogManager {
         data_dir: &Path,
         options: ManagerOptions,
     ) -> Result<(LogManager, OpenReport), Error> {
+        let disk = Files::new(disk, options.files.clone());
         disk.create_dir_all(data_dir).map_err(io_error("create", data_dir))?;
         let lock_path = data_dir.join(LOCK);
         let lock = disk.lock(&lock_path).map_err(io_error("lock", &lock_path))?;
         let lock = lock.ok_or_else(|| Error::Locked(data_dir.to_path_buf()))?;
-        sync_ancestors(&*disk, data_dir)?;
-        let meta = MetaProperties::load(&*disk, data_dir, &options)?;
+        sync_ancestors(&disk, data_dir)?;
+        let meta = MetaProperties::load(&disk, data_dir, &options)?;
         let clean_path = data_dir.join(CLEAN_SHUTDOWN);
-        let clean_shutdown = exists(&*disk, &clean_path)?;
+        let clean_shutdown = exists(&disk, &clean_path)?;
         // Folders that a killed process made are about to be relied on.
         disk.sync_dir(data_dir).map_err(io_error("sync", data_dir))?;
         let checkpoints = Checkpoints {
-            recovery_points: read_or_nothing(&*disk, &data_dir.join(checkpoint::RECOVERY_POINT)),
-            start_offsets: read_or_nothing(&*disk, &data_dir.join(checkpoint::LOG_START)),
-            high_watermarks: read_or_nothing(&*disk, &data_dir.join(checkpoint::HIGH_WATERMARK)),
-            clean_ends: read_or_nothing(&*disk, &data_dir.join(checkpoint::CLEAN_END)),
+            recovery_points: read_or_nothing(&disk, &data_dir.join(checkpoint::RECOVERY_POINT)),
+            start_offsets: read_or_nothing(&disk, &data_dir.join(checkpoint::LOG_START)),
+            high_watermarks: read_or_nothing(&disk, &data_dir.join(checkpoint::HIGH_WATERMARK)),
+            clean_ends: read_or_nothing(&disk, &data_dir.join(checkpoint::CLEAN_END)),
         };
 
-        let partitions = find_partitions(&*disk, data_dir)?;
+        let partitions = find_partitions(&disk, data_dir)?;
         let open = |partition: &TopicPartition| -> Opened {
             let log_options = OpenOptions {
                 config: options.config.clone(),
@@ -56,6 +58,7 @@ impl LogManager {
                 synced_end: Offset(0),
                 start_offset: checkpoints.start_offsets.get(partition).copied().unwrap_or_default(),
                 cache: options.cache.clone(),
+                files: options.files.clone(),
             };
             (partition.clone(), open_log(&disk, data_dir, partition, log_options))
         };
@@ -102,14 +105,14 @@ impl LogManager {
 }
 
 fn open_log(
-    disk: &Arc<dyn Disk>,
+    disk: &Files,
     data_dir: &Path,
     partition: &TopicPartition,
     options: OpenOptions,
 ) -> Result<(Entry, RecoveryReport), Error> {
     let dir = data_dir.join(partition.dir_name());
-    let topic_id = partition_metadata::read(&**disk, &dir)?;
-    let (log, report) = Log::open(disk.clone(), &dir, partition.clone(), options)?;
+    let topic_id = partition_metadata::read(disk, &dir)?;
+    let (log, report) = Log::open(disk.disk().clone(), &dir, partition.clone(), options)?;
     Ok((Entry { log: Arc::new(log), topic_id }, report))
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{LogManager, NAME_BYTES_MAX};
+use crate::disk::Disk;
 use crate::error::{Error, io_error};
 use crate::topic_partition::TopicPartition;
 

@@ -13,8 +13,8 @@ const SLICE_BYTES_MIN: u64 = 64 << 10;
 
 impl Segment {
     /// Whole batches from the one that has `from` (or the first after it), at most `bytes_max` and below `upper`, and
-    /// where the next read goes on. `None` if there are too few bytes for it, if the file can't be sent from, or if an
-    /// index doesn't fit: [`Segment::read`] then reads them, or says what is wrong.
+    /// where the next read goes on. `None` if there are too few bytes for it, if the file can't be sent from or kept open, or if
+    /// an index doesn't fit: [`Segment::read`] then reads them, or says what is wrong.
     pub(crate) fn slice(
         &self,
         from: Offset,
@@ -50,8 +50,10 @@ impl Segment {
         if last.position + last.header.size() as u64 != end || next > upper {
             return Ok(None);
         }
+        // Whoever is slow to take it keeps the file open: not more of them than leave room for others.
+        let Some(loan) = self.lend() else { return Ok(None) };
         self.remember(next, end);
         let len = usize::try_from(end - start.position).unwrap_or(0);
-        Ok(Some((FileSlice::new(file, start.position, len), next)))
+        Ok(Some((FileSlice::new(file, start.position, len).on(loan), next)))
     }
 }

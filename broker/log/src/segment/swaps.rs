@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use millrace_wire::ids::Offset;
 
@@ -11,9 +10,10 @@ use super::scan::{Scanner, Step};
 use super::{CLEANED, FILES, SWAP, Suffix, file_name};
 use crate::disk::{DirEntry, Disk, OpenMode};
 use crate::error::{Error, io_error};
+use crate::files::Files;
 
 /// Settles every exchange in a folder; whether there was one. A crash in here changes nothing about the outcome.
-pub(crate) fn settle(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<bool, Error> {
+pub(crate) fn settle(disk: &Files, dir: &Path, entries: &[DirEntry]) -> Result<bool, Error> {
     let named = |extension: &str| -> Vec<(Offset, Suffix)> {
         entries.iter().filter_map(|entry| parse_name(entry.name.strip_suffix(extension)?)).collect()
     };
@@ -43,7 +43,7 @@ pub(crate) fn settle(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> 
 }
 
 /// Removes the segments that the new one was written from, and gives it its name, the log's last.
-fn complete(disk: &Arc<dyn Disk>, dir: &Path, base: Offset, entries: &[DirEntry]) -> Result<(), Error> {
+fn complete(disk: &Files, dir: &Path, base: Offset, entries: &[DirEntry]) -> Result<(), Error> {
     let path = dir.join(format!("{}{SWAP}", file_name(base, Suffix::Log)));
     let end = end_of(disk, &path, base)?;
     for (other, suffix) in entries.iter().filter_map(|entry| parse_name(&entry.name)) {
@@ -67,7 +67,7 @@ fn complete(disk: &Arc<dyn Disk>, dir: &Path, base: Offset, entries: &[DirEntry]
 }
 
 /// The offset after the last batch. The file was durable before it got its name: a bad batch is damage.
-fn end_of(disk: &Arc<dyn Disk>, path: &Path, base: Offset) -> Result<Offset, Error> {
+fn end_of(disk: &Files, path: &Path, base: Offset) -> Result<Offset, Error> {
     let read = |error| io_error("read", path)(error);
     let file = disk.open(path, OpenMode::Existing).map_err(read)?;
     let len = file.len().map_err(read)?;
@@ -90,7 +90,7 @@ fn end_of(disk: &Arc<dyn Disk>, path: &Path, base: Offset) -> Result<Offset, Err
     }
 }
 
-fn remove(disk: &Arc<dyn Disk>, dir: &Path, name: &str) -> Result<(), Error> {
+fn remove(disk: &Files, dir: &Path, name: &str) -> Result<(), Error> {
     let path = dir.join(name);
     match disk.remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),

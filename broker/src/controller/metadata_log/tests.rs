@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_log::disk::{Disk, SimDisk};
+use millrace_log::disk::{Disk, Fault, FaultOp, SimDisk};
 use millrace_log::{LogConfig, LogManager, ManagerOptions, TopicPartition};
 use uuid::Uuid;
 
@@ -268,6 +268,35 @@ async fn a_ruined_snapshot_is_replaced_by_the_one_before_it_and_two_are_an_error
         assert!(error.contains("no snapshot that reaches it can be read"), "{error}");
         assert!(error.contains("restore the folder from a backup"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_the_disk_does_not_give_now_stays_and_is_there_when_it_is_needed() {
+    let (disk, random) = (SimDisk::new(), Random::new(8));
+    with_two_snapshots(&disk, &random);
+    let mut life = open(&disk, TIGHT).unwrap();
+    commit(&mut life, &random).unwrap();
+    let before = checkpoints(&disk);
+    assert!(life.log.log.start_offset() > Offset(0));
+    // Neither of the older ones can be read while the newest is written, and that one rots later.
+    for path in &before {
+        let path = path.to_string_lossy().into_owned();
+        disk.fail_next(Fault { op: FaultOp::Read, path, after: 0 });
+    }
+    snapshot(&life).unwrap();
+    let expected = facts(&life.image);
+    drop(life);
+    disk.kill();
+    let there = checkpoints(&disk);
+    assert_eq!(there[..2], before);
+    disk.corrupt(&there[2], |bytes| bytes.truncate(10));
+    let mut life = open(&disk, TIGHT).unwrap();
+    assert_eq!(facts(&life.image), expected);
+    // With a good one before the newest, the others go.
+    commit(&mut life, &random).unwrap();
+    snapshot(&life).unwrap();
+    let there = checkpoints(&disk);
+    assert_eq!((there.len(), &there[0]), (2, &before[1]));
 }
 
 #[tokio::test(start_paused = true)]

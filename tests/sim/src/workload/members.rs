@@ -2,7 +2,8 @@
 //!
 //! Members of a transactional group turn input into output exactly once: each poll's records, what was made of them and the
 //! group's offsets are one transaction. Their transactional ids are their own, so that only the group's generation fences
-//! one which has lost its partitions (KIP-447).
+//! one which has lost its partitions (KIP-447). Some leave their group with a transaction open, and end it when others have
+//! their partitions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +42,9 @@ const POLL_INTERVAL_MAX: Duration = Duration::from_secs(3);
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// Longest doze between reading and committing, in milliseconds: longer than a member may.
 const DOZE_MAX_MS: u64 = 4000;
+/// Longest time from leaving a group to the end of the transaction that was open then, in milliseconds: the others have the
+/// partitions by then.
+const PARTING_MAX_MS: u64 = 2500;
 /// Bytes of one partition in one fetch, and of all in one poll: little, so that there is more than one after an outage.
 const FETCH_BYTES: i32 = 2048;
 
@@ -100,17 +104,24 @@ impl Shared {
             }
             member.turn(random).await?;
         }
-        // The others vanish without a word.
-        if random.below(2) == 0 {
-            member.consumer.close().await?;
+        match random.below(4) {
+            0 => Ok(member.consumer.close().await?),
+            1 => member.part(random).await,
+            // The others vanish without a word.
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn new_member_session(&self, group: usize) -> usize {
         let session = self.new_session(true, false);
         self.history.lock().groups[group].sessions.push(session);
         session
+    }
+
+    fn acknowledged(&self, group: usize, offsets: Offsets) {
+        let history = &mut *self.history.lock();
+        let at = history.tick();
+        history.groups[group].acknowledged.push(Committed { at, offsets });
     }
 }
 
@@ -150,15 +161,10 @@ impl Member<'_> {
     }
 
     async fn process(&mut self, fetched: &[FetchedPartition], random: &mut Random) -> anyhow::Result<()> {
-        let seen = decode(fetched)?;
-        self.shared.note_seen(self.session, &seen);
-        let mut next = Offsets::new();
-        for fetched in fetched {
-            next.insert(Partition::of(&fetched.topic, fetched.partition)?, fetched.next_offset);
-        }
+        let (seen, next) = self.note(fetched)?;
         if let Some(producer) = self.producer.clone() {
             let transaction = self.shared.begin(&producer)?;
-            let done = self.transform(&producer, transaction, &seen, &next, random).await;
+            let done = self.transact(&producer, transaction, &seen, &next, random).await;
             return self.rewind_unless(done, &producer, transaction, &next).await;
         }
         doze(random).await;
@@ -167,14 +173,24 @@ impl Member<'_> {
             Err(error) if error.code().is_none() => Err(error.into()),
             Err(_) => Ok(()),
             Ok(()) => {
-                self.acknowledged(next);
+                self.shared.acknowledged(self.group, next);
                 Ok(())
             }
         }
     }
 
-    /// Makes output of records, in one transaction with the group's offsets. Returns whether it was committed.
-    async fn transform(
+    /// Writes down what was polled; the records, and where the group goes on after them.
+    fn note(&self, fetched: &[FetchedPartition]) -> anyhow::Result<(Vec<Seen>, Offsets)> {
+        let seen = decode(fetched)?;
+        self.shared.note_seen(self.session, &seen);
+        let next = fetched
+            .iter()
+            .map(|fetched| Ok((Partition::of(&fetched.topic, fetched.partition)?, fetched.next_offset)));
+        Ok((seen, next.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Makes output of records and commits it, or not. Returns whether it was committed.
+    async fn transact(
         &mut self,
         producer: &Producer,
         transaction: usize,
@@ -182,6 +198,26 @@ impl Member<'_> {
         next: &Offsets,
         random: &mut Random,
     ) -> Result<bool> {
+        self.transform(producer, transaction, seen, next, random).await?;
+        doze(random).await;
+        let commits = random.below(6) != 0;
+        self.shared.end(producer, transaction, commits).await?;
+        if commits {
+            self.shared.acknowledged(self.group, next.clone());
+        }
+        Ok(commits)
+    }
+
+    /// Makes output of records, in one transaction with the group's offsets. Once it returns only the transaction's end decides,
+    /// whatever generation the group has by then.
+    async fn transform(
+        &mut self,
+        producer: &Producer,
+        transaction: usize,
+        seen: &[Seen],
+        next: &Offsets,
+        random: &mut Random,
+    ) -> Result<()> {
         {
             let transaction = &mut self.shared.history.lock().transactions[transaction];
             transaction.reads = seen.iter().map(|seen| seen.id).collect();
@@ -195,15 +231,28 @@ impl Member<'_> {
         }
         self.shared.settle(deliveries).await?;
         doze(random).await;
-        producer.send_offsets_to_transaction(wire(next), &self.consumer.group_metadata()?).await?;
-        // From here on only the transaction's end decides, whatever generation the group has by then.
-        doze(random).await;
+        producer.send_offsets_to_transaction(wire(next), &self.consumer.group_metadata()?).await
+    }
+
+    /// The last poll of a member that leaves its group in the middle of a transaction and ends that later: whoever is given
+    /// its partitions must wait for it (KIP-447's stable offsets).
+    async fn part(mut self, random: &mut Random) -> anyhow::Result<()> {
+        let polled = self.consumer.poll(POLL_MAX).await?;
+        let (Polled::Records(fetched), Some(producer)) = (polled, self.producer.clone()) else {
+            return Ok(self.consumer.close().await?);
+        };
+        let (seen, next) = self.note(&fetched)?;
+        let transaction = self.shared.begin(&producer)?;
+        self.transform(&producer, transaction, &seen, &next, random).await?;
+        let Self { shared, group, consumer, .. } = self;
+        consumer.close().await?;
+        sleep(Duration::from_millis(random.below(PARTING_MAX_MS))).await;
         let commits = random.below(6) != 0;
-        self.shared.end(producer, transaction, commits).await?;
+        shared.end(&producer, transaction, commits).await?;
         if commits {
-            self.acknowledged(next.clone());
+            shared.acknowledged(group, next);
         }
-        Ok(commits)
+        Ok(())
     }
 
     /// Aborts what failed; after an abort, reads again what is not committed.
@@ -231,12 +280,6 @@ impl Member<'_> {
         let id = self.next_id;
         self.next_id.number += 1;
         id
-    }
-
-    fn acknowledged(&self, offsets: Offsets) {
-        let history = &mut *self.shared.history.lock();
-        let at = history.tick();
-        history.groups[self.group].acknowledged.push(Committed { at, offsets });
     }
 }
 

@@ -42,7 +42,7 @@ impl Log {
         let end = self.segment_after(last.base()).map_or(last.base(), |next| next.base());
         filter.transactions.expect(self.aborted_transactions(first.base(), end)?);
         let producers = self.last_of_producers();
-        let segment = Segment::create_as(self.disk.clone(), &self.dir, first.base(), CLEANED, now_ms);
+        let segment = Segment::create_as(&self.disk, &self.dir, first.base(), CLEANED, now_ms);
         let segment = segment.map_err(io_error("create a segment in", &self.dir))?;
         let interval_bytes = self.config().index_interval_bytes;
         let mut target =

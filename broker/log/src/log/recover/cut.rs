@@ -8,7 +8,7 @@ use std::sync::Arc;
 use millrace_wire::ids::Offset;
 
 use super::{Bad, CorruptionPolicy, Recovery, find_batch};
-use crate::disk::{DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, io_error};
 use crate::segment::{Suffix, file_name};
 

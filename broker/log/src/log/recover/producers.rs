@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use millrace_wire::ids::Offset;
 
 use super::{Recovery, replay};
-use crate::disk::OpenMode;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, io_error};
 use crate::producer::{ProducerEntry, Producers, snapshot};
 use crate::segment::scan::{Scanner, Step};

@@ -6,9 +6,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::CorruptionPolicy;
 use crate::log::recover::replay;
 use crate::producer::Producers;
+use crate::{CorruptionPolicy, FileBudget};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -73,9 +73,11 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Self {
+    /// `files_max`: how many files may be open at a time.
+    fn new(files_max: usize) -> Self {
         let mut rig = Rig::new(LogConfig { segment_bytes: 4_000, index_interval_bytes: 300, ..config() });
         rig.options.config.corruption_policy = CorruptionPolicy::Refuse;
+        rig.options.files = Arc::new(FileBudget::new(files_max));
         let log = rig.open();
         let (next_sequence, in_transaction) = Default::default();
         Self { rig, log, batches: Vec::new(), durable: 0, unreadable: false, next_sequence, in_transaction }
@@ -218,7 +220,10 @@ impl Model {
             return;
         }
         // As the manager does: a crash in the middle must not look like damage.
-        let point = self.log.truncation_point(Offset(target)).unwrap();
+        let point = match self.log.truncation_point(Offset(target)) {
+            Err(_) if self.unreadable && self.has_failed() => return,
+            point => point.unwrap(),
+        };
         self.rig.options.recovery_point = self.rig.options.recovery_point.min(point);
         self.rig.options.start_offset = self.rig.options.start_offset.min(point);
         let result = self.log.truncate_to(Offset(target), NOW_MS);
@@ -261,7 +266,7 @@ impl Model {
             self.rig.options.start_offset = self.log.start_offset();
         }
         // What was being synced just now may be gone from the page cache, too.
-        let dropped = self.unreadable && self.log.has_failed();
+        let dropped = self.unreadable && self.has_failed();
         match crash {
             Crash::Power(seed) => self.rig.disk.power_cut(seed),
             _ => self.rig.disk.kill(),
@@ -312,6 +317,12 @@ impl Model {
         self.cut_to(end.0);
     }
 
+    /// Whether a sync has failed: one that the log asked for, or that of a file that gave way to another, of which it is told at
+    /// its next sync.
+    fn has_failed(&self) -> bool {
+        self.log.has_failed() || self.log.segments.read().values().any(|segment| segment.is_lost())
+    }
+
     /// The producers' state that the batches lead to.
     fn replayed(&self) -> Producers {
         let mut producers = Producers::default();
@@ -329,7 +340,7 @@ impl Model {
     }
 
     fn check(&self) {
-        if self.unreadable && self.log.has_failed() {
+        if self.unreadable && self.has_failed() {
             return;
         }
         let read = read_all(&self.log);
@@ -377,8 +388,8 @@ proptest! {
     })]
 
     #[test]
-    fn a_log_is_what_was_written_to_it(steps in prop::collection::vec(step(), 1..40)) {
-        let mut model = Model::new();
+    fn a_log_is_what_was_written_to_it(files_max in 1..8usize, steps in prop::collection::vec(step(), 1..40)) {
+        let mut model = Model::new(files_max);
         for step in steps {
             model.run(step);
             model.check();
