@@ -91,6 +91,7 @@ pub fn judge(answer: Answer) -> bool {
         let origin = (!answer.origin.is_empty()).then_some(&answer.origin[..]);
         let input = input(given);
         batch.name_topic("topic");
+        assert!(batch.iter().all(|record| record.topic.is_some_and(|topic| !topic.is_empty())));
         batch.set_places_of(&input, origin);
         for (index, record) in batch.iter().enumerate() {
             let from = origin.map_or(index, |origin| origin[index] as usize);
@@ -122,7 +123,6 @@ fn assert_readable(batch: &Batch) {
             assert!(std::str::from_utf8(name).is_ok(), "a header's name is no text");
             assert!(value.is_none_or(|value| value.len() <= batch.size_bytes()));
         }
-        assert!(record.topic.is_none_or(|topic| !topic.is_empty()));
         assert!(record.partition.is_none_or(|partition| partition >= 0));
         assert!(record.timestamp_ms.is_none_or(|timestamp| timestamp >= 0));
     }
