@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::descriptors::Descriptors;
 use crate::loggers::Loggers;
+use crate::metrics::MoreMetrics;
 
 /// The broker's surroundings.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Env {
     pub descriptors: Descriptors,
     /// The log's levels, if they can be changed.
     pub loggers: Option<Arc<dyn Loggers>>,
+    /// What else is told at `metrics.listener`.
+    pub more_metrics: Option<Arc<dyn MoreMetrics>>,
 }
 
 impl Env {
@@ -41,6 +44,7 @@ impl Env {
             random: Random::new(seed.0 ^ seed.1),
             descriptors: Descriptors::raise(),
             loggers: None,
+            more_metrics: None,
         }
     }
 
@@ -52,6 +56,7 @@ impl Env {
             random: Random::new(seed),
             descriptors: Descriptors::UNLIMITED,
             loggers: None,
+            more_metrics: None,
         }
     }
 }

@@ -59,3 +59,4 @@ pub use descriptors::Descriptors;
 pub use env::{Clock, Env, Random};
 pub use error::Error;
 pub use loggers::{LOG_LEVELS, Loggers, ROOT_LOGGER};
+pub use metrics::MoreMetrics;

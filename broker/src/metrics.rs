@@ -24,6 +24,12 @@ const ERROR_CODE_MAX: i16 = 160;
 /// API keys beyond this one are counted as this one, which the protocol doesn't use.
 const API_KEY_MAX: usize = 127;
 
+/// Metrics of something else in the broker's process.
+pub trait MoreMetrics: std::fmt::Debug + Send + Sync {
+    /// Families in the OpenMetrics format, without its end mark.
+    fn text(&self) -> String;
+}
+
 /// A metric's name and what it tells.
 #[derive(Debug)]
 struct Metric {

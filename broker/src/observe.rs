@@ -5,47 +5,23 @@
 //! or coordinators are still being loaded, or the broker stops. Not healthy: a log cannot be written, so that clients are
 //! refused, until the disk is repaired and it was opened again.
 //!
-//! Limits: [`CONNECTIONS_MAX`] at a time, [`CONNECTION_TIME_MAX`] for each, [`HEADER_BYTES_MAX`] of request header; no
-//! body is read. There is no authentication: the setting's address should be one that only watchers reach.
+//! Its limits are [`Limits::WATCHERS`]; no body is read. There is no authentication: the setting's address should be one that only watchers reach.
 
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use hyper::body::Bytes;
+use hyper::{Method, Response, StatusCode};
+use millrace_listen::{Limits, OPENMETRICS, plain, reply};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::metrics::scrape;
 use crate::shared::Shared;
-
-/// Connections at a time; others wait in the system's queue.
-const CONNECTIONS_MAX: usize = 16;
-/// How long one connection may last, however many requests it carries; its client makes a new one.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long a request's header may take to come.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Largest request header.
-const HEADER_BYTES_MAX: usize = 16 << 10;
-/// Pause after a failed accept, so that it doesn't spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPENMETRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// The broker, once it has been put together.
 pub(crate) type Watched = Arc<OnceLock<Arc<Shared>>>;
@@ -60,51 +36,12 @@ pub(crate) async fn bind(address: &str) -> io::Result<TcpListener> {
 
 /// Answers until told to stop.
 pub(crate) async fn serve(listener: TcpListener, watched: Watched, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let accept = async {
-            // Never closed; without a slot nobody is accepted.
-            let slot = slots.clone().acquire_owned().await.ok();
-            (listener.accept().await, slot)
-        };
-        let (accepted, slot) = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = accept => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let watched = watched.clone();
-                connections.spawn(async move {
-                    if timeout(CONNECTION_TIME_MAX, connection(stream, watched)).await.is_err() {
-                        debug!("a watcher's connection lasted too long and is closed");
-                    }
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept a connection at metrics.listener; it is tried again");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, watched: Watched) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let answer = move |request: hyper::Request<hyper::body::Incoming>| {
         let watched = watched.clone();
-        async move { Ok::<_, Infallible>(answer(watched.get(), request.method(), request.uri().path()).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
-        debug!(%error, "a watcher's connection failed");
-    }
+        async move { answer(watched.get(), request.method(), request.uri().path()).await }
+    };
+    millrace_listen::serve(listener, Limits::WATCHERS, "metrics.listener", stop.cancelled_owned(), answer)
+        .await;
 }
 
 /// The answer to one request; `shared` is there once the broker is put together.
@@ -126,15 +63,4 @@ async fn answer(shared: Option<&Arc<Shared>>, method: &Method, path: &str) -> Re
         },
         _ => plain(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n"),
     }
-}
-
-fn plain(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
-    reply(status, TEXT, text.into())
-}
-
-fn reply(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

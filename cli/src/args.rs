@@ -114,6 +114,9 @@ pub(crate) enum Command {
     Consume(ConsumeArgs),
     /// Show connectors and their settings
     Connector(ConnectorArgs),
+    /// Print the JSON Schema of pipeline files, for editors
+    #[command(after_help = "Example:\n  millrace schema > pipeline.schema.json")]
+    Schema,
     /// Check a stopped broker's data
     Log(LogArgs),
     /// Print a script that completes commands in a shell

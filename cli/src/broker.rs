@@ -1,8 +1,9 @@
 //! `millrace broker`: the broker alone.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use millrace_broker::{Broker, BrokerHandle, Config, Env, Error};
+use millrace_broker::{Broker, BrokerHandle, Config, Env, Error, MoreMetrics};
 
 use crate::args::BrokerArgs;
 use crate::exit::{Failure, Outcome};
@@ -20,7 +21,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let config = config(&args)?;
     let mut stop = signals::watch()?;
     let data_dir = config.data_dir();
-    let broker = start(config).await?;
+    let broker = start(config, None).await?;
     remark(format!(
         "broker {} listens on {}, data in {}",
         broker.cluster_id(),
@@ -66,9 +67,12 @@ fn config(args: &BrokerArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Starts a broker; what stands in the way is told by its exit code.
-pub(crate) async fn start(config: Config) -> Result<BrokerHandle, Failure> {
-    let env = Env { loggers: logging::loggers(), ..Env::real() };
+/// Starts a broker, with what else is told at its `metrics.listener`; what stands in the way is told by its exit code.
+pub(crate) async fn start(
+    config: Config,
+    more_metrics: Option<Arc<dyn MoreMetrics>>,
+) -> Result<BrokerHandle, Failure> {
+    let env = Env { loggers: logging::loggers(), more_metrics, ..Env::real() };
     Broker::start(config, env).await.map_err(failure)
 }
 

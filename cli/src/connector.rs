@@ -1,11 +1,15 @@
-//! `millrace connector list|inspect`: connectors and their settings.
+//! `millrace connector list|inspect`: connectors and their settings; `millrace schema`: of pipelines with all of them.
+//!
+//! Rooms: `page` (the same as documentation).
+
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_connect_runtime::component::{Component, Error};
 use millrace_connect_runtime::plan::{ComponentRef, Description};
-use millrace_connect_runtime::spec::is_component_path;
+use millrace_connect_runtime::spec::{is_component_path, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::args::{ConnectorArgs, ConnectorCommand};
@@ -16,7 +20,14 @@ use crate::output;
 pub(crate) async fn run(args: ConnectorArgs) -> Outcome {
     match args.command {
         ConnectorCommand::List => list().await,
-        ConnectorCommand::Inspect { component, json } => inspect(&component, json).await,
+        ConnectorCommand::Inspect { component, json, markdown } => {
+            let form = match (json, markdown) {
+                (true, _) => document,
+                (false, true) => page::page,
+                (false, false) => text,
+            };
+            inspect(&component, form).await
+        }
     }
 }
 
@@ -32,7 +43,18 @@ async fn list() -> Outcome {
     output::line(output::table(&rows))
 }
 
-async fn inspect(component: &str, as_json: bool) -> Outcome {
+/// The JSON Schema of pipeline files.
+pub(crate) async fn schema() -> Outcome {
+    let host = components::host()?;
+    let mut described = Vec::new();
+    for name in host.bundled() {
+        let component = host.load(&ComponentRef::Bundled(name.to_owned())).await.map_err(Failure::runtime)?;
+        described.push(Description::of(&component).map_err(Failure::runtime)?);
+    }
+    output::line(format!("{:#}", json_schema(&described)))
+}
+
+async fn inspect(component: &str, form: fn(&Arc<Component>, &Description) -> String) -> Outcome {
     let host = components::host()?;
     let reference = if is_component_path(Path::new(component)) {
         ComponentRef::Path(PathBuf::from(component))
@@ -44,11 +66,7 @@ async fn inspect(component: &str, as_json: bool) -> Outcome {
         _ => Failure::runtime(error),
     })?;
     let described = Description::of(&loaded).map_err(Failure::runtime)?;
-    if as_json {
-        output::line(document(&loaded, &described))
-    } else {
-        output::line(text(&loaded, &described))
-    }
+    output::line(form(&loaded, &described))
 }
 
 fn document(component: &Arc<Component>, described: &Description) -> String {

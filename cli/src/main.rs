@@ -11,7 +11,7 @@
 //! | `run` | `run` and `connect` with files: pipelines, progress, summary |
 //! | `worker` | `connect` without files: a REST API and what it is told |
 //! | `lifecycle`, `rest` | `plan`, `apply`, `get` and the other commands to such a worker |
-//! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names |
+//! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names; `schema` is in `connector` |
 //! | `dlq` | dead letters: shown, sent again, put aside |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `tail` | the ends of a topic |
@@ -87,6 +87,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Produce(args) => block_on(produce::run(args)),
         Command::Consume(args) => block_on(consume::run(args)),
         Command::Connector(args) => block_on(connector::run(args)),
+        Command::Schema => block_on(connector::schema()),
         Command::Log(args) => log::run(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();

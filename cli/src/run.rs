@@ -3,14 +3,19 @@
 mod hints;
 mod progress;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_broker::{BrokerHandle, Config};
+use millrace_broker::{BrokerHandle, Config, MoreMetrics};
 use millrace_client::Client;
 use millrace_connect_runtime::component::ComponentHost;
+use millrace_connect_runtime::metrics::{MetricsServer, RuntimeMetrics};
 use millrace_connect_runtime::plan::Plan;
 use millrace_connect_runtime::spec::{BrokerSpec, ClusterSpec};
+use millrace_connect_runtime::trace::{Endpoint, Tracer};
 use millrace_connect_runtime::worker::{Error, Worker, WorkerConfig};
 
 use crate::args::{ConnectArgs, RunArgs};
@@ -22,6 +27,9 @@ use crate::{broker, cluster, components, output, signals};
 /// Partitions of the topic of positions in a broker of our own: enough for one process, and quickly made.
 const EMBEDDED_OFFSETS_PARTITIONS: i32 = 5;
 
+/// How long an end waits for the last spans to reach the collector.
+pub(crate) const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Where the broker of this process listens when its usual port is taken and nobody asked for one.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -31,17 +39,18 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let spec = match checked.cluster() {
-        ClusterSpec::Kafka(kafka)
-            if args.data_dir.is_none() && args.listen.is_none() && args.metrics.is_none() =>
-        {
+        ClusterSpec::Kafka(kafka) if args.data_dir.is_none() && args.listen.is_none() => {
             let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
             let plan = checked.plan.clone();
-            pipelines(host, client, plan, worker_config(args.exit_when_done), &mut stop).await?;
+            let config = worker_config(args.exit_when_done);
+            let config = traced(args.otlp.as_deref(), config)?;
+            let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
+            pipelines(host, client, plan, config, &mut stop).await?;
             return hints::show(&checked.plan, &kafka.bootstrap.join(","), None);
         }
         ClusterSpec::Kafka(_) => {
             return Err(Failure::validation(
-                "--data-dir, --listen and --metrics are for the broker in this process, but the file has `kafka:`; leave them out",
+                "--data-dir and --listen are for the broker in this process, but the file has `kafka:`; leave them out",
             ));
         }
         ClusterSpec::Embedded(spec) => spec.clone(),
@@ -49,9 +58,17 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     };
     let config = config(&args, &spec)?;
     let data_dir = config.data_dir();
-    let broker = broker::start(config).await?;
+    let worker = WorkerConfig {
+        offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS,
+        ..worker_config(args.exit_when_done)
+    };
+    let worker = traced(args.otlp.as_deref(), worker)?;
+    let broker = broker::start(config, Some(Arc::new(More(worker.metrics.clone())))).await?;
     output::remark(format!("broker listens on {}, data in {}", broker.local_addr(), data_dir.display()));
-    let outcome = embedded(host, &checked, &broker, &args, &mut stop).await;
+    if let Some(address) = broker.metrics_addr() {
+        output::remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
+    }
+    let outcome = embedded(host, &checked, &broker, worker, &mut stop).await;
     let stopped = broker.shutdown().await.map_err(Failure::runtime);
     if outcome.is_ok() {
         // A port that the system chose is gone with the broker.
@@ -66,12 +83,10 @@ async fn embedded(
     host: ComponentHost,
     checked: &Checked,
     broker: &BrokerHandle,
-    args: &RunArgs,
+    config: WorkerConfig,
     stop: &mut Stop,
 ) -> Outcome {
     let client = cluster::embedded(broker, "millrace-connect")?;
-    let config = worker_config(args.exit_when_done);
-    let config = WorkerConfig { offsets_partitions: EMBEDDED_OFFSETS_PARTITIONS, ..config };
     pipelines(host, client, checked.plan.clone(), config, stop).await
 }
 
@@ -81,8 +96,46 @@ pub(crate) async fn connect(args: ConnectArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
-    pipelines(host, client, checked.plan.clone(), worker_config(args.exit_when_done), &mut stop).await?;
+    let config = traced(args.otlp.as_deref(), worker_config(args.exit_when_done))?;
+    let _watched = watched(args.metrics.as_deref(), &config.metrics).await?;
+    pipelines(host, client, checked.plan.clone(), config, &mut stop).await?;
     hints::show(&checked.plan, &args.bootstrap.join(","), None)
+}
+
+/// The worker with spans, if a collector is given.
+pub(crate) fn traced(url: Option<&str>, config: WorkerConfig) -> Result<WorkerConfig, Failure> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(config) };
+    let endpoint = Endpoint::parse(url).map_err(Failure::validation)?;
+    // The standard library's hasher keys are the randomness at hand.
+    let tracer = Tracer::start(endpoint, RandomState::new().hash_one(0u8));
+    config.metrics.set_traces(tracer.counts());
+    Ok(WorkerConfig { tracer: Some(tracer), ..config })
+}
+
+/// The worker's metrics at the broker's address.
+#[derive(Debug)]
+struct More(RuntimeMetrics);
+
+impl MoreMetrics for More {
+    fn text(&self) -> String {
+        self.0.text()
+    }
+}
+
+/// Answers watchers of a worker without a broker, if an address is given.
+pub(crate) async fn watched(
+    address: Option<&str>,
+    metrics: &RuntimeMetrics,
+) -> Result<Option<MetricsServer>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let server = MetricsServer::start(address, metrics.clone()).await.map_err(|error| {
+        Failure::environment(format!(
+            "metrics can't be served at {address}: {error}; --metrics chooses another address"
+        ))
+    })?;
+    let listens = server.local_addr();
+    output::remark(format!("metrics and health at http://{listens}/metrics, /healthz, /readyz"));
+    Ok(Some(server))
 }
 
 fn worker_config(exit_when_done: bool) -> WorkerConfig {
@@ -132,7 +185,7 @@ async fn pipelines(
     config: WorkerConfig,
     stop: &mut Stop,
 ) -> Outcome {
-    let exit_when_done = config.exit_when_done;
+    let (exit_when_done, tracer) = (config.exit_when_done, config.tracer.clone());
     let worker = Worker::start(config, host, client, plan).await.map_err(|error| match error {
         Error::Topics(error) => Failure::client(error),
     })?;
@@ -150,6 +203,9 @@ async fn pipelines(
         }
     };
     display.clear();
+    if let Some(tracer) = tracer {
+        tracer.flush(FLUSH_TIME_MAX).await;
+    }
     output::line(progress::table(&summary))?;
     if !summary.none_failed() {
         let failed =

@@ -7,6 +7,7 @@ use millrace_connect_runtime::worker::WorkerConfig;
 
 use crate::args::ConnectArgs;
 use crate::exit::{Failure, Outcome};
+use crate::run::{FLUSH_TIME_MAX, traced, watched};
 use crate::{cluster, components, logging, output, signals};
 
 /// Where the REST API is if nobody says.
@@ -27,6 +28,9 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;
     let membership = Membership::new(&client, membership).map_err(Failure::validation)?;
     let worker = WorkerConfig { group: args.group, ..WorkerConfig::default() };
+    let worker = traced(args.otlp.as_deref(), worker)?;
+    let tracer = worker.tracer.clone();
+    let _watched = watched(args.metrics.as_deref(), &worker.metrics).await?;
     let config = HerderConfig { worker, ..HerderConfig::new(listens.to_string()) };
     let started = HerderService::start(config, host, client, Box::new(membership)).await;
     let service = started.map_err(|Error::Topics(error)| Failure::client(error))?;
@@ -43,6 +47,9 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     }
     drop(server);
     service.stop().await;
+    if let Some(tracer) = tracer {
+        tracer.flush(FLUSH_TIME_MAX).await;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 //! | `source`, `sink`, `transform` | the calls of `wit/`, one wrapper each |
 //! | `batch` | flat columns, verified before use |
 //! | `state` | what the host keeps beside an instance; the memory limit |
+//! | `usage` | memory and time of an instance, counted |
 //! | `captured` | what a guest prints, kept to explain traps |
 //!
 //! Invariants: one instance is one task; an instance that trapped, ran out of time or whose call was dropped is never called
@@ -19,12 +20,15 @@ pub(crate) mod bindings;
 mod cache;
 mod captured;
 mod engine;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod instance;
 mod load;
 mod sink;
 mod source;
 pub(crate) mod state;
 mod transform;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

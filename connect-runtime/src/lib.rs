@@ -12,6 +12,8 @@
 //! | [`capability`] | the list of what guests may reach |
 //! | [`convert`] | encodings of keys and values |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
+//! | [`metrics`] | what operators are told in numbers |
+//! | [`trace`] | spans, and trace contexts in records |
 //! | [`failure`] | classes of errors, retries, dead letters |
 //! | [`redrive`] | dead letters looked at, sent again, put aside |
 //! | [`offsets`] | positions of sources, as they stand in their topic |
@@ -24,10 +26,12 @@ pub mod convert;
 pub mod failure;
 pub mod herder;
 pub mod loggers;
+pub mod metrics;
 pub mod offsets;
 pub mod plan;
 pub mod redrive;
 pub mod rehearsal;
 pub mod rest;
 pub mod spec;
+pub mod trace;
 pub mod worker;

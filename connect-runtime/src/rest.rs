@@ -13,8 +13,7 @@
 //! Paths, shapes, states and codes are those of Kafka Connect 4; `tests/connect_rest` compares them with a real worker's and lists what
 //! differs. Handlers translate; the herder decides.
 //!
-//! Limits: `CONNECTIONS_MAX` at a time, `CONNECTION_TIME_MAX` for each, `HEADER_BYTES_MAX` of request header,
-//! `BODY_BYTES_MAX` of body. There is no authentication: who reaches the address commands the worker, and can make it read
+//! Limits: `LIMITS` of connections and headers, `BODY_BYTES_MAX` of body. There is no authentication: who reaches the address commands the worker, and can make it read
 //! and write files. It is loopback unless told otherwise, and then answers only to requests for an address or `localhost`, so that
 //! no web page can reach it through a name of its own.
 
@@ -29,40 +28,36 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use hyper::{Method, Request};
+use millrace_listen::Limits;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use self::admin::Levels;
 use self::answer::{Problem, Reply};
 use crate::herder::handle::HerderHandle;
 use crate::loggers::Loggers;
 
-/// Connections at a time; others wait in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// How long one connection may last, however many requests it carries; its client makes a new one.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
+/// What the listener takes on.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    connection_time: Duration::from_secs(600),
+    header_time: READ_TIME_MAX,
+    header_bytes: 16 << 10,
+};
 /// How long a request's header may take to come, and its body.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
-/// Largest request header.
-const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Largest body: a configuration has to fit in one record.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// Pause after a failed accept, so that it doesn't spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -125,55 +120,16 @@ impl RestServer {
 }
 
 async fn serve(listener: TcpListener, api: Arc<Api>, ip: IpAddr, mut stop: watch::Receiver<()>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let accept = async {
-            // Never closed; without a slot nobody is accepted.
-            let slot = slots.clone().acquire_owned().await.ok();
-            (listener.accept().await, slot)
-        };
-        let (accepted, slot) = tokio::select! {
-            biased;
-            _ = stop.changed() => return,
-            accepted = accept => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let api = Arc::clone(&api);
-                connections.spawn(async move {
-                    if timeout(CONNECTION_TIME_MAX, connection(stream, api, ip)).await.is_err() {
-                        tracing::debug!("a connection lasted too long and is closed");
-                    }
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the REST API; it is tried again");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, api: Arc<Api>, ip: IpAddr) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let answer = move |request: Request<Incoming>| {
         let api = Arc::clone(&api);
         async move {
             let is_head = *request.method() == Method::HEAD;
-            let reply = answer(&api, ip, request).await;
-            Ok::<Response<Full<Bytes>>, Infallible>(reply.response(is_head))
+            answer(&api, ip, request).await.response(is_head)
         }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ_TIME_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection to the REST API failed");
-    }
+    };
+    // An error means that the server was dropped.
+    let stopped = async move { drop(stop.changed().await) };
+    millrace_listen::serve(listener, LIMITS, "REST API", stopped, answer).await;
 }
 
 /// A request, taken apart.

@@ -13,6 +13,7 @@
 //! | `cases` | what a pipeline is tested with |
 //! | `settings` | a connector's own settings: JSON with places |
 //! | [`flat`] | one connector as Kafka Connect's flat map, and back |
+//! | `json_schema` | the format for editors |
 //! | `across` | what only shows when several files are seen together |
 //! | `deployment` | the result |
 //!
@@ -25,6 +26,7 @@ mod deployment;
 mod diagnostic;
 mod file;
 pub mod flat;
+mod json_schema;
 mod names;
 mod pipeline;
 mod predicate;
@@ -46,6 +48,7 @@ pub use deployment::{
     Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
 };
 pub use diagnostic::Diagnostic;
+pub use json_schema::{PATH as SCHEMA_PATH, json_schema};
 pub use names::nearest;
 pub use reference::{Environment, ProcessEnvironment, fill_in};
 pub use settings::{Place, Settings};

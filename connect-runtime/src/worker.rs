@@ -45,7 +45,9 @@ use self::sink::SinkConnector;
 use self::source::SourceConnector;
 use crate::capability::control::Stopping;
 use crate::component::{ComponentHost, Kind};
+use crate::metrics::RuntimeMetrics;
 use crate::plan::Plan;
+use crate::trace::Tracer;
 
 pub use self::progress::{ConnectorProgress, RunSummary};
 
@@ -66,6 +68,10 @@ pub struct WorkerConfig {
     pub metadata_max_age: Duration,
     /// How batches of sources are compressed.
     pub compression: Compression,
+    /// Where its tasks are counted.
+    pub metrics: RuntimeMetrics,
+    /// Where its spans go; none: there are none, and records are given no trace context.
+    pub tracer: Option<Tracer>,
     /// Seed of the jitter in pauses; none: another one each time.
     pub seed: Option<u64>,
 }
@@ -80,6 +86,8 @@ impl Default for WorkerConfig {
             stop_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(30),
             compression: Compression::None,
+            metrics: RuntimeMetrics::default(),
+            tracer: None,
             seed: None,
         }
     }
@@ -233,6 +241,7 @@ impl Worker {
                 });
             }
         }
+        shared.config.metrics.set_ready(true);
         Ok(WorkerHandle { stop, running, counters, started, stop_timeout: shared.config.stop_timeout })
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p millrace-tests --test pipelines` writes what came out into the folders.
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,10 @@
 
 mod changes;
 mod lifecycle;
+mod metrics;
 mod redrive;
 mod setup;
+mod traces;
 
 use std::time::Duration;
 

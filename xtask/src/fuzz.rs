@@ -25,7 +25,8 @@ pub(crate) struct Target {
 }
 
 /// All fuzz targets; each is a binary `fuzz_<name>` in `tests/fuzz`.
-pub(crate) const TARGETS: [Target; 3] = [
+pub(crate) const TARGETS: [Target; 4] = [
+    Target { name: "component", step: "fuzz-component", max_len: 2048 },
     Target { name: "frames", step: "fuzz-frames", max_len: 4096 },
     Target { name: "segments", step: "fuzz-segments", max_len: 16_384 },
     Target { name: "yaml", step: "fuzz-yaml", max_len: 4096 },
@@ -40,7 +41,7 @@ const MEMORY_LIMIT_MIB: u32 = 1024;
 /// What to fuzz.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// frames, segments or yaml
+    /// component, frames, segments or yaml
     target: String,
     /// How long
     #[arg(long, default_value_t = 60)]

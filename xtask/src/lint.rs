@@ -43,11 +43,7 @@ fn licences(log: &Log) -> Result<()> {
     log.run(deny.args(["--workspace", "--locked", "--offline", "check", "licenses", "bans", "sources"]))
 }
 
-/// `cargo xtask docs`.
-pub(crate) fn docs(open: bool) -> Result<()> {
-    let mut doc = process::cargo(["doc", "--workspace", "--no-deps"]);
-    if open {
-        doc.arg("--open");
-    }
-    process::run(&mut doc)
+/// `cargo xtask docs --open`.
+pub(crate) fn api() -> Result<()> {
+    process::run(&mut process::cargo(["doc", "--workspace", "--no-deps", "--open"]))
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cache;
+mod docs;
 mod fuzz;
 mod lint;
 mod peers;
@@ -32,13 +33,16 @@ enum Verb {
     Lint,
     /// Measure Millrace beside Apache Kafka (broker) or Kafka Connect (connect) in one run, with the same clients
     Bench(bench::Options),
-    /// Feed arbitrary bytes to a parser: frames, segments or yaml
+    /// Feed arbitrary bytes to what has to bear them: component, frames, segments or yaml
     Fuzz(fuzz::Options),
     /// Run the seeded simulation: broker and clients in one process, kills and power cuts on a simulated disk
     Sim(sim::Options),
-    /// Build the API documentation of all members
+    /// Write docs/connectors and docs/pipeline.schema.json from what the connectors say of themselves
     Docs {
-        /// Open it in a browser
+        /// Only say whether what is written is current
+        #[arg(long, conflicts_with = "open")]
+        check: bool,
+        /// Build the API documentation of all members, too, and open it in a browser
         #[arg(long)]
         open: bool,
     },
@@ -54,6 +58,11 @@ fn main() -> Result<()> {
         Verb::Bench(options) => bench::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Sim(options) => sim::run(&options),
-        Verb::Docs { open } => lint::docs(open),
+        Verb::Docs { check: true, .. } => {
+            process::run(&mut process::cargo(["build", "--workspace", "--locked", "--bins"]))?;
+            docs::check()
+        }
+        Verb::Docs { open: true, .. } => docs::write().and_then(|()| lint::api()),
+        Verb::Docs { .. } => docs::write(),
     }
 }

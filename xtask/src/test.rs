@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::cache;
+use crate::docs;
 use crate::fuzz;
 use crate::lint;
 use crate::process::{self, Log};
@@ -55,6 +56,7 @@ fn steps() -> Result<Vec<Step>> {
         log.run(&mut process::cargo(["build", "--workspace", "--locked"]))?;
         log.run(&mut process::cargo(["test", "--workspace", "--locked", "--no-run"]))
     }));
+    all.push(Step::new("docs", docs::step));
     all.push(Step::new("members", |log| {
         // Unit, golden and property tests of every member; the suites across members follow.
         log.run(&mut process::cargo(["test", "--workspace", "--exclude", "millrace-tests", "--locked"]))

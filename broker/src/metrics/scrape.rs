@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
@@ -52,7 +52,11 @@ pub(crate) async fn scrape(shared: &Arc<Shared>) -> String {
     registry.register_collector(Box::new(Scrape { shared: shared.clone(), partitions, lags, lags_omitted }));
     let mut text = String::new();
     // Writing to a string doesn't fail.
-    let _ = encode(&mut text, &registry);
+    let _ = encode_registry(&mut text, &registry);
+    if let Some(more) = &shared.env.more_metrics {
+        text.push_str(&more.text());
+    }
+    let _ = encode_eof(&mut text);
     text
 }
 

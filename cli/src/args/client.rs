@@ -187,5 +187,8 @@ pub(crate) enum ConnectorCommand {
         /// Everything as JSON, with the settings' JSON Schema
         #[arg(long)]
         json: bool,
+        /// The same as a page of documentation
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
     },
 }

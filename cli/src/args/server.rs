@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// OpenTelemetry's own variable.
+const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// `millrace run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -24,9 +27,12 @@ pub(crate) struct RunArgs {
     /// Address for Kafka clients
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
-    /// Address where the broker answers /metrics, /healthz and /readyz over HTTP
+    /// Address where /metrics (of broker and pipelines), /healthz and /readyz are answered over HTTP
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<String>,
+    /// Collector that spans go to by OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
+    #[arg(long, env = OTLP_VARIABLE, hide_env_values = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// End when all bounded sources are read and the sinks have everything
     #[arg(long)]
     pub(crate) exit_when_done: bool,
@@ -66,7 +72,7 @@ pub(crate) struct BrokerArgs {
 Examples:
   millrace connect --bootstrap 127.0.0.1:9092 configs/quickstart.yaml
   millrace connect --bootstrap k1:9092,k2:9092 orders.yaml --exit-when-done
-  millrace connect --bootstrap 127.0.0.1:9092 --rest 127.0.0.1:8083
+  millrace connect --bootstrap 127.0.0.1:9092 --rest 127.0.0.1:8083 --metrics 127.0.0.1:9645
 
 Without files it serves Kafka Connect's REST API and runs what that is told; `millrace apply` is one
 who tells. Connectors, states and positions are kept in topics of that cluster, so the worker itself
@@ -81,6 +87,12 @@ pub(crate) struct ConnectArgs {
     /// End when all bounded sources are read and the sinks have everything
     #[arg(long, requires = "files")]
     pub(crate) exit_when_done: bool,
+    /// Address where /metrics, /healthz and /readyz are answered over HTTP [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<String>,
+    /// Collector that spans go to by OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
+    #[arg(long, env = OTLP_VARIABLE, hide_env_values = true, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// Address of the REST API [default: 127.0.0.1:8083]
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "files")]
     pub(crate) rest: Option<String>,

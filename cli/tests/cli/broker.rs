@@ -1,11 +1,9 @@
 //! `millrace broker`: start, clean stop, lock.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Broker, code, millrace, run, signal, stderr};
+use crate::support::{Broker, code, free_address, get, millrace, run, signal, stderr};
 
 #[test]
 fn a_signal_stops_it_cleanly() {
@@ -49,24 +47,9 @@ fn settings_come_from_file_and_command_line() {
     assert!(crate::support::stdout(&shown).contains("5 partitions"), "{shown:?}");
 }
 
-/// Status line, headers and body of one request.
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the metrics listener is open");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .expect("it takes a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers");
-    text
-}
-
 #[test]
 fn metrics_and_health_are_answered_over_http() {
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|free| free.local_addr())
-        .expect("a free port")
-        .port();
-    let watch = format!("127.0.0.1:{port}");
+    let watch = free_address();
     let broker = Broker::start(&["--metrics", &watch]);
     let start = Instant::now();
     while !get(&watch, "/readyz").starts_with("HTTP/1.1 200") {

@@ -5,6 +5,7 @@ mod client;
 mod command_line;
 mod configs;
 mod log;
+mod metrics;
 mod preview;
 mod support;
 mod terminal;

@@ -11,6 +11,7 @@ use super::captured::Captured;
 use super::engine::Ticker;
 use super::load::Component;
 use super::state::{GuestState, Label};
+use super::usage::Usage;
 use super::{Failure, batch};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
@@ -151,13 +152,14 @@ pub(super) struct Watch {
     call_timeout: Duration,
     captured: Captured,
     ticker: Arc<Ticker>,
+    usage: Arc<Usage>,
     gone: bool,
 }
 
 impl Instance {
     pub(super) async fn start(component: &Component, environment: Environment) -> Result<Self, CallError> {
         let Environment { label, grants, limits, stopping, metrics } = environment;
-        let captured = Captured::default();
+        let (captured, usage) = (Captured::default(), Arc::clone(metrics.usage()));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(captured.clone()).stderr(captured.clone());
         if let ComponentRef::Bundled(name) = component.reference() {
@@ -178,6 +180,7 @@ impl Instance {
             call_timeout: limits.call_timeout,
             captured,
             ticker: Arc::clone(&component.ticker),
+            usage,
             gone: false,
         };
         let instance = watch.run("instantiate", component.pre.instantiate_async(&mut store)).await?;
@@ -197,7 +200,7 @@ impl Watch {
         }
         let ended = {
             let _running = self.ticker.running();
-            tokio::time::timeout(self.call_timeout, future).await
+            tokio::time::timeout(self.call_timeout, self.usage.timed(future)).await
         };
         match ended {
             Ok(Ok(result)) => {

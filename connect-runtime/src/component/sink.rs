@@ -71,10 +71,8 @@ impl SinkInstance {
         watch.begin();
         store.set_epoch_deadline(1);
         let outcome = watch.run_fallible("put", self.guest.call_put(store, batch.columns())).await?;
-        let accepted = outcome.accepted as usize;
-        if accepted > batch.len() {
-            return Err(watch.broke("put", format!("{accepted} records taken of {}", batch.len())));
-        }
+        let accepted =
+            check_taken(outcome.accepted, batch.len()).map_err(|reason| watch.broke("put", reason))?;
         let rejected =
             check_rejected(outcome.rejected, accepted).map_err(|reason| watch.broke("put", reason))?;
         Ok(PutOutcome { accepted: outcome.accepted, rejected })
@@ -100,5 +98,13 @@ impl SinkInstance {
         watch.begin();
         store.set_epoch_deadline(1);
         watch.run_fallible("close", self.guest.call_close(store)).await
+    }
+}
+
+/// A sink can't have taken more than it was offered.
+pub(super) fn check_taken(accepted: u32, offered: usize) -> Result<usize, String> {
+    match usize::try_from(accepted) {
+        Ok(taken) if taken <= offered => Ok(taken),
+        _ => Err(format!("{accepted} records taken of {offered}")),
     }
 }

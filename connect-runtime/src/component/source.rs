@@ -144,7 +144,7 @@ pub(super) fn check_rejected(
     Ok(rejected)
 }
 
-fn check_checkpoints(checkpoints: &[Checkpoint]) -> Result<(), String> {
+pub(super) fn check_checkpoints(checkpoints: &[Checkpoint]) -> Result<(), String> {
     if checkpoints.len() > CHECKPOINTS_MAX {
         return Err(format!("{} checkpoints; at most {CHECKPOINTS_MAX} are taken", checkpoints.len()));
     }

@@ -10,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::capability::control::Stopping;
 use crate::capability::log::Budget;
 use crate::capability::metrics::GuestMetrics;
+use crate::component::usage::Usage;
 
 /// Most handles (open files, streams, pollables) that a guest may hold.
 const HANDLES_MAX: usize = 10_000;
@@ -54,8 +55,12 @@ impl GuestState {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
-        let limiter =
-            MemoryLimiter { bytes: 0, bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX) };
+        let usage = Arc::clone(metrics.usage());
+        let limiter = MemoryLimiter {
+            bytes: 0,
+            bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
+            usage,
+        };
         let log_budget = Budget::new(Instant::now());
         Self { label, stopping, metrics, log_budget, limiter, wasi, table }
     }
@@ -73,6 +78,14 @@ impl WasiView for GuestState {
 pub(crate) struct MemoryLimiter {
     bytes: usize,
     bytes_max: usize,
+    /// Where it is told.
+    usage: Arc<Usage>,
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        self.usage.set_memory_bytes(0);
+    }
 }
 
 impl ResourceLimiter for MemoryLimiter {
@@ -90,6 +103,7 @@ impl ResourceLimiter for MemoryLimiter {
             )));
         }
         self.bytes = wanted;
+        self.usage.set_memory_bytes(wanted);
         Ok(true)
     }
 

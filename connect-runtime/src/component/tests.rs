@@ -226,6 +226,8 @@ async fn rubbish_columns_are_a_broken_contract() {
         ("negative", "holds -7"),
         ("topic", "is past the"),
         ("index", "rejected"),
+        ("records", "records in one batch"),
+        ("header", "is not UTF-8"),
     ] {
         let mut source = source(action).await;
         let error = source.poll(10, 1 << 20, Duration::ZERO).await.unwrap_err();
@@ -237,6 +239,14 @@ async fn rubbish_columns_are_a_broken_contract() {
         assert!(message.contains(expected), "{action}: {message}");
         assert!(matches!(source.commit(&[]).await.unwrap_err(), CallError::Gone { .. }));
     }
+}
+
+#[tokio::test]
+async fn a_text_that_is_none_is_found_by_the_engine() {
+    let mut source = source("text").await;
+    let message = source.poll(10, 1 << 20, Duration::ZERO).await.unwrap_err().to_string();
+    assert!(message.contains("trap in poll") && message.contains("utf"), "{message}");
+    assert!(matches!(source.commit(&[]).await.unwrap_err(), CallError::Gone { .. }));
 }
 
 #[tokio::test]
@@ -270,4 +280,19 @@ async fn transforms_drop_multiply_and_reject() {
     let outcome = apply("reject").await;
     assert_eq!((outcome.origin, outcome.rejected[0].index), (vec![0, 2], 1));
     assert_eq!(apply("nothing").await.batch.len(), 3);
+}
+
+#[tokio::test]
+async fn memory_and_time_of_an_instance_are_counted_until_it_is_gone() {
+    let component = shared_host().load(&ComponentRef::Bundled("sink".into())).await.unwrap();
+    let metrics = GuestMetrics::default().instance("sink");
+    let environment =
+        Environment { metrics: metrics.clone(), ..environment(short(20_000), Grants::default()) };
+    let mut sink = component.sink(environment).await.unwrap();
+    sink.open(&context(serde_json::json!({ "do": "nothing" }))).await.unwrap();
+    let usage = metrics.usage();
+    assert!(usage.memory_bytes() >= 64 << 10, "{usage:?}");
+    assert!(usage.calls() >= 2 && !usage.busy().is_zero(), "{usage:?}");
+    drop(sink);
+    assert_eq!(usage.memory_bytes(), 0);
 }

@@ -70,7 +70,12 @@ impl TransformInstance {
     }
 }
 
-fn check_origin(origin: &[u32], input: usize, output: usize, rejected: &[RecordError]) -> Result<(), String> {
+pub(super) fn check_origin(
+    origin: &[u32],
+    input: usize,
+    output: usize,
+    rejected: &[RecordError],
+) -> Result<(), String> {
     if origin.is_empty() {
         // Nothing came out, or everything did.
         return if output == 0 || (output == input && rejected.is_empty()) {

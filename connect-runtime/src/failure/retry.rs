@@ -1,5 +1,6 @@
 //! Repeating a call that may succeed later, and pausing between starts of a task.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_client::{Backoff, BackoffConfig, Random};
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::capability::control::Stopping;
 use crate::component::CallError;
+use crate::metrics::TaskMetrics;
 use crate::plan::ErrorPlan;
 
 /// First pause between two tries of a call, and between two starts of a task.
@@ -21,13 +23,21 @@ pub(crate) struct Retry {
     timeout: Duration,
     stopping: Stopping,
     since: Option<Instant>,
+    /// Where repetitions are counted.
+    metrics: Option<Arc<TaskMetrics>>,
 }
 
 impl Retry {
     pub(crate) fn new(errors: &ErrorPlan, stopping: Stopping, random: Random) -> Self {
         let config =
             BackoffConfig { initial: DELAY_MIN.min(errors.retry_delay_max), max: errors.retry_delay_max };
-        Self { backoff: Backoff::new(config, random), timeout: errors.retry_timeout, stopping, since: None }
+        let (backoff, timeout) = (Backoff::new(config, random), errors.retry_timeout);
+        Self { backoff, timeout, stopping, since: None, metrics: None }
+    }
+
+    /// Counts repetitions there.
+    pub(crate) fn counted(self, metrics: &Arc<TaskMetrics>) -> Self {
+        Self { metrics: Some(Arc::clone(metrics)), ..self }
     }
 
     /// After a success: the next failure is a first one.
@@ -49,6 +59,9 @@ impl Retry {
         let pause = self.backoff.next_pause().max(asked);
         if now + pause > since + self.timeout {
             return Err(failure);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.retried();
         }
         tracing::warn!(error = %failure, pause_ms = pause.as_millis() as u64, "trying again");
         if self.stopping.sleep(pause).await { Err(failure) } else { Ok(()) }

@@ -16,6 +16,7 @@ use super::prepare::{Env, Prepared, in_one, prepare};
 use crate::capability::control::Stopping;
 use crate::component::Kind;
 use crate::failure::TaskError;
+use crate::metrics::RuntimeMetrics;
 use crate::plan::{PipelinePlan, Plan};
 use crate::spec::flat::ConnectorConfig;
 use crate::worker::admission::Admission;
@@ -113,7 +114,8 @@ impl Runner {
         let job = tokio::spawn(job.run());
         let abort = job.abort_handle();
         self.tasks.insert(id.clone(), Running { stop, abort });
-        let follow = Follow { id, start: number, events: self.events.clone(), observed };
+        let metrics = self.shared.config.metrics.clone();
+        let follow = Follow { id, start: number, events: self.events.clone(), observed, metrics };
         let stop_timeout = self.shared.config.stop_timeout;
         tokio::spawn(follow.run(job, Stopping::new(stopping), stop_timeout));
     }
@@ -308,6 +310,7 @@ struct Follow {
     start: u64,
     events: mpsc::Sender<Event>,
     observed: watch::Receiver<Observed>,
+    metrics: RuntimeMetrics,
 }
 
 impl Follow {
@@ -344,6 +347,9 @@ impl Follow {
             Err(error) if error.is_cancelled() => TaskNews::Stopped,
             Err(error) => TaskNews::Failed(format!("task {}: {error}", self.id)),
         };
+        if news == TaskNews::Stopped {
+            self.metrics.remove(&self.id);
+        }
         self.tell(news).await;
     }
 

@@ -18,6 +18,7 @@ use super::record::{ConfigRecord, StatusRecord};
 use super::runner::{Runner, Topics};
 use super::writer::{ConfigWriter, StatusQueue};
 use crate::component::ComponentHost;
+use crate::metrics::RuntimeMetrics;
 use crate::spec::ProcessEnvironment;
 use crate::worker::admission::Admission;
 use crate::worker::{AbortOnDrop, Shared, WorkerConfig, topics};
@@ -120,6 +121,7 @@ impl HerderService {
             Arc::clone(&env),
         );
         let state = State {
+            metrics: shared.config.metrics.clone(),
             runner: Runner::new(shared, env, events.clone()),
             events,
             herder,
@@ -185,6 +187,7 @@ impl Reader {
 
 struct State {
     runner: Runner,
+    metrics: RuntimeMetrics,
     events: mpsc::Sender<Event>,
     herder: Arc<Mutex<Herder>>,
     applied: watch::Sender<Applied>,
@@ -246,8 +249,15 @@ impl State {
                 report.send_modify(|report| report.work = work);
                 owning = Some(AbortOnDrop(tokio::spawn(ownership.run(reports.clone(), assign.clone()))));
             }
+            match &event {
+                // Of tasks that failed nobody else says that they are no longer this worker's.
+                Event::Assigned(assignment) => self.metrics.retain(|id| assignment.tasks.contains(id)),
+                Event::Loaded => self.metrics.set_ready(true),
+                _ => {}
+            }
             self.step(event, &report);
         }
+        self.metrics.set_ready(false);
         self.stop(inbox, &report).await;
         drop((report, reports));
         if let Some(mut owning) = owning {

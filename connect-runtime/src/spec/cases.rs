@@ -19,9 +19,10 @@ use super::settings::Settings;
 use super::source_file::SourceFile;
 use super::tree::{self, Data, Key, Node, Plain, plain_type};
 
-const CASE_KEYS: &[&str] = &["name", "start", "input", "topic", "sinks", "rejected"];
-const RECORD_KEYS: &[&str] = &["value", "key", "headers", "topic", "partition", "offset", "timestamp"];
-const REJECTED_KEYS: &[&str] = &["record", "code", "message"];
+pub(super) const CASE_KEYS: &[&str] = &["name", "start", "input", "topic", "sinks", "rejected"];
+pub(super) const RECORD_KEYS: &[&str] =
+    &["value", "key", "headers", "topic", "partition", "offset", "timestamp"];
+pub(super) const REJECTED_KEYS: &[&str] = &["record", "code", "message"];
 const RECORDS: &str = "a list of records, such as `[{ value: { id: 1 } }]`";
 /// How a file of cases ends; what comes before it is the name of the pipelines' file.
 const ENDING: &str = ".tests.yaml";

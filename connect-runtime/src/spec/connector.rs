@@ -33,6 +33,12 @@ pub const RESERVED: &[&str] = &[
     "negate",
 ];
 
+/// Keys of `files`, `limits` and `errors`.
+pub(super) const FILES_KEYS: &[&str] = &["read", "write"];
+pub(super) const LIMITS_KEYS: &[&str] = &["memory", "call_timeout"];
+pub(super) const ERRORS_KEYS: &[&str] =
+    &["tolerance", "dead_letter_topic", "retry_timeout", "retry_delay_max"];
+
 /// Most tasks of one connector.
 pub(super) const TASKS_MAX: i64 = 1_000;
 /// Longest chain of transforms.
@@ -194,7 +200,7 @@ fn connection(reader: &mut Reader<'_>, fields: &mut Fields<'_>, declared: &BTree
 fn files(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Vec<FolderGrant> {
     let mut grants = Vec::new();
     let Some(field) = fields.take("files") else { return grants };
-    let Some(mut kinds) = reader.fields(&field, &["read", "write"]) else { return grants };
+    let Some(mut kinds) = reader.fields(&field, FILES_KEYS) else { return grants };
     for (name, access) in [("read", Access::Read), ("write", Access::Write)] {
         let Some(field) = kinds.take(name) else { continue };
         for node in reader.items(&field, "a list of folders") {
@@ -212,7 +218,7 @@ fn files(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Vec<FolderGrant> {
 fn limits(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Limits {
     let mut limits = Limits::default();
     let Some(field) = fields.take("limits") else { return limits };
-    let Some(mut known) = reader.fields(&field, &["memory", "call_timeout"]) else { return limits };
+    let Some(mut known) = reader.fields(&field, LIMITS_KEYS) else { return limits };
     if let Some(field) = known.take("memory")
         && let Some(bytes) = reader.size(&field)
     {
@@ -241,8 +247,7 @@ fn limits(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Limits {
 fn errors(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> ErrorPlan {
     let mut plan = ErrorPlan::default();
     let Some(field) = fields.take("errors") else { return plan };
-    let known = &["tolerance", "dead_letter_topic", "retry_timeout", "retry_delay_max"];
-    let Some(mut fields) = reader.fields(&field, known) else { return plan };
+    let Some(mut fields) = reader.fields(&field, ERRORS_KEYS) else { return plan };
     if let Some(field) = fields.take("tolerance") {
         let words = [("none", Tolerance::None), ("all", Tolerance::All)];
         plan.tolerance = reader.word(&field, &words).unwrap_or_default();

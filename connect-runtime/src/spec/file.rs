@@ -15,9 +15,9 @@ const VERSION: i64 = 1;
 /// Most pipelines in one file.
 const PIPELINES_MAX: usize = 1_000;
 
-const TOP_KEYS: &[&str] = &["version", "broker", "kafka", "connections", "pipelines"];
-const BROKER_KEYS: &[&str] = &["data", "listen", "config"];
-const KAFKA_KEYS: &[&str] = &["bootstrap"];
+pub(super) const TOP_KEYS: &[&str] = &["version", "broker", "kafka", "connections", "pipelines"];
+pub(super) const BROKER_KEYS: &[&str] = &["data", "listen", "config"];
+pub(super) const KAFKA_KEYS: &[&str] = &["bootstrap"];
 
 /// The whole file. Problems are collected in the reader; what is returned is only good to run if there are none.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Deployment> {

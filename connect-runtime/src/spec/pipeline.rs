@@ -11,15 +11,15 @@ use super::source_file::Span;
 use super::tree::Data;
 
 /// Most partitions a topic may be declared with.
-const PARTITIONS_MAX: i64 = 10_000;
+pub(super) const PARTITIONS_MAX: i64 = 10_000;
 /// The name of a source in `<pipeline>.<connector>`, so no sink can have it.
 const SOURCE_NAME: &str = "source";
 
-const PIPELINE_KEYS: &[&str] = &["source", "transforms", "topic", "sinks", "tests"];
-const TOPIC_KEYS: &[&str] = &["name", "partitions", "replication_factor", "config"];
+pub(super) const PIPELINE_KEYS: &[&str] = &["source", "transforms", "topic", "sinks", "tests"];
+pub(super) const TOPIC_KEYS: &[&str] = &["name", "partitions", "replication_factor", "config"];
 
 /// Topic properties of Apache Kafka 4.3 (`kafka-configs --describe --all`, `TopicConfig`).
-const TOPIC_PROPERTIES: &[&str] = &[
+pub(super) const TOPIC_PROPERTIES: &[&str] = &[
     "cleanup.policy",
     "compression.gzip.level",
     "compression.lz4.level",

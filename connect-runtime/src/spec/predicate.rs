@@ -5,7 +5,7 @@ use crate::plan::{PredicatePlan, RecordTest};
 use super::read::{Field, Fields, Reader};
 
 /// A predicate's keys.
-const KEYS: &[&str] = &["type", "pattern", "name"];
+pub(super) const KEYS: &[&str] = &["type", "pattern", "name"];
 
 /// The types, by the names of Kafka's classes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -91,7 +91,7 @@ impl TaskEnvironment<'_> {
             grants: guest.grants.clone(),
             limits: guest.limits,
             stopping: self.stopping.clone(),
-            metrics: self.metrics.clone(),
+            metrics: self.metrics.instance(&guest.component.to_string()),
         }
     }
 

@@ -136,6 +136,8 @@ pub(crate) type Observed = (State, Option<String>);
 /// Counts that become true together with a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
+    /// Before transforms: only of sources.
+    pub taken: u64,
     pub records: u64,
     pub bytes: u64,
     pub dropped: u64,
@@ -145,6 +147,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn add(&mut self, other: Self) {
+        self.taken += other.taken;
         self.records += other.records;
         self.bytes += other.bytes;
         self.dropped += other.dropped;

@@ -22,13 +22,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::task::SinkTask;
+use self::task::{Part, SinkTask};
 use crate::capability::control::Stopping;
-use crate::component::Component;
+use crate::component::{Component, Kind};
 use crate::failure::TaskError;
+use crate::metrics::TaskMetrics;
 use crate::plan::SinkPlan;
 use crate::worker::admission::Admission;
-use crate::worker::progress::Counters;
+use crate::worker::progress::{Counters, State};
 use crate::worker::supervise::Supervisor;
 use crate::worker::{Shared, topics};
 
@@ -119,8 +120,15 @@ impl SinkConnector {
     pub(crate) async fn run_task(self, task: u32, tasks: u32, partitions: Vec<i32>) {
         match self.component(task).await {
             Ok(component) => self.supervise(component, task, tasks, partitions).await,
-            Err(error) => self.counters.failed(error.to_string()),
+            Err(error) => {
+                self.metrics(task).set_state(State::Failed);
+                self.counters.failed(error.to_string());
+            }
         }
+    }
+
+    fn metrics(&self, task: u32) -> Arc<TaskMetrics> {
+        self.shared.config.metrics.task(&self.plan.name, task, Kind::Sink)
     }
 
     async fn component(&self, task: u32) -> Result<Arc<Component>, TaskError> {
@@ -131,9 +139,12 @@ impl SinkConnector {
     async fn supervise(self, component: Arc<Component>, task: u32, tasks: u32, partitions: Vec<i32>) {
         let progressed = AtomicBool::new(false);
         let Self { shared, plan, counters, stopping, .. } = &self;
-        let start = || SinkTask::run(&self, &component, (task, tasks), &partitions, &progressed);
-        let errors = &plan.errors;
-        Supervisor { shared, errors, counters, task, stopping, progressed: &progressed }.run(start).await;
+        let metrics = self.metrics(task);
+        metrics.set_partitions(partitions.len());
+        let part = Part { task, tasks, partitions: &partitions, progressed: &progressed, metrics: &metrics };
+        let start = |guests| SinkTask::run(&self, &component, &part, guests);
+        let (errors, metrics, progressed) = (&plan.errors, &*metrics, &progressed);
+        Supervisor { shared, errors, counters, metrics, task, stopping, progressed }.run(start).await;
     }
 
     fn cluster(&self, task: u32, doing: &'static str, source: millrace_client::Error) -> TaskError {

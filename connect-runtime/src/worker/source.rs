@@ -26,16 +26,18 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::reader::Reader;
+use self::reader::{Reader, Tracing};
 use self::retried::Inbox;
 use self::routes::Routes;
 use self::writer::{CHUNKS_MAX, Writer};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
-use crate::component::{Component, Environment, Label};
+use crate::component::{Component, Environment, Kind, Label};
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
+use crate::metrics::TaskMetrics;
 use crate::plan::{SourcePlan, TopicPlan};
+use crate::trace::TaskTracer;
 use crate::worker::admission::Admission;
 use crate::worker::chain::{Chain, TaskEnvironment};
 use crate::worker::progress::{Counters, State};
@@ -96,6 +98,7 @@ impl SourceConnector {
                 config,
                 prepared: Mutex::new(Some(producer)),
                 progressed: Arc::new(AtomicBool::new(false)),
+                metrics: self.metrics(task),
             };
             running.spawn(task.supervise());
         }
@@ -118,12 +121,21 @@ impl SourceConnector {
         match self.component(task).await {
             Ok(component) => {
                 let (prepared, progressed) = (Mutex::default(), Arc::default());
+                let metrics = self.metrics(task);
+                let connector = self;
                 let task =
-                    SourceTask { connector: self, component, task, tasks, config, prepared, progressed };
+                    SourceTask { connector, component, task, tasks, config, prepared, progressed, metrics };
                 task.supervise().await;
             }
-            Err(error) => self.counters.failed(error.to_string()),
+            Err(error) => {
+                self.metrics(task).set_state(State::Failed);
+                self.counters.failed(error.to_string());
+            }
         }
+    }
+
+    fn metrics(&self, task: u32) -> Arc<TaskMetrics> {
+        self.shared.config.metrics.task(&self.plan.name, task, Kind::Source)
     }
 
     async fn component(&self, task: u32) -> Result<Arc<Component>, TaskError> {
@@ -185,16 +197,19 @@ struct SourceTask {
     prepared: Mutex<Option<(Producer, u64)>>,
     /// Whether something was committed since the last start.
     progressed: Arc<AtomicBool>,
+    metrics: Arc<TaskMetrics>,
 }
 
 impl SourceTask {
     async fn supervise(self) {
         let SourceConnector { shared, plan, counters, stopping, .. } = &self.connector;
         let (errors, progressed, task) = (&plan.errors, &*self.progressed, self.task);
-        Supervisor { shared, errors, counters, task, stopping, progressed }.run(|| self.run()).await;
+        let metrics = &*self.metrics;
+        let supervisor = Supervisor { shared, errors, counters, metrics, task, stopping, progressed };
+        supervisor.run(|guests| self.run(guests)).await;
     }
 
-    async fn run(&self) -> Result<End, TaskError> {
+    async fn run(&self, metrics: GuestMetrics) -> Result<End, TaskError> {
         let connector = &self.connector;
         let (shared, plan) = (&connector.shared, &connector.plan);
         let prepared = self.prepared.lock().take();
@@ -206,7 +221,6 @@ impl SourceTask {
         let resume = positions::read(shared, &plan.name)
             .await
             .map_err(|source| connector.cluster(self.task, "reading its positions", source))?;
-        let metrics = GuestMetrics::default();
         let environment = TaskEnvironment {
             host: &shared.host,
             connector: &plan.name,
@@ -219,13 +233,17 @@ impl SourceTask {
         let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut source = self.component.source(environment.of(&plan.guest)).await?;
         let formats = crate::convert::formats(self.component.describe());
-        let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let mut retry = retry.counted(&self.metrics);
         let context = environment.context(self.config.clone(), formats);
         while let Err(failure) = source.open(&context, &resume.checkpoints()).await {
             retry.pause(failure).await?;
         }
+        self.metrics.set_state(State::Running);
         connector.counters.set_state(self.task, State::Running);
         let durable = writer::Durable::default();
+        let tracer = shared.config.tracer.as_ref();
+        let tracer = tracer.map(|tracer| TaskTracer::new(tracer, &plan.name, self.task, &connector.topic));
         let writer = Writer {
             producer,
             client: shared.client.clone(),
@@ -235,6 +253,8 @@ impl SourceTask {
             offsets_partitions: shared.offsets_partitions,
             durable: Arc::clone(&durable),
             counters: connector.counters.clone(),
+            metrics: Arc::clone(&self.metrics),
+            tracer: tracer.clone(),
         };
         let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
         let mut writer = AbortOnDrop(tokio::spawn(writer.run(waiting, Arc::clone(&self.progressed))));
@@ -251,6 +271,8 @@ impl SourceTask {
             retry,
             stopping: connector.stopping.clone(),
             durable,
+            metrics: Arc::clone(&self.metrics),
+            tracing: tracer.map(Tracing::new),
         };
         let read = reader.fill(&chunks).await;
         // The writer commits what it was given, also when reading failed: whole polls, each with its positions.

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capability::control::Stopping;
+use crate::capability::metrics::GuestMetrics;
 use crate::failure::retry::{Cause, Restarts};
 use crate::failure::{Class, TaskError};
+use crate::metrics::TaskMetrics;
 use crate::plan::ErrorPlan;
 use crate::worker::Shared;
 use crate::worker::progress::{Counters, State};
@@ -23,6 +25,7 @@ pub(crate) struct Supervisor<'a> {
     pub shared: &'a Shared,
     pub errors: &'a ErrorPlan,
     pub counters: &'a Counters,
+    pub metrics: &'a TaskMetrics,
     pub task: u32,
     pub stopping: &'a Stopping,
     /// Raised by the task whenever something became durable: its failures are then counted anew.
@@ -31,36 +34,42 @@ pub(crate) struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Comes back when the task is done, was stopped, or is given up.
-    pub(crate) async fn run<F>(self, mut start: impl FnMut() -> F)
+    /// `start` is given where the guests of that start count.
+    pub(crate) async fn run<F>(self, mut start: impl FnMut(GuestMetrics) -> F)
     where
         F: Future<Output = Result<End, TaskError>>,
     {
-        let Self { counters, task, stopping, .. } = self;
+        let Self { counters, metrics, task, stopping, .. } = self;
+        let set_state = |state| {
+            metrics.set_state(state);
+            counters.set_state(task, state);
+        };
         let mut restarts =
             Restarts::new(self.errors, self.shared.config.exit_when_done, self.shared.random());
         loop {
             // The task itself says when it runs.
-            let error = match start().await {
-                Ok(End::Done) => return counters.set_state(task, State::Done),
-                Ok(End::Stopped) => return counters.set_state(task, State::Stopped),
+            let error = match start(metrics.starting()).await {
+                Ok(End::Done) => return set_state(State::Done),
+                Ok(End::Stopped) => return set_state(State::Stopped),
                 Err(error) => error,
             };
             if stopping.is_raised() && error.class() == Class::Restart {
                 tracing::warn!(%error, "task ended with an error while it was being stopped");
-                return counters.set_state(task, State::Stopped);
+                return set_state(State::Stopped);
             }
             counters.set_error(error.to_string());
+            metrics.logged_error();
             let cause = if error.is_outage() { Cause::Outage } else { Cause::Failure };
             let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed), cause);
             let (Class::Restart, Some(pause)) = (error.class(), pause) else {
                 tracing::error!(%error, "task failed");
-                return counters.set_state(task, State::Failed);
+                return set_state(State::Failed);
             };
             tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "task starts again from its last durable position");
-            counters.set_state(task, State::Restarting);
+            set_state(State::Restarting);
             counters.restarted();
             if stopping.clone().sleep(pause).await {
-                return counters.set_state(task, State::Stopped);
+                return set_state(State::Stopped);
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use millrace_client::{
     Admin, Consumer, ConsumerConfig, FetchedPartition, GroupMetadata, Isolation, OffsetReset, OffsetSpec,
@@ -22,9 +22,13 @@ use crate::component::{Component, RecordError, SinkInstance, TopicPartition as G
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
+use crate::metrics::TaskMetrics;
 use crate::plan::{SinkPlan, Tolerance};
 use crate::redrive::inbox::{self, LOOK_EVERY, Origin, Retried};
 use crate::redrive::retry_topic;
+use crate::trace::batch::contexts;
+use crate::trace::context::Context;
+use crate::trace::{Kind, TaskTracer};
 use crate::worker::chain::{Chain, Chained, TaskEnvironment};
 use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
@@ -44,6 +48,17 @@ const DEAD_LETTER_AGE: Duration = Duration::from_secs(10);
 const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 /// Bytes that a task's consumer may hold.
 const BUFFER_BYTES: usize = 16 << 20;
+
+/// A task's part of its connector.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) task: u32,
+    pub(super) tasks: u32,
+    pub(super) partitions: &'a [i32],
+    /// Raised whenever something became durable.
+    pub(super) progressed: &'a AtomicBool,
+    pub(super) metrics: &'a Arc<TaskMetrics>,
+}
 
 /// A running sink task.
 pub(super) struct SinkTask<'a> {
@@ -70,6 +85,12 @@ pub(super) struct SinkTask<'a> {
     /// What becomes true with the next flush.
     pending: Counts,
     progressed: &'a AtomicBool,
+    metrics: &'a Arc<TaskMetrics>,
+    tracer: Option<TaskTracer>,
+    /// When the wait for what is being given began.
+    fetch_begun: SystemTime,
+    /// Of the batch that is being given to the sink: what its spans are parts of.
+    context: Option<Context>,
 }
 
 /// Records that were read, and what is known of them beside.
@@ -91,16 +112,15 @@ enum Left {
 }
 
 impl<'a> SinkTask<'a> {
-    /// Runs task `task.0` of `task.1`.
+    /// Runs to the end; `guests` is where its guests count.
     pub(super) async fn run(
         connector: &'a SinkConnector,
         component: &Component,
-        task: (u32, u32),
-        partitions: &[i32],
-        progressed: &'a AtomicBool,
+        part: &Part<'a>,
+        guests: GuestMetrics,
     ) -> Result<End, TaskError> {
         loop {
-            let mut running = Self::start(connector, component, task, partitions, progressed).await?;
+            let mut running = Self::start(connector, component, part, guests.clone()).await?;
             let left = running.work().await?;
             running.flush().await?;
             running.sink.close().await?;
@@ -115,10 +135,10 @@ impl<'a> SinkTask<'a> {
     async fn start(
         connector: &'a SinkConnector,
         component: &Component,
-        (task, tasks): (u32, u32),
-        partitions: &[i32],
-        progressed: &'a AtomicBool,
+        part: &Part<'a>,
+        guests: GuestMetrics,
     ) -> Result<Self, TaskError> {
+        let Part { task, tasks, partitions, progressed, metrics } = *part;
         let SinkConnector { shared, plan, .. } = connector;
         let cluster = |doing| move |source| connector.cluster(task, doing, source);
         let config = ProducerConfig {
@@ -129,7 +149,6 @@ impl<'a> SinkTask<'a> {
         let (producer, generation) =
             shared.fenced_producer(config).await.map_err(cluster("starting its transactional producer"))?;
         connector.admission.check(&plan.name, task).await?;
-        let metrics = GuestMetrics::default();
         let environment = TaskEnvironment {
             host: &shared.host,
             connector: &plan.name,
@@ -137,11 +156,12 @@ impl<'a> SinkTask<'a> {
             tasks,
             generation,
             stopping: &connector.stopping,
-            metrics: &metrics,
+            metrics: &guests,
         };
         let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut sink = component.sink(environment.of(&plan.guest)).await?;
-        let mut retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
+        let mut retry = retry.counted(metrics);
         let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
         let context = environment.context(settings, crate::convert::formats(component.describe()));
         while let Err(failure) = sink.open(&context).await {
@@ -165,6 +185,7 @@ impl<'a> SinkTask<'a> {
         };
         let consumer =
             Consumer::start(&shared.client, config).await.map_err(cluster("starting its consumer"))?;
+        let tracer = shared.config.tracer.as_ref();
         let mut running = Self {
             connector,
             task,
@@ -183,8 +204,13 @@ impl<'a> SinkTask<'a> {
             has_dead_letters: false,
             pending: Counts::default(),
             progressed,
+            metrics,
+            tracer: tracer.map(|tracer| TaskTracer::new(tracer, &plan.name, task, &connector.topic)),
+            fetch_begun: SystemTime::now(),
+            context: None,
         };
         running.assign().await?;
+        metrics.set_state(State::Running);
         connector.counters.set_state(task, State::Running);
         Ok(running)
     }
@@ -241,6 +267,7 @@ impl<'a> SinkTask<'a> {
             }
             let wait = if self.ends.is_some() { DRAIN_WAIT } else { POLL_WAIT };
             let wait = wait.min(self.next_flush.saturating_duration_since(Instant::now()));
+            self.fetch_begun = SystemTime::now();
             let polled = tokio::select! {
                 biased;
                 () = stopping.raised() => continue,
@@ -313,11 +340,18 @@ impl<'a> SinkTask<'a> {
 
     /// Sends a batch through the transforms to the sink. Afterwards everything that was read with it is with the sink.
     async fn give(&mut self, mut read: Read) -> Result<(), TaskError> {
+        if !read.batch.is_empty() {
+            self.metrics.read_records(read.batch.len());
+            self.trace_fetch(&read.batch);
+        }
         if self.chain.is_empty() || read.batch.is_empty() {
             read.settle();
-            self.put(&read.batch, &read, None).await?;
+            self.traced_put(&read.batch, &read, None).await?;
         } else {
-            let mut chained = self.chain.apply(&read.batch, &mut self.retry).await?;
+            let at = SystemTime::now();
+            let chained = self.chain.apply(&read.batch, &mut self.retry).await;
+            self.trace("transform", Kind::Internal, at, read.batch.len(), chained.as_ref().err());
+            let mut chained = chained?;
             self.pending.dropped += chained.dropped(read.batch.len()) as u64;
             let rejected = std::mem::take(&mut chained.rejected);
             self.reject(&read, Stage::Transformation, rejected).await?;
@@ -330,7 +364,7 @@ impl<'a> SinkTask<'a> {
                 // Places are the host's word, whatever a transform made of them.
                 batch.set_places_of(&read.batch, origin.as_deref());
             }
-            self.put(batch.as_ref().unwrap_or(&read.batch), &read, origin.as_deref()).await?;
+            self.traced_put(batch.as_ref().unwrap_or(&read.batch), &read, origin.as_deref()).await?;
         }
         for (tp, next) in read.nexts {
             self.places.passed(tp, next);
@@ -352,12 +386,49 @@ impl<'a> SinkTask<'a> {
         }
     }
 
+    /// Notes which traces the records that were read belong to, as a span that all further ones of the batch are within.
+    fn trace_fetch(&mut self, input: &Batch) {
+        let Some(tracer) = &self.tracer else { return };
+        let span = tracer.begin("fetch", Kind::Consumer, &contexts(input), self.fetch_begun);
+        self.context = Some(span.context());
+        tracer.end(span, input.len(), None);
+    }
+
+    fn trace(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        begun: SystemTime,
+        records: usize,
+        failed: Option<&TaskError>,
+    ) {
+        if let Some(tracer) = &self.tracer {
+            let span = tracer.begin(name, kind, self.context.as_slice(), begun);
+            tracer.end(span, records, failed.map(|error| error as &dyn std::fmt::Display));
+        }
+    }
+
+    async fn traced_put(
+        &mut self,
+        batch: &Batch,
+        read: &Read,
+        origin: Option<&[u32]>,
+    ) -> Result<(), TaskError> {
+        let begun = SystemTime::now();
+        let put = self.put(batch, read, origin).await;
+        if !batch.is_empty() {
+            self.trace("put", Kind::Consumer, begun, batch.len(), put.as_ref().err());
+        }
+        put
+    }
+
     /// Offers a batch until all of it is taken.
     async fn put(&mut self, batch: &Batch, read: &Read, origin: Option<&[u32]>) -> Result<(), TaskError> {
         let origin_of = |index: usize| origin.map_or(index, |origin| origin[index] as usize);
         let mut start = 0;
         let mut rest: Option<Batch> = None;
         while start < batch.len() {
+            let begun = Instant::now();
             let outcome = match self.sink.put(rest.as_ref().unwrap_or(batch)).await {
                 Ok(outcome) => outcome,
                 Err(failure) => {
@@ -369,6 +440,7 @@ impl<'a> SinkTask<'a> {
             };
             self.retry.succeeded();
             let refused = outcome.rejected.len() as u64;
+            self.metrics.put(u64::from(outcome.accepted) - refused, begun.elapsed());
             let mut rejected: Vec<_> =
                 outcome.rejected.into_iter().map(|error| (Arc::clone(&self.component), error)).collect();
             for (_, error) in &mut rejected {
@@ -459,6 +531,7 @@ impl<'a> SinkTask<'a> {
         };
         let errors = &self.connector.plan.errors;
         if errors.tolerance == Tolerance::None {
+            self.metrics.record_error();
             return Err(TaskError::Record {
                 connector: self.connector.plan.name.clone(),
                 task: self.task,
@@ -470,6 +543,7 @@ impl<'a> SinkTask<'a> {
                 message: error.message.clone(),
             });
         }
+        self.metrics.record_skipped();
         let Some(dead_letter_topic) = &errors.dead_letter_topic else {
             self.pending.skipped += 1;
             return Ok(());
@@ -486,9 +560,11 @@ impl<'a> SinkTask<'a> {
             retries: first.map_or(0, |first| first.retries),
         };
         let letter = letter.record(&dead_letter_topic.as_str().into(), record);
-        self.send_dead_letter(letter)
-            .await
-            .map_err(|source| self.cluster("writing a dead letter", source))?;
+        self.metrics.dead_letter();
+        if let Err(source) = self.send_dead_letter(letter).await {
+            self.metrics.dead_letter_failed();
+            return Err(self.cluster("writing a dead letter", source));
+        }
         self.pending.dead_lettered += 1;
         Ok(())
     }
@@ -512,6 +588,7 @@ impl<'a> SinkTask<'a> {
     /// Dead letters go first: a kill in between brings them twice, never not at all.
     async fn flush(&mut self) -> Result<(), TaskError> {
         self.commit_dead_letters().await?;
+        let begun = Instant::now();
         let durable = loop {
             match self.sink.flush().await {
                 Ok(durable) => break durable,
@@ -521,12 +598,18 @@ impl<'a> SinkTask<'a> {
         self.retry.succeeded();
         let news = self.places.committable(&durable);
         if !news.is_empty() {
-            self.commit(&news).await.map_err(|source| self.cluster("committing its offsets", source))?;
+            if let Err(source) = self.commit(&news).await {
+                self.metrics.commit_failed();
+                return Err(self.cluster("committing its offsets", source));
+            }
+            self.metrics.committed(begun.elapsed());
             self.places.committed(&news);
             self.progressed.store(true, Ordering::Relaxed);
             self.sweep(&news).await;
         }
-        self.connector.counters.add(std::mem::take(&mut self.pending));
+        let counts = std::mem::take(&mut self.pending);
+        self.metrics.durable(&counts);
+        self.connector.counters.add(counts);
         self.note_lag();
         self.next_flush = Instant::now() + self.connector.plan.flush_interval;
         Ok(())
@@ -593,7 +676,8 @@ impl<'a> SinkTask<'a> {
             let durable = self.places.durable(tp).unwrap_or(0);
             self.consumer.high_watermark(tp).map_or(0, |end| (end - durable).max(0))
         });
-        self.connector.counters.set_lag(self.task, lag.sum());
+        self.connector.counters.set_lag(self.task, lag.clone().sum());
+        self.metrics.set_lag_max(lag.max().unwrap_or(0));
     }
 
     /// Waiting until the topic has grown that far would pass over what is in it now.

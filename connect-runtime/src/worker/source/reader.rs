@@ -23,8 +23,12 @@ use crate::component::{Flow, PollOutcome, RecordError, SourceInstance};
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
+use crate::metrics::TaskMetrics;
 use crate::plan::{ErrorPlan, Tolerance};
 use crate::redrive::inbox::{self, Origin, Retried};
+use crate::trace::batch::{MARK_BYTES, Marker};
+use crate::trace::context::Context;
+use crate::trace::{Kind, LINKS_MAX, TaskTracer};
 use crate::worker::chain::Chain;
 use crate::worker::supervise::End;
 
@@ -55,6 +59,23 @@ pub(crate) struct Reader {
     pub retry: Retry,
     pub stopping: Stopping,
     pub durable: Durable,
+    pub metrics: Arc<TaskMetrics>,
+    pub tracing: Option<Tracing>,
+}
+
+/// Traces of a source's task.
+pub(crate) struct Tracing {
+    pub tracer: TaskTracer,
+    /// Gives records the context of the poll that brought them.
+    pub marker: Marker,
+    /// Of the poll under way.
+    pub context: Option<Context>,
+}
+
+impl Tracing {
+    pub(crate) fn new(tracer: TaskTracer) -> Self {
+        Self { tracer, marker: Marker::default(), context: None }
+    }
 }
 
 impl Reader {
@@ -131,9 +152,19 @@ impl Reader {
 
     async fn poll(&mut self) -> Result<PollOutcome, TaskError> {
         loop {
+            let (begun, at) = (Instant::now(), SystemTime::now());
             match self.source.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT).await {
                 Ok(outcome) => {
                     self.retry.succeeded();
+                    self.metrics.polled(outcome.batch.len(), begun.elapsed());
+                    if let Some(tracing) = &mut self.tracing {
+                        tracing.context = None;
+                        if !outcome.batch.is_empty() {
+                            let span = tracing.tracer.begin("poll", Kind::Internal, &[], at);
+                            tracing.context = Some(span.context());
+                            tracing.tracer.end(span, outcome.batch.len(), None);
+                        }
+                    }
                     return Ok(outcome);
                 }
                 Err(failure) => self.retry.pause(failure).await?,
@@ -161,6 +192,7 @@ impl Reader {
         router: &mut Router,
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
+        chunk.counts.taken += batch.len() as u64;
         // Transforms and predicates are told the topic that a record is on its way to.
         batch.name_topic(&self.topic);
         let good = if rejected.is_empty() {
@@ -214,7 +246,13 @@ impl Reader {
         if good.is_empty() || self.chain.is_empty() {
             return self.route(good, retries, router, chunk).await;
         }
-        let chained = self.chain.apply(good, &mut self.retry).await?;
+        let at = SystemTime::now();
+        let chained = self.chain.apply(good, &mut self.retry).await;
+        if let Some(Tracing { tracer, context, .. }) = &self.tracing {
+            let span = tracer.begin("transform", Kind::Internal, context.as_slice(), at);
+            tracer.end(span, good.len(), chained.as_ref().err().map(|error| error as &dyn std::fmt::Display));
+        }
+        let chained = chained?;
         let numbers: Vec<u32> = chained.rejected.iter().map(|(_, error)| error.index).collect();
         for (place, record) in good.pick(&numbers) {
             let (component, error) = &chained.rejected[place];
@@ -243,7 +281,20 @@ impl Reader {
                 router.learn(topic, count);
             }
         }
+        let context = self.tracing.as_ref().and_then(|tracing| tracing.context);
+        if let Some(context) = context
+            && chunk.contexts.len() <= LINKS_MAX
+        {
+            chunk.contexts.push(context);
+        }
+        // Taken out so that records may borrow from it while others are refused.
+        let mut marker = self.tracing.as_mut().map(|tracing| std::mem::take(&mut tracing.marker));
         for (index, record) in batch.iter().enumerate() {
+            let record = match (&mut marker, context) {
+                // A record that would become too large by it goes without.
+                (Some(marker), Some(context)) if fits_marked(&record) => marker.mark(&record, context),
+                _ => record,
+            };
             if let Some(size) = too_large(&record) {
                 let error = RecordError {
                     index: index as u32,
@@ -257,6 +308,9 @@ impl Reader {
             router.push(topic, &record, now_ms).map_err(|error| self.invalid(error.to_string()))?;
             chunk.counts.records += 1;
             chunk.counts.bytes += record.size_bytes() as u64;
+        }
+        if let (Some(tracing), Some(marker)) = (&mut self.tracing, marker) {
+            tracing.marker = marker;
         }
         Ok(())
     }
@@ -276,6 +330,7 @@ impl Reader {
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
         if self.errors.tolerance == Tolerance::None {
+            self.metrics.record_error();
             return Err(TaskError::Record {
                 connector: self.connector.clone(),
                 task: self.task,
@@ -284,6 +339,7 @@ impl Reader {
                 message: error.message.clone(),
             });
         }
+        self.metrics.record_skipped();
         let Some(topic) = &self.errors.dead_letter_topic else {
             chunk.counts.skipped += 1;
             return Ok(());
@@ -300,6 +356,7 @@ impl Reader {
             retries,
         };
         chunk.dead_letters.push(letter.record(&topic.as_str().into(), record));
+        self.metrics.dead_letter();
         chunk.counts.dead_lettered += 1;
         Ok(())
     }
@@ -307,6 +364,11 @@ impl Reader {
     fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
         TaskError::Cluster { connector: self.connector.clone(), task: self.task, doing, source }
     }
+}
+
+/// Whether a record has room for a trace context.
+fn fits_marked(record: &RecordView<'_>) -> bool {
+    record.size_bytes() + MARK_BYTES < REQUEST_BYTES_MAX / 2
 }
 
 /// The size of a record that no request has room for.

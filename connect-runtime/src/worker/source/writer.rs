@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use millrace_client::partitioner::partition_for_key;
@@ -22,8 +22,11 @@ use tokio::time::Instant;
 
 use super::router::Routed;
 use crate::component::Checkpoint;
+use crate::metrics::TaskMetrics;
 use crate::offsets::{Positions, encode};
 use crate::redrive::inbox;
+use crate::trace::context::Context;
+use crate::trace::{Kind, LINKS_MAX, TaskTracer};
 use crate::worker::progress::{Counters, Counts};
 
 /// Chunks that may wait for the writer.
@@ -46,6 +49,8 @@ pub(crate) struct Chunk {
     /// Places in the topic with retried records: those before them are in the chunk.
     pub retried: BTreeMap<TopicPartition, i64>,
     pub counts: Counts,
+    /// The traces that its records belong to, as far as a span links to them.
+    pub contexts: Vec<Context>,
     /// The reader has nothing more for now: commit at once.
     pub commit: bool,
 }
@@ -74,6 +79,8 @@ pub(crate) struct Writer {
     pub offsets_partitions: i32,
     pub durable: Durable,
     pub counters: Counters,
+    pub metrics: Arc<TaskMetrics>,
+    pub tracer: Option<TaskTracer>,
 }
 
 /// A transaction that is under way.
@@ -84,6 +91,9 @@ struct Open {
     positions: Positions,
     retried: BTreeMap<TopicPartition, i64>,
     counts: Counts,
+    /// When it began, and the traces of what is in it.
+    begun: SystemTime,
+    contexts: Vec<Context>,
 }
 
 impl Writer {
@@ -117,6 +127,7 @@ impl Writer {
                 Ok(())
             };
             if let Err(error) = result.await {
+                self.metrics.commit_failed();
                 self.give_up(&error).await;
                 return Err(error);
             }
@@ -137,6 +148,8 @@ impl Writer {
             positions: Positions::default(),
             retried: BTreeMap::new(),
             counts: Counts::default(),
+            begun: SystemTime::now(),
+            contexts: Vec::new(),
         });
         for Routed { topic, partition, batch } in chunk.batches {
             open.size_bytes += batch.size_bytes();
@@ -147,11 +160,30 @@ impl Writer {
         }
         open.positions.merge(chunk.checkpoints);
         open.retried.extend(chunk.retried);
+        let room = (LINKS_MAX + 1).saturating_sub(open.contexts.len());
+        open.contexts.extend(chunk.contexts.into_iter().take(room));
         open.counts.add(chunk.counts);
         Ok(())
     }
 
     async fn commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
+        let (contexts, at, records) = (std::mem::take(&mut open.contexts), open.begun, open.counts.records);
+        let committed = self.try_commit(open).await;
+        if let Some(tracer) = &self.tracer
+            && records > 0
+        {
+            let span = tracer.begin("produce", Kind::Producer, &contexts, at);
+            tracer.end(
+                span,
+                records as usize,
+                committed.as_ref().err().map(|error| error as &dyn std::fmt::Display),
+            );
+        }
+        committed
+    }
+
+    async fn try_commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
+        let begun = Instant::now();
         let partition = partition_for_key(self.connector.as_bytes(), self.offsets_partitions);
         for checkpoint in open.positions.checkpoints() {
             let (key, value) = encode(&self.connector, &checkpoint);
@@ -184,6 +216,7 @@ impl Writer {
             tokio::time::sleep(COMMIT_PAUSE).await;
         }
         self.durable.lock().merge(open.positions.checkpoints());
+        self.metrics.transaction(&open.counts, begun.elapsed());
         self.counters.add(open.counts);
         if !open.retried.is_empty() {
             inbox::sweep(&self.client, &open.retried).await;

@@ -8,6 +8,8 @@
 //! - `write`: creates the file `path`, likewise
 //! - `retriable`: fails each call with a retriable error; `fatal`: with a fatal one
 //! - `reject`: rejects every record whose value holds the text of `match`
+//! - `metrics`: keeps numbers of its own, most of them under names that break the format
+//! - `log`: writes twenty thousand lines of log
 //! - `result`: answers with an error message of 200 MiB
 //!
 //! Records are counted, not kept.
@@ -16,6 +18,7 @@
 
 use std::fs;
 
+use millrace_sdk::host;
 use millrace_sdk::{Description, Durable, Error, Records, Rejected, Rejection, Sink, Taken, Task};
 use serde::Deserialize;
 
@@ -63,6 +66,14 @@ impl Sink for Hostile {
             "write" => Err(report("wrote", fs::write(&self.settings.path, "x").map(|()| 1))),
             "retriable" => Err(Error::retriable("test.retriable", "the target is out of reach")),
             "fatal" => Err(Error::fatal("test.fatal", "the target does not want it")),
+            "metrics" => {
+                metrics(records.len());
+                Ok(Taken::All)
+            }
+            "log" => {
+                (0..20_000).for_each(|n| millrace_sdk::info!("line {n}\n{}", "x".repeat(1_000)));
+                Ok(Taken::All)
+            }
             "result" => Err(Error::fatal("test.result", "x".repeat(200 << 20))),
             "reject" => {
                 for record in records {
@@ -86,6 +97,21 @@ fn report(did: &str, result: std::io::Result<usize>) -> Error {
     match result {
         Ok(bytes) => Error::fatal("test.done", format!("{did} {bytes} bytes")),
         Err(error) => Error::fatal("test.refused", error.to_string()),
+    }
+}
+
+/// One good name; the others try to end the line, the label, the series.
+fn metrics(records: usize) {
+    host::count("taken", records as u64, &[("kind", "a\"b\nc\\")]);
+    host::gauge("taken", 1.0, &[]);
+    for name in ["", "a b", "up 1\nmillrace_fake", "a{", "lag_total", "ü"] {
+        host::gauge(name, 1.0, &[]);
+    }
+    for label in ["", "connector", "task", "__name__", "le\"", "a b"] {
+        host::count("taken", 1, &[(label, "x")]);
+    }
+    for n in 0..1_000 {
+        host::count("many", 1, &[("n", &n.to_string())]);
     }
 }
 

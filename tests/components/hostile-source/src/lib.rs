@@ -7,6 +7,7 @@
 //! - `reject`: like `count`, and rejects every seventh number
 //! - `retry`: like `count`, and fails every other call with a retriable error
 //! - `columns`: a batch whose columns do not fit each other, `lengths`: lengths past the data, `negative`: a length of -7,
+//!   `records`: more than any batch has, `header`: a header whose name is not UTF-8, `text`: a position's partition that isn't;
 //!   `topic`: an index past the dictionary, `index`: a rejection of a record that is not there
 //!
 //! The SDK would not let a batch be wrong, so this one implements the exports itself.
@@ -122,6 +123,17 @@ impl State {
                 Ok(broken(RecordBatch { value_lens: vec![1, i32::MAX], data: vec![0; 2], ..blank(2) }))
             }
             "negative" => Ok(broken(RecordBatch { value_lens: vec![1, -7], data: vec![0], ..blank(2) })),
+            "records" => Ok(broken(blank(u32::MAX))),
+            "header" => Ok(broken(RecordBatch {
+                header_counts: vec![1],
+                header_lens: vec![2, 0],
+                header_data: vec![0xff, 0xfe],
+                ..blank(1)
+            })),
+            "text" => {
+                let position = Checkpoint { partition: no_text(), position: Vec::new() };
+                Ok(outcome(blank(0), Vec::new(), vec![position], Flow::More))
+            }
             "topic" => Ok(broken(RecordBatch { topic_index: vec![4], ..blank(1) })),
             "index" => {
                 let why =
@@ -149,6 +161,13 @@ impl State {
         let flow = if until == self.records { Flow::End } else { Flow::More };
         outcome(batch.finish(), rejected, vec![position], flow)
     }
+}
+
+/// A string that is none, as a guest in a language without Rust's care might hand it over.
+#[expect(unsafe_code, reason = "the host has to bear it")]
+fn no_text() -> String {
+    // SAFETY: nothing in the guest looks at it; it only goes to the host.
+    unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe, 0xc0]) }
 }
 
 fn blank(count: u32) -> RecordBatch {
