@@ -48,7 +48,7 @@ pub use deployment::{
     Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
 };
 pub use diagnostic::Diagnostic;
-pub use json_schema::{PATH as SCHEMA_PATH, json_schema};
+pub use json_schema::json_schema;
 pub use names::nearest;
 pub use reference::{Environment, ProcessEnvironment, fill_in};
 pub use settings::{Place, Settings};

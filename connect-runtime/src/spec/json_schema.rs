@@ -17,9 +17,6 @@ use super::deployment::Role;
 use super::{cases, file, pipeline, predicate};
 use crate::plan::Description;
 
-/// Where the schema is found beside the code.
-pub const PATH: &str = "docs/pipeline.schema.json";
-
 /// The keys of every place that has its own, as the readers know them.
 const TABLES: [(Place, &[&str]); 13] = [
     (Place::Top, file::TOP_KEYS),
