@@ -10,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::capability::control::Stopping;
 use crate::capability::log::Budget;
 use crate::capability::metrics::GuestMetrics;
+use crate::connection::Connections;
 
 /// Most handles (open files, streams, pollables) that a guest may hold.
 const HANDLES_MAX: usize = 10_000;
@@ -40,6 +41,8 @@ pub(crate) struct GuestState {
     pub(crate) metrics: GuestMetrics,
     pub(crate) log_budget: Budget,
     pub(crate) limiter: MemoryLimiter,
+    /// What it was granted, by the names that its settings have.
+    pub(crate) connections: Connections,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -50,6 +53,7 @@ impl GuestState {
         stopping: Stopping,
         metrics: GuestMetrics,
         memory_bytes_max: u64,
+        connections: Connections,
         wasi: WasiCtx,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -57,7 +61,7 @@ impl GuestState {
         let limiter =
             MemoryLimiter { bytes: 0, bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX) };
         let log_budget = Budget::new(Instant::now());
-        Self { label, stopping, metrics, log_budget, limiter, wasi, table }
+        Self { label, stopping, metrics, log_budget, limiter, connections, wasi, table }
     }
 }
 
