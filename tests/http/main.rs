@@ -1,4 +1,4 @@
-//! Pipelines to real HTTP servers, as users run them.
+//! Pipelines to and from real HTTP servers, as users run them.
 //!
 //! The connectors' logic is tested natively, beside the code, and the host's part in `connect-runtime`. Here is what only the
 //! whole can show: that each record arrives, that what a server refuses is a dead letter and what it can't take now is not,
@@ -6,6 +6,7 @@
 
 mod secrets;
 mod sink;
+mod source;
 
 use std::fs;
 use std::path::Path;

@@ -1,20 +1,22 @@
 //! `millrace run` is killed while a growing file goes through a topic to an HTTP server that is often busy: nothing is lost, and
-//! what comes twice has the idempotency key that it had the first time.
+//! what comes twice has the idempotency key that it had the first time. And while pages of a server go into a topic: each record
+//! is there once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use millrace_tests::binary;
 use millrace_tests::broker::free_address;
 use millrace_tests::http::{Answer, HttpServer};
 use millrace_tests::process::{Process, command};
 use millrace_tests::random::{Random, between, seed};
+use millrace_tests::{Broker, binary, topic};
 use serde_json::Value;
 
 /// Kills; each run of the pipeline takes long beside its life.
@@ -128,4 +130,61 @@ fn a_killed_pipeline_sends_every_record_and_repeats_none_under_another_key() {
     let shared = keys.iter().find(|(_, numbers)| numbers.len() != 1);
     assert!(shared.is_none(), "one key for several records: {shared:?}");
     println!("{KILLS} kills, {total} lines, {sent} requests, {repeated} of them repetitions");
+}
+
+/// Records of a page.
+const PAGE: u64 = 20;
+
+#[test]
+fn a_killed_source_reads_every_page_once_and_in_order() {
+    let seed = seed();
+    println!("seed {seed}: MILLRACE_SEED={seed} tries the same moments");
+    let mut random = Random::new(seed);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let address = free_address();
+    let grown = Arc::new(AtomicU64::new(0));
+    let (list, asked) = (Arc::clone(&grown), AtomicU32::new(0));
+    let server = HttpServer::start(move |request| {
+        if asked.fetch_add(1, Ordering::SeqCst) % BUSY_EVERY == BUSY_EVERY - 1 {
+            return Answer::status(503);
+        }
+        let total = list.load(Ordering::SeqCst);
+        let from: u64 = request.parameter("from").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let next = (from + PAGE).min(total);
+        let items: Vec<String> = (from..next).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let answer = Answer::ok(format!("[{}]", items.join(",")));
+        let is_full = next == from + PAGE;
+        if is_full { answer.header("Link", format!("</list?from={next}>; rel=\"next\"")) } else { answer }
+    });
+    let pipeline = |follow: &str| {
+        format!(
+            "version: 1
+connections:
+  shop: {{ http: {{ url: \"{}\" }} }}
+pipelines:
+  numbers:
+    source: {{ connector: http-source, connection: shop, url: /list, paging: {{ link: true }}{follow} }}
+    topic: {{ name: numbers, partitions: 1 }}
+",
+            server.url()
+        )
+    };
+    fs::write(folder.join("numbers.yaml"), pipeline(", poll_every: 100ms")).expect("written");
+    for _ in 0..KILLS {
+        let mut running = run(folder, address, &[]);
+        grown.fetch_add(between(&mut random, LINES_PER_LIFE), Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(between(&mut random, LIFE_MS)));
+        let ended = running.ended();
+        assert!(ended.is_none(), "the pipeline ended by itself: {ended:?}\n{}", running.output());
+        running.kill();
+    }
+    fs::write(folder.join("numbers.yaml"), pipeline("")).expect("written");
+    run(folder, address, &["--exit-when-done"]).succeed(FINISH_LIMIT);
+    let broker = Broker::start(folder, &[]);
+    let records = topic::read(&broker.bootstrap(), "numbers", folder);
+    let numbers: Vec<u64> = records.values().flatten().map(|(_, value)| number(value)).collect();
+    let expected: Vec<u64> = (0..grown.load(Ordering::SeqCst)).collect();
+    assert!(numbers == expected, "{} records in the topic, {} in the list", numbers.len(), expected.len());
+    println!("{KILLS} kills, {} records, {} requests", numbers.len(), server.requests().len());
 }
