@@ -92,7 +92,7 @@ async fn embedded(
 
 /// The pipelines alone, on somebody's cluster.
 pub(crate) async fn connect(args: ConnectArgs) -> Outcome {
-    let host = components::host()?;
+    let host = components::host_with(args.connections.as_ref())?;
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let client = cluster::remote(&args.bootstrap, "millrace-connect")?;

@@ -16,7 +16,7 @@ use crate::output;
 
 /// Checks the files and says what they hold.
 pub(crate) async fn run(args: ValidateArgs) -> Outcome {
-    let host = components::host()?;
+    let host = components::host_with(args.connections.as_ref())?;
     let checked = check(&host, &args.files).await?;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let sources = checked.plan.pipelines.iter().filter(|p| p.source.is_some()).count();

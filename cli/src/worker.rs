@@ -16,7 +16,7 @@ const DEFAULT_REST: &str = "127.0.0.1:8083";
 /// Runs until a signal.
 pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     let membership = membership(&args)?;
-    let host = components::host()?;
+    let host = components::host_with(args.connections.as_ref())?;
     let mut stop = signals::watch()?;
     let address = args.rest.as_deref().unwrap_or(DEFAULT_REST);
     let listener = RestListener::bind(address).await.map_err(|error| {

@@ -6,11 +6,13 @@
 //! 3. **prepare**: a task's instance gets its part, as granted.
 //!
 //! To add one: its interface in `wit/`, a file in `capability/`, a row here. A component that imports an interface of no row is
-//! refused when it is loaded. What is deliberately not here: environment variables, arguments (but the name of a bundled connector), and the network. The interfaces
-//! of `wasi:sockets` are linked, because language runtimes import them without need, and refuse every address.
+//! refused when it is loaded. What leads to the network goes over named connections ([`crate::connection`]), which the host holds. What is deliberately
+//! not here: environment variables, arguments (but the name of a bundled connector), and the network itself. The interfaces of
+//! `wasi:sockets` are linked, because language runtimes import them without need, and refuse every address.
 
 pub mod control;
 pub mod files;
+pub(crate) mod http;
 pub mod log;
 pub mod metrics;
 mod wasi;
@@ -71,6 +73,13 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         link: nothing_to_link, // with the rest of WASI
         validate: files::validate,
         prepare: files::prepare,
+    },
+    Capability {
+        name: "http",
+        interfaces: &["millrace:connect/http@"],
+        link: http::link,
+        validate: needs_no_grant, // a connection is checked where it is declared
+        prepare: nothing_to_prepare,
     },
     Capability {
         name: "clocks, randomness, standard output",

@@ -38,6 +38,7 @@ use tokio::sync::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use crate::connection::Connections;
 use crate::plan::ComponentRef;
 
 pub use bindings::exports::millrace::connect::connector::{ConfigProblem, Description};
@@ -64,6 +65,8 @@ pub struct HostConfig {
     pub cache_dir: Option<PathBuf>,
     /// Components built into the binary.
     pub bundled: Vec<BundledComponent>,
+    /// Connections that every pipeline may name.
+    pub connections: Connections,
 }
 
 /// A component that is built into the binary.
@@ -146,6 +149,7 @@ struct Host {
     ticker: Arc<engine::Ticker>,
     cache: Option<cache::Cache>,
     bundled: BTreeMap<&'static str, &'static [u8]>,
+    connections: Connections,
     /// Compiled code by the address of the bundled bytes, which several names may share.
     shared: parking_lot::Mutex<BTreeMap<usize, wasmtime::component::Component>>,
     loaded: Mutex<BTreeMap<ComponentRef, Arc<Component>>>,
@@ -168,13 +172,20 @@ impl ComponentHost {
                 .ok()
         });
         let bundled = config.bundled.into_iter().map(|component| (component.name, component.wasm)).collect();
+        let (ticker, connections) = (Arc::new(ticker), config.connections);
         let (shared, loaded) = (parking_lot::Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Host { engine, linker, ticker: Arc::new(ticker), cache, bundled, shared, loaded })))
+        Ok(Self(Arc::new(Host { engine, linker, ticker, cache, bundled, connections, shared, loaded })))
     }
 
     /// Names of the bundled connectors, in order.
     pub fn bundled(&self) -> impl Iterator<Item = &'static str> {
         self.0.bundled.keys().copied()
+    }
+
+    /// Connections that every pipeline may name.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// Loads a component, compiling it when no compiled code is at hand, and asks it what it is. A second call for the

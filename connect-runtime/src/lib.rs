@@ -10,6 +10,7 @@
 //! | [`worker`] | runs a plan: source tasks, sink tasks, restarts, progress |
 //! | [`component`] | loads components, runs them within limits, checks what they hand back |
 //! | [`capability`] | the list of what guests may reach |
+//! | [`connection`] | the list of kinds of named connections |
 //! | [`convert`] | encodings of keys and values |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
 //! | [`metrics`] | what operators are told in numbers |
@@ -22,6 +23,7 @@
 
 pub mod capability;
 pub mod component;
+pub mod connection;
 pub mod convert;
 pub mod failure;
 pub mod herder;

@@ -9,14 +9,16 @@
 mod build;
 mod catalog;
 mod draft;
-mod guest;
-mod schema;
+pub(crate) mod guest;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::connection::Connections;
 
 pub use catalog::{Catalog, Description, components};
 pub use draft::Draft;
@@ -164,6 +166,8 @@ impl std::fmt::Display for ComponentRef {
 pub struct Grants {
     /// Folders.
     pub files: Vec<FolderGrant>,
+    /// Connections, by the names that the settings have.
+    pub connections: Connections,
 }
 
 /// One folder that a guest may use.

@@ -9,6 +9,7 @@
 //! | `reference` | `${env:NAME}`, `${file:path:key}` |
 //! | `units`, `names` | durations and sizes; rules for names, the nearest known name |
 //! | `file`, `pipeline`, `connector` | the levels of the format, top down |
+//! | `connections` | named connections, each checked by its kind |
 //! | `predicate` | which records a transform is given |
 //! | `cases` | what a pipeline is tested with |
 //! | `settings` | a connector's own settings: JSON with places |
@@ -21,6 +22,7 @@
 
 mod across;
 mod cases;
+mod connections;
 mod connector;
 mod deployment;
 mod diagnostic;
@@ -44,8 +46,8 @@ use std::sync::Arc;
 
 pub use connector::{RESERVED, is_component_path};
 pub use deployment::{
-    BrokerSpec, Case, CaseStart, ClusterSpec, ConnectorSpec, Content, Deployment, Expected, KafkaSpec,
-    Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
+    BrokerSpec, Case, CaseStart, ClusterSpec, ConnectionSpec, ConnectorSpec, Content, Deployment, Expected,
+    KafkaSpec, Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
 };
 pub use diagnostic::Diagnostic;
 pub use json_schema::json_schema;
@@ -57,8 +59,9 @@ pub use source_file::{SourceFile, Span};
 pub(crate) use names::is_internal as is_internal_topic;
 pub(crate) use read::clean;
 pub(crate) use settings::pointer_join;
-pub(crate) use units::{is_duration, is_size};
+pub(crate) use units::{duration, is_duration, is_size, size};
 
+use crate::connection::Connections;
 use diagnostic::Problems;
 use read::Reader;
 
@@ -85,6 +88,22 @@ pub fn load(files: &[PathBuf], env: &dyn Environment) -> (Vec<Deployment>, Vec<D
     }
     problems.append(&mut across::check(&deployments));
     (deployments, problems)
+}
+
+/// Reads a file of connections, which is not of any pipeline: those that it declares.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the lines.
+pub fn load_connections(path: &PathBuf, env: &dyn Environment) -> Result<Connections, Vec<Diagnostic>> {
+    let file = read_file(path)?;
+    let mut reader = Reader { file: Arc::clone(&file), env, problems: Problems::new(&file) };
+    let root = tree::parse(file.text(), &mut reader.problems);
+    let specs = root.map(|root| file::read_connections(&mut reader, &root)).unwrap_or_default();
+    let problems = reader.problems.into_sorted();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(specs.into_iter().filter_map(|(name, spec)| Some((name, spec.connection?))).collect())
 }
 
 /// Adds to deployments the cases that stand beside their files: what is wrong with these.

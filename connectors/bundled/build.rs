@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 20] = [
+const CONNECTORS: [Component; 22] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -16,6 +16,8 @@ const CONNECTORS: [Component; 20] = [
     transform("hoist-field"),
     transform("insert-field"),
     transform("insert-header"),
+    Component { name: "http-sink", package: "millrace-connector-http-sink" },
+    Component { name: "http-source", package: "millrace-connector-http-source" },
     Component { name: "jq", package: "millrace-connector-jq" },
     transform("mask"),
     transform("regex-router"),

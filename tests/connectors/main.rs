@@ -14,7 +14,12 @@ use crate::sandbox::host;
 
 #[tokio::test]
 async fn each_bundled_connector_describes_itself() {
-    let kinds = [("file-sink", Kind::Sink), ("file-source", Kind::Source)];
+    let kinds = [
+        ("file-sink", Kind::Sink),
+        ("file-source", Kind::Source),
+        ("http-sink", Kind::Sink),
+        ("http-source", Kind::Source),
+    ];
     let bundled = millrace_connectors::bundled().iter().map(|connector| connector.name);
     let kind =
         |name| kinds.iter().find(|(known, _)| *known == name).map_or(Kind::Transform, |(_, kind)| *kind);

@@ -18,7 +18,7 @@ pub(crate) fn host() -> &'static ComponentHost {
     HOST.get_or_init(|| {
         let bundled = millrace_connectors::bundled();
         let bundled = bundled.iter().map(|b| BundledComponent { name: b.name, wasm: b.wasm }).collect();
-        ComponentHost::new(HostConfig { cache_dir: None, bundled }).expect("the engine starts")
+        ComponentHost::new(HostConfig { bundled, ..HostConfig::default() }).expect("the engine starts")
     })
 }
 
@@ -53,6 +53,7 @@ impl Sandbox {
             label: Label { connector: "test".into(), task: 0 },
             grants: Grants {
                 files: vec![FolderGrant { host, guest: self.guest.to_owned(), access: self.access }],
+                ..Grants::default()
             },
             limits: Limits::default(),
             stopping: Stopping::never(),

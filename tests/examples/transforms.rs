@@ -24,7 +24,7 @@ const ROUNDS: usize = 101;
 async fn main() -> Result<()> {
     let bundled = millrace_connectors::bundled();
     let bundled = bundled.iter().map(|b| BundledComponent { name: b.name, wasm: b.wasm }).collect();
-    let host = ComponentHost::new(HostConfig { cache_dir: None, bundled })?;
+    let host = ComponentHost::new(HostConfig { bundled, ..HostConfig::default() })?;
     let input = batch();
     let bytes = input.size_bytes() as f64 / RECORDS as f64;
     println!("{RECORDS} records of {bytes:.0} bytes, CPU time, median of {ROUNDS} rounds");

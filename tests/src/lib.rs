@@ -8,6 +8,7 @@ pub mod broker;
 pub mod connect;
 pub mod diff;
 pub mod flow;
+pub mod http;
 pub mod peer;
 pub mod process;
 pub mod random;

@@ -28,18 +28,24 @@ pub struct Worker {
     address: String,
     bootstrap: String,
     log: PathBuf,
-    settings: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Worker {
     /// Starts a worker that logs to `<name>.log` below `folder`. Does not wait for it.
     pub fn start(folder: &Path, name: &str, bootstrap: &str, settings: &[&str]) -> Worker {
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        Worker::start_with(folder, name, bootstrap, &settings)
+    }
+
+    /// The same with further words of the command line.
+    pub fn start_with(folder: &Path, name: &str, bootstrap: &str, arguments: &[&str]) -> Worker {
         let mut worker = Worker {
             process: None,
             address: free_address().to_string(),
             bootstrap: bootstrap.to_owned(),
             log: folder.join(format!("{name}.log")),
-            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         };
         worker.restart();
         worker
@@ -49,9 +55,7 @@ impl Worker {
     pub fn restart(&mut self) {
         let mut start = command(binary());
         start.args(["connect", "--bootstrap", &self.bootstrap, "--rest", &self.address]);
-        for setting in &self.settings {
-            start.args(["--set", setting]);
-        }
+        start.args(&self.arguments);
         self.process = Some(Process::spawn(&mut start, self.log.clone()));
     }
 

@@ -52,7 +52,8 @@ impl Cluster {
         );
         static CACHE: std::sync::LazyLock<tempfile::TempDir> =
             std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
-        let host = HostConfig { cache_dir: Some(CACHE.path().join("code")), bundled };
+        let host =
+            HostConfig { cache_dir: Some(CACHE.path().join("code")), bundled, ..HostConfig::default() };
         Self { _broker: broker, _dir: dir, client, host: ComponentHost::new(host).unwrap() }
     }
 

@@ -73,6 +73,7 @@ Examples:
   millrace connect --bootstrap 127.0.0.1:9092 configs/quickstart.yaml
   millrace connect --bootstrap k1:9092,k2:9092 orders.yaml --exit-when-done
   millrace connect --bootstrap 127.0.0.1:9092 --rest 127.0.0.1:8083 --metrics 127.0.0.1:9645
+  millrace connect --bootstrap 127.0.0.1:9092 --connections connections.yaml
 
 Without files it serves Kafka Connect's REST API and runs what that is told; `millrace apply` is one
 who tells. Connectors, states and positions are kept in topics of that cluster, so the worker itself
@@ -99,6 +100,10 @@ pub(crate) struct ConnectArgs {
     /// Workers of one group share what there is to run (Kafka Connect: group.id)
     #[arg(long, value_name = "GROUP", default_value = "connect-cluster", conflicts_with = "files")]
     pub(crate) group: String,
+    /// File with named connections (`version`, `connections`) that connectors may use besides those of
+    /// their own file; through the REST API they have no other
+    #[arg(long, value_name = "FILE")]
+    pub(crate) connections: Option<PathBuf>,
     /// A worker property by Kafka Connect's name, such as session.timeout.ms; may be repeated
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "files")]
     pub(crate) set: Vec<String>,
@@ -117,4 +122,7 @@ pub(crate) struct ValidateArgs {
     /// Pipeline files
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// File with the named connections that the workers are given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) connections: Option<PathBuf>,
 }

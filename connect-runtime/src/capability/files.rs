@@ -62,14 +62,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let grant =
             |name: &str, access| FolderGrant { host: folder.path().join(name), guest: name.into(), access };
-        let grants = Grants { files: vec![grant("in", Access::Read), grant("out", Access::Write)] };
+        let grants = Grants {
+            files: vec![grant("in", Access::Read), grant("out", Access::Write)],
+            ..Grants::default()
+        };
         let problems = validate(&grants);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("(granted as in) is not there"), "{problems:?}");
         let error = prepare(&grants, &mut WasiCtxBuilder::new()).unwrap_err();
         assert!(error.contains("(granted as in)"), "{error}");
 
-        let grants = Grants { files: vec![grant("out", Access::Write)] };
+        let grants = Grants { files: vec![grant("out", Access::Write)], ..Grants::default() };
         prepare(&grants, &mut WasiCtxBuilder::new()).unwrap();
         assert!(folder.path().join("out").is_dir());
     }

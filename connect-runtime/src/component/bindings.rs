@@ -17,6 +17,8 @@ wasmtime::component::bindgen!({
     world: "millrace:connect/full",
     imports: {
         "millrace:connect/control.sleep": async,
+        "millrace:connect/http.send": async,
+        "millrace:connect/http.send-all": async,
     },
     exports: { default: async },
     anyhow: false,

@@ -168,7 +168,8 @@ impl Instance {
         }
         crate::capability::prepare(&grants, &mut wasi)
             .map_err(|message| CallError::Start { label: label.clone(), message })?;
-        let state = GuestState::new(label.clone(), stopping, metrics, limits.memory_bytes_max, wasi.build());
+        let (memory, connections) = (limits.memory_bytes_max, grants.connections);
+        let state = GuestState::new(label.clone(), stopping, metrics, memory, connections, wasi.build());
         let mut store = Store::new(component.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);

@@ -11,6 +11,7 @@ use crate::capability::control::Stopping;
 use crate::capability::log::Budget;
 use crate::capability::metrics::GuestMetrics;
 use crate::component::usage::Usage;
+use crate::connection::Connections;
 
 /// Most handles (open files, streams, pollables) that a guest may hold.
 const HANDLES_MAX: usize = 10_000;
@@ -41,6 +42,8 @@ pub(crate) struct GuestState {
     pub(crate) metrics: GuestMetrics,
     pub(crate) log_budget: Budget,
     pub(crate) limiter: MemoryLimiter,
+    /// What it was granted, by the names that its settings have.
+    pub(crate) connections: Connections,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -51,6 +54,7 @@ impl GuestState {
         stopping: Stopping,
         metrics: GuestMetrics,
         memory_bytes_max: u64,
+        connections: Connections,
         wasi: WasiCtx,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -62,7 +66,7 @@ impl GuestState {
             usage,
         };
         let log_budget = Budget::new(Instant::now());
-        Self { label, stopping, metrics, log_budget, limiter, wasi, table }
+        Self { label, stopping, metrics, log_budget, limiter, connections, wasi, table }
     }
 }
 

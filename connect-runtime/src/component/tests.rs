@@ -8,14 +8,22 @@ use millrace_test_components::{hostile_sink, hostile_source, hostile_transform};
 use super::batch::{Batch, BatchBuilder, RecordView};
 use super::*;
 use crate::capability::control::Stopping;
+use crate::capability::http::tests::server::{Reply, Server};
 use crate::capability::metrics::GuestMetrics;
+use crate::connection::{Connection, Surroundings, kind};
 use crate::plan::{Access, FolderGrant, Grants, Limits};
+use crate::spec::ProcessEnvironment;
 
 fn host(cache_dir: Option<&Path>) -> ComponentHost {
     let bundled =
         [("sink", hostile_sink()), ("source", hostile_source()), ("transform", hostile_transform())];
     let bundled = bundled.map(|(name, wasm)| BundledComponent { name, wasm }).to_vec();
-    ComponentHost::new(HostConfig { cache_dir: cache_dir.map(Path::to_owned), bundled }).unwrap()
+    ComponentHost::new(HostConfig {
+        cache_dir: cache_dir.map(Path::to_owned),
+        bundled,
+        ..HostConfig::default()
+    })
+    .unwrap()
 }
 
 /// One cache for all tests of this process: compiling the guests is the slow part.
@@ -164,6 +172,7 @@ async fn files_are_reached_in_granted_folders_only() {
     std::os::unix::fs::symlink(dir.path().join("secret/file"), dir.path().join("in/link")).unwrap();
     let grants = Grants {
         files: vec![FolderGrant { host: dir.path().join("in"), guest: "./in".into(), access: Access::Read }],
+        ..Grants::default()
     };
     let attempt = async |action: &str, path: &str| {
         let mut sink = sink(action, short(20_000), grants.clone(), path).await;
@@ -187,6 +196,54 @@ async fn files_are_reached_in_granted_folders_only() {
     }
     assert!(!dir.path().join("in/new").exists());
     assert_eq!(std::fs::read(dir.path().join("in/file")).unwrap(), b"twelve bytes");
+}
+
+/// A guest that asks for `url` over connection `shop`, which it was granted or not.
+async fn ask(url: &str, granted: Option<serde_json::Value>) -> CallError {
+    let around = Surroundings { folder: Path::new("."), env: &ProcessEnvironment };
+    let connections = granted.map(|settings| {
+        let settings = settings.as_object().unwrap().clone();
+        let shop = Connection::open("shop", kind("http").unwrap(), settings, &around).unwrap();
+        ("shop".to_owned(), std::sync::Arc::new(shop))
+    });
+    let grants = Grants { connections: connections.into_iter().collect(), ..Grants::default() };
+    let component = shared_host().load(&ComponentRef::Bundled("sink".into())).await.unwrap();
+    let mut sink = component.sink(environment(short(20_000), grants)).await.unwrap();
+    let settings = serde_json::json!({ "do": "http", "path": url, "connection": "shop" });
+    sink.open(&context(settings)).await.unwrap();
+    sink.put(&values(&["1"])).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn the_network_is_reached_over_granted_connections_only() {
+    let inside = Server::start(|_| Reply::ok("inside")).await;
+    let to = inside.url();
+    let server = Server::start(move |seen| match seen.path() {
+        "/redirect" => Reply::redirect(302, &to),
+        "/endless" => Reply::Endless,
+        "/slow" => Reply::Slow,
+        _ => Reply::ok("twelve bytes"),
+    })
+    .await;
+    let granted = serde_json::json!({ "url": server.url(), "timeout": "500ms", "response_max": "1KiB" });
+    let said = ask("/", Some(granted.clone())).await.to_string();
+    assert!(said.contains("status 200, 12 bytes (test.done)"), "{said}");
+    let component = shared_host().load(&ComponentRef::Bundled("sink".into())).await.unwrap();
+    assert!(component.capabilities().contains(&"http"), "{:?}", component.imports());
+
+    for (url, granted, refusal) in [
+        ("/", None, "(http.denied)"),
+        (inside.url().as_str(), Some(granted.clone()), "(http.denied)"),
+        ("http://169.254.169.254/latest", Some(granted.clone()), "(http.denied)"),
+        ("/redirect", Some(granted.clone()), "(http.denied)"),
+        ("/endless", Some(granted.clone()), "(http.response-size)"),
+    ] {
+        let error = ask(url, granted).await;
+        assert!(!error.is_retriable() && error.to_string().contains(refusal), "{url}: {error}");
+    }
+    let error = ask("/slow", Some(granted)).await;
+    assert!(error.is_retriable() && error.to_string().contains("(http.timeout)"), "{error}");
+    assert!(inside.seen().is_empty(), "a guest came where it must not");
 }
 
 #[tokio::test]

@@ -11,18 +11,26 @@ use super::{
     ComponentRef, DEFAULT_FLUSH_INTERVAL, GuestPlan, PipelinePlan, Plan, SinkPlan, SourcePlan, TopicPlan,
     TransformPlan,
 };
+use crate::connection::Connection;
 use crate::spec::{
-    ConnectorSpec, Deployment, Diagnostic, Pipeline, Role, SourceFile, Span, TopicSpec, TransformSpec, clean,
-    nearest,
+    ConnectionSpec, ConnectorSpec, Deployment, Diagnostic, Pipeline, Role, SourceFile, Span, TopicSpec,
+    TransformSpec, clean, nearest,
 };
 
 /// See [`Draft::of`].
 pub(super) fn draft(deployments: &[Deployment], catalog: &Catalog) -> Draft {
-    let mut planner =
-        Planner { catalog, file: None, problems: Vec::new(), guests: Vec::new(), written: BTreeMap::new() };
+    let mut planner = Planner {
+        catalog,
+        file: None,
+        declared: BTreeMap::new(),
+        problems: Vec::new(),
+        guests: Vec::new(),
+        written: BTreeMap::new(),
+    };
     let mut pipelines = Vec::new();
     for deployment in deployments {
         planner.file = Some(Arc::clone(&deployment.file));
+        planner.declared = deployment.connections.clone();
         pipelines.extend(deployment.pipelines.iter().map(|pipeline| planner.pipeline(pipeline)));
     }
     let plan = Plan { pipelines: pipelines.into_iter().flatten().collect() };
@@ -32,10 +40,22 @@ pub(super) fn draft(deployments: &[Deployment], catalog: &Catalog) -> Draft {
 pub(super) struct Planner<'c> {
     catalog: &'c Catalog,
     file: Option<Arc<SourceFile>>,
+    /// Connections of that file.
+    declared: BTreeMap<String, ConnectionSpec>,
     problems: Vec<Diagnostic>,
     guests: Vec<DraftGuest>,
     /// Paths that sinks write to, and who was first.
     written: BTreeMap<PathBuf, String>,
+}
+
+/// What a setting that names a connection leads to.
+pub(super) enum Named {
+    Granted(Arc<Connection>),
+    /// It is declared, and what is wrong with it was told.
+    Refused,
+    /// It is of this kind instead.
+    Other(String),
+    Unknown,
 }
 
 impl Planner<'_> {
@@ -64,6 +84,32 @@ impl Planner<'_> {
             settings: block.settings.clone(),
             guest: guest.clone(),
         });
+    }
+
+    /// The connection that a setting names, if it is of this kind.
+    pub(super) fn connection(&self, name: &str, kind: &str) -> Named {
+        let of = |found: &str, connection: Option<&Arc<Connection>>| match (found == kind, connection) {
+            (true, Some(connection)) => Named::Granted(Arc::clone(connection)),
+            (true, None) => Named::Refused,
+            (false, _) => Named::Other(found.to_owned()),
+        };
+        if let Some(spec) = self.declared.get(name) {
+            return spec.kind.map_or(Named::Refused, |found| of(found, spec.connection.as_ref()));
+        }
+        match self.catalog.connections.get(name) {
+            Some(connection) => of(connection.kind(), Some(connection)),
+            None => Named::Unknown,
+        }
+    }
+
+    /// Names of the connections of a kind, in order.
+    pub(super) fn connections_of(&self, kind: &str) -> Vec<String> {
+        let declared = self.declared.iter().filter(|(_, spec)| spec.kind == Some(kind)).map(|(name, _)| name);
+        let given = self.catalog.connections.iter().filter(|(_, c)| c.kind() == kind).map(|(name, _)| name);
+        let mut names: Vec<String> = declared.chain(given).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline) -> Option<PipelinePlan> {

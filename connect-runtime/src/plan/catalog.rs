@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ComponentRef;
 use crate::component::{Component, ComponentHost, Kind};
+use crate::connection::Connections;
 use crate::spec::{ConnectorSpec, Deployment, Role};
 
 /// What a component says of itself (`connector.describe`), and what its exports say.
@@ -57,12 +58,16 @@ pub struct Catalog {
     pub bundled: Vec<String>,
     /// What each component said, or why it couldn't be loaded (it may import what this host doesn't have).
     pub descriptions: BTreeMap<ComponentRef, Result<Description, String>>,
+    /// Connections that may be named besides those of the file.
+    pub connections: Connections,
 }
 
 impl Catalog {
     /// Asks all of `wanted`. One that can't be loaded is an entry, not an error: the plan shows it at its place.
     pub async fn load(host: &ComponentHost, wanted: &[ComponentRef]) -> Self {
-        let mut catalog = Self { bundled: host.bundled().map(str::to_owned).collect(), ..Self::default() };
+        let bundled = host.bundled().map(str::to_owned).collect();
+        let connections = host.connections().clone();
+        let mut catalog = Self { bundled, connections, ..Self::default() };
         for component in wanted {
             let described = match host.load(component).await {
                 Ok(loaded) => Description::of(&loaded),

@@ -84,9 +84,9 @@ impl DraftGuest {
     }
 }
 
-/// The granted folders that are there, to read only.
+/// The granted folders that are there, to read only; no connections.
 fn readable(grants: &Grants) -> Grants {
     let there = grants.files.iter().filter(|grant| grant.host.is_dir()).cloned();
     let read = there.map(|grant| super::FolderGrant { access: Access::Read, ..grant });
-    Grants { files: read.collect() }
+    Grants { files: read.collect(), ..Grants::default() }
 }

@@ -4,11 +4,12 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::build::Planner;
+use super::build::{Named, Planner};
 use super::catalog::Description;
 use super::schema::{self, Finding};
 use super::{Access, ComponentRef, FolderGrant, Grants, GuestPlan, Limits};
-use crate::spec::{RESERVED, Role, Settings, Span, pointer_join};
+use crate::connection::Connections;
+use crate::spec::{RESERVED, Role, Settings, Span, nearest, pointer_join};
 
 /// A source, a sink or a transform, as far as they are alike.
 pub(super) struct Block<'s> {
@@ -38,14 +39,15 @@ pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<Gues
         }
         grant(&mut files, path.folder(access));
     }
-    let guest =
-        GuestPlan { component: component.clone(), settings, grants: Grants { files }, limits: block.limits };
+    let connections = connections(planner, block, &described, &settings)?;
+    let grants = Grants { files, connections };
+    let guest = GuestPlan { component: component.clone(), settings, grants, limits: block.limits };
     planner.ask(block, &guest);
     Some(guest)
 }
 
 /// References give text; where the schema asks for a number or a boolean, that is what the text becomes.
-fn typed_references(settings: &Settings, schema: &Value) -> Map<String, Value> {
+pub(crate) fn typed_references(settings: &Settings, schema: &Value) -> Map<String, Value> {
     let mut map = settings.as_json().clone();
     for (name, value) in &mut map {
         typed(value, &schema["properties"][name], &pointer_join("", name), settings);
@@ -198,6 +200,63 @@ fn paths(
         }
     }
     found
+}
+
+/// The connections that settings name; None: one of them can't be used.
+fn connections(
+    planner: &mut Planner<'_>,
+    block: &Block<'_>,
+    described: &Description,
+    settings: &Map<String, Value>,
+) -> Option<Connections> {
+    let mut granted = Connections::new();
+    let mut all = true;
+    for (setting, schema) in schema::noted(&described.config_schema, "x-connection") {
+        let kind = schema.get("x-connection").and_then(Value::as_str).unwrap_or_default();
+        let Some(name) = settings.get(setting).and_then(Value::as_str) else { continue };
+        match planner.connection(name, kind) {
+            Named::Granted(connection) => {
+                granted.insert(name.to_owned(), connection);
+                continue;
+            }
+            Named::Refused => {}
+            found => {
+                let problem = no_connection(planner, block, &described.name, (setting, kind, name), found);
+                planner.push(problem);
+            }
+        }
+        all = false;
+    }
+    all.then_some(granted)
+}
+
+fn no_connection(
+    planner: &Planner<'_>,
+    block: &Block<'_>,
+    connector: &str,
+    (setting, kind, name): (&str, &str, &str),
+    found: Named,
+) -> crate::spec::Diagnostic {
+    let pointer = pointer_join("", setting);
+    let span = block.settings.place(&pointer).map_or(block.span, |place| place.value);
+    let hidden = block.settings.is_referenced(&pointer);
+    let shown = if hidden { "of the reference".to_owned() } else { format!("`{name}`") };
+    let known = planner.connections_of(kind);
+    let suggestion = nearest(name, known.iter().map(String::as_str)).filter(|_| !hidden);
+    let problem = match found {
+        Named::Other(other) => planner.at(
+            span,
+            format!("connection {shown} is of kind `{other}`, but `{setting}` of {connector} needs `{kind}`"),
+        ),
+        _ => planner.at(span, format!("connection {shown} is not declared")).suggest(suggestion),
+    };
+    let problem = match known.is_empty() {
+        true => problem,
+        false => problem.expected(format!("a connection of kind `{kind}`: {}", known.join(", "))),
+    };
+    problem.help(format!(
+        "declare it under `connections:` of this file, as `NAME: {{ {kind}: {{...}} }}`, or in the file of `millrace connect --connections`"
+    ))
 }
 
 /// The folder of a glob that holds all it can match.

@@ -56,6 +56,7 @@ const NOTES: &[&str] = &[
     "default",
     "examples",
     "deprecated",
+    "x-connection",
     "x-secret",
     "x-path",
     "x-path-kind",
@@ -63,22 +64,22 @@ const NOTES: &[&str] = &[
 
 /// One thing that doesn't fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     /// JSON pointer of the node.
-    pub(super) pointer: String,
+    pub(crate) pointer: String,
     /// True if it is about the key, not the value.
-    pub(super) at_key: bool,
+    pub(crate) at_key: bool,
     /// What is wrong, without the value.
-    pub(super) message: String,
-    pub(super) expected: Option<String>,
-    pub(super) suggestion: Option<String>,
+    pub(crate) message: String,
+    pub(crate) expected: Option<String>,
+    pub(crate) suggestion: Option<String>,
 }
 
 /// Why a schema can't be used at all: the connector's fault, not the user's.
-pub(super) type Unusable = String;
+pub(crate) type Unusable = String;
 
 /// All that doesn't fit.
-pub(super) fn check(schema: &Value, settings: &Value) -> Result<Vec<Finding>, Unusable> {
+pub(crate) fn check(schema: &Value, settings: &Value) -> Result<Vec<Finding>, Unusable> {
     let mut checker = Checker { root: schema, steps: 0 };
     let mut findings = Vec::new();
     checker.node(schema, settings, "", 0, &mut findings)?;
@@ -435,7 +436,8 @@ fn bounds(
     }
     if bound(most).is_some_and(|most| (count as u64) > most) {
         let expected = format!("at most {} {of}", bound(most).unwrap_or(0));
-        out.push(Finding { expected: Some(expected), ..finding(at, "is too long") });
+        let message = if of == "entries" { "has too many entries" } else { "is too long" };
+        out.push(Finding { expected: Some(expected), ..finding(at, message) });
     }
 }
 

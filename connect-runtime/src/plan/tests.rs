@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Access, Catalog, ComponentRef, Description, Draft, Plan};
+use super::{Access, Catalog, ComponentRef, Description, Draft, Grants, Plan};
+use crate::connection::{Connection, Surroundings, kind};
 use crate::spec::{Environment, Role, SourceFile, parse};
 
 struct Env;
@@ -59,6 +61,8 @@ fn catalog() -> Catalog {
     add(ComponentRef::Bundled("to".into()), Role::Sink, to);
     let mask = json!({ "properties": { "fields": { "type": "array", "items": { "type": "string" }, "minItems": 1 } } });
     add(ComponentRef::Bundled("mask".into()), Role::Transform, mask);
+    let web = json!({ "properties": { "service": { "type": "string", "x-connection": "http" }, "lake": { "type": "string", "x-connection": "s3" } } });
+    add(ComponentRef::Bundled("web".into()), Role::Sink, web);
     add(ComponentRef::Path("/dir/odd.wasm".into()), Role::Sink, json!({ "unevaluatedItems": false }));
     catalog.descriptions.insert(ComponentRef::Path("/dir/bad.wasm".into()), Err("not a component".into()));
     catalog
@@ -150,6 +154,59 @@ fn what_only_the_connectors_know_is_refused() {
     ] {
         let shown = sink(block);
         assert!(shown.contains(part), "{block}: {part} is not in:\n{shown}");
+    }
+}
+
+/// Plans a sink `web` with these settings beside connections `shop` and `desk`; the worker's file has `shop` and `till`.
+fn web(settings: &str) -> Result<Grants, String> {
+    let opened = |name: &str, url: &str| {
+        let around = Surroundings { folder: Path::new("/"), env: &Env };
+        let settings = json!({ "url": url }).as_object().unwrap().clone();
+        Arc::new(Connection::open(name, kind("http").unwrap(), settings, &around).unwrap())
+    };
+    let given = [("shop", "https://given.example"), ("till", "https://till.example")];
+    let connections = given.map(|(name, url)| (name.to_owned(), opened(name, url))).into();
+    let text = format!(
+        "version: 1
+connections:
+  shop: {{ http: {{ url: \"https://shop.example\", auth: {{ bearer: \"${{env:SECRET}}\" }} }} }}
+  desk: {{ http: {{ url: \"https://desk.example\" }} }}
+pipelines: {{ p: {{ topic: t, sinks: {{ s: {{ connector: web, {settings} }} }} }} }}
+"
+    );
+    let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
+    let draft = Draft::of(&[deployment], &Catalog { connections, ..catalog() });
+    assert!(!format!("{draft:?}").contains("hunter2"), "a plan shows a secret");
+    let plan =
+        draft.finish().map_err(|all| all.iter().map(|d| d.to_string()).collect::<Vec<_>>().join("\n"))?;
+    Ok(plan.pipelines[0].sinks[0].guest.grants.clone())
+}
+
+#[test]
+fn a_setting_that_names_a_connection_grants_it() {
+    let names = |settings: &str| web(settings).unwrap().connections.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names("service: shop"), ["shop"]);
+    assert_eq!(names("service: till"), ["till"], "one that is given to all pipelines");
+    assert_eq!(names("x: desk"), [""; 0]);
+    // The file's own comes first.
+    assert_ne!(web("service: shop").unwrap(), web("service: till").unwrap());
+    for (settings, parts) in [
+        (
+            "service: shpo",
+            vec!["connection `shpo` is not declared", "did you mean `shop`", "desk, shop, till", ":5:"],
+        ),
+        (
+            "service: \"${env:SECRET}\"",
+            vec!["connection of the reference is not declared", "desk, shop, till"],
+        ),
+        ("lake: shop", vec!["is of kind `http`, but `lake` of web needs `s3`", "NAME: { s3: {...} }"]),
+        ("lake: sea", vec!["connection `sea` is not declared"]),
+    ] {
+        let shown = web(settings).unwrap_err();
+        for part in parts {
+            assert!(shown.contains(part), "{settings}: {part} is not in:\n{shown}");
+        }
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
 

@@ -3,7 +3,6 @@
 //! The connector's own settings stand flat beside `connector:`; the keys in [`RESERVED`] are ours in every connector block,
 //! whether or not the role has a use for them, so that a connector's schema can't claim one.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -22,7 +21,6 @@ use super::tree::{Data, Node, Plain, plain_type};
 /// Keys of a connector block that are not the connector's settings.
 pub const RESERVED: &[&str] = &[
     "connector",
-    "connection",
     "tasks",
     "files",
     "limits",
@@ -54,11 +52,9 @@ pub(super) fn read(
     field: &Field<'_>,
     role: Role,
     name: String,
-    connections: &BTreeMap<String, Span>,
 ) -> Option<ConnectorSpec> {
     let mut fields = reader.fields(field, RESERVED)?;
     let component = component(reader, &mut fields, field);
-    connection(reader, &mut fields, connections);
     let tasks_max = fields.take("tasks").and_then(|field| reader.whole(&field, 1..=TASKS_MAX));
     let files = files(reader, &mut fields);
     let limits = limits(reader, &mut fields);
@@ -119,7 +115,7 @@ fn transform(reader: &mut Reader<'_>, chain: &Field<'_>, node: &Node) -> Option<
     let field = Field { key: &key, node };
     let mut fields = reader.fields(&field, RESERVED)?;
     let component = component(reader, &mut fields, &field);
-    for name in ["connection", "tasks", "errors", "transforms", "flush_interval"] {
+    for name in ["tasks", "errors", "transforms", "flush_interval"] {
         if let Some(field) = fields.take(name) {
             misplaced(reader, &field, "a transform runs inside the task of its source or sink; put it there");
         }
@@ -181,19 +177,6 @@ fn component_ref(reader: &mut Reader<'_>, text: &Text, expected: &str) -> Option
         return None;
     }
     Some(ComponentRef::Bundled(text.value.clone()))
-}
-
-fn connection(reader: &mut Reader<'_>, fields: &mut Fields<'_>, declared: &BTreeMap<String, Span>) {
-    let Some(field) = fields.take("connection") else { return };
-    let Some(text) = reader.text(&field, "the name of a connection") else { return };
-    if declared.contains_key(&text.value) {
-        return;
-    }
-    let problem = reader
-        .at(text.span, format!("connection {} is not declared", text.shown()))
-        .suggest(nearest(&text.value, declared.keys().map(String::as_str)))
-        .help("declare it under `connections:` at the top of the file");
-    reader.push(problem);
 }
 
 /// `files: { read: [folder, ...], write: [folder, ...] }`.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connection::Connection;
 use crate::plan::{ComponentRef, ErrorPlan, FolderGrant, Limits, PredicatePlan};
 
 use super::settings::Settings;
@@ -24,8 +25,21 @@ pub struct Deployment {
     pub cluster: ClusterSpec,
     /// Where `broker` or `kafka` stands.
     pub cluster_span: Span,
+    /// What connectors may reach by name.
+    pub connections: BTreeMap<String, ConnectionSpec>,
     /// The pipelines, in the order of the file.
     pub pipelines: Vec<Pipeline>,
+}
+
+/// A connection as the file declares it.
+#[derive(Debug, Clone)]
+pub struct ConnectionSpec {
+    /// Where its name stands.
+    pub span: Span,
+    /// Its kind; `None`: there is no such kind.
+    pub kind: Option<&'static str>,
+    /// `None`: what the file says of it was refused, or its references are not filled in here.
+    pub connection: Option<Arc<Connection>>,
 }
 
 /// The cluster a deployment asks for.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::deployment::{BrokerSpec, ClusterSpec, Deployment, KafkaSpec, Pipeline, Property};
+use super::connections;
+use super::deployment::{BrokerSpec, ClusterSpec, ConnectionSpec, Deployment, KafkaSpec, Pipeline, Property};
 use super::names::{self, NAME_SHAPE};
 use super::pipeline;
 use super::read::{Field, Fields, Reader};
@@ -16,6 +17,7 @@ const VERSION: i64 = 1;
 const PIPELINES_MAX: usize = 1_000;
 
 pub(super) const TOP_KEYS: &[&str] = &["version", "broker", "kafka", "connections", "pipelines"];
+const CONNECTIONS_FILE_KEYS: &[&str] = &["version", "connections"];
 pub(super) const BROKER_KEYS: &[&str] = &["data", "listen", "config"];
 pub(super) const KAFKA_KEYS: &[&str] = &["bootstrap"];
 
@@ -25,10 +27,22 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Deployment> {
     let mut top = reader.fields(&Field { key: &key, node: root }, TOP_KEYS)?;
     version(reader, &mut top, root.span);
     let (cluster, cluster_span) = cluster(reader, &mut top);
-    let declared = connections(reader, &mut top);
-    let pipelines = pipelines(reader, &mut top, &cluster, &declared, root.span);
+    let connections = connections::read(reader, &mut top);
+    let pipelines = pipelines(reader, &mut top, &cluster, root.span);
     top.finish(reader);
-    Some(Deployment { file: Arc::clone(&reader.file), cluster, cluster_span, pipelines })
+    Some(Deployment { file: Arc::clone(&reader.file), cluster, cluster_span, connections, pipelines })
+}
+
+/// A file that declares connections only, for workers.
+pub(super) fn read_connections(reader: &mut Reader<'_>, root: &Node) -> BTreeMap<String, ConnectionSpec> {
+    let key = Key { name: "the file".into(), span: root.span };
+    let Some(mut top) = reader.fields(&Field { key: &key, node: root }, CONNECTIONS_FILE_KEYS) else {
+        return BTreeMap::new();
+    };
+    version(reader, &mut top, root.span);
+    let connections = connections::read(reader, &mut top);
+    top.finish(reader);
+    connections
 }
 
 fn version(reader: &mut Reader<'_>, top: &mut Fields<'_>, start: Span) {
@@ -127,37 +141,10 @@ fn is_address(text: &str) -> bool {
     matches!(text.rsplit_once(':'), Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// Names with the places where they stand.
-fn connections(reader: &mut Reader<'_>, top: &mut Fields<'_>) -> BTreeMap<String, Span> {
-    let mut declared = BTreeMap::new();
-    let Some(field) = top.take("connections") else { return declared };
-    for entry in reader.entries(&field, "a mapping of names to connections") {
-        declared.insert(entry.key.name.clone(), entry.key.span);
-        let kind = match &entry.node.data {
-            Data::Map(kinds) if kinds.len() == 1 => kinds.first().map(|(key, _)| key),
-            _ => None,
-        };
-        let problem = match kind {
-            Some(kind) => reader
-                .at(
-                    kind.span,
-                    format!("connections of kind `{}` are not supported by this version", kind.name),
-                )
-                .help("see docs/NOT_SUPPORTED.md; files need no connection"),
-            None => reader
-                .at(entry.key.span, format!("connection `{}` has no kind", entry.key.name))
-                .expected("one kind with its settings, such as `{ postgres: {...} }`"),
-        };
-        reader.push(problem);
-    }
-    declared
-}
-
 fn pipelines(
     reader: &mut Reader<'_>,
     top: &mut Fields<'_>,
     cluster: &ClusterSpec,
-    declared: &BTreeMap<String, Span>,
     start: Span,
 ) -> Vec<Pipeline> {
     let Some(field) = top.take("pipelines") else {
@@ -189,7 +176,7 @@ fn pipelines(
                 .expected(NAME_SHAPE);
             reader.push(problem);
         }
-        all.extend(pipeline::read(reader, entry, cluster, declared));
+        all.extend(pipeline::read(reader, entry, cluster));
     }
     all
 }

@@ -7,7 +7,6 @@ use super::connector;
 use super::deployment::{ClusterSpec, Pipeline, Role, TopicSpec};
 use super::names::{self, NAME_SHAPE, TOPIC_SHAPE, nearest};
 use super::read::{Field, Reader};
-use super::source_file::Span;
 use super::tree::Data;
 
 /// Most partitions a topic may be declared with.
@@ -56,12 +55,7 @@ pub(super) const TOPIC_PROPERTIES: &[&str] = &[
 ];
 
 /// A pipeline, or `None` if so much is missing that nothing can be said of it.
-pub(super) fn read(
-    reader: &mut Reader<'_>,
-    entry: &Field<'_>,
-    cluster: &ClusterSpec,
-    connections: &BTreeMap<String, Span>,
-) -> Option<Pipeline> {
+pub(super) fn read(reader: &mut Reader<'_>, entry: &Field<'_>, cluster: &ClusterSpec) -> Option<Pipeline> {
     let name = entry.key.name.clone();
     let mut fields = reader.fields(entry, PIPELINE_KEYS)?;
     let topic = fields.take("topic");
@@ -71,9 +65,8 @@ pub(super) fn read(
     let tests = fields.take("tests").map(|field| cases::read(reader, &field)).unwrap_or_default();
     fields.finish(reader);
 
-    let mut source_spec = source.and_then(|field| {
-        connector::read(reader, &field, Role::Source, format!("{name}.{SOURCE_NAME}"), connections)
-    });
+    let mut source_spec = source
+        .and_then(|field| connector::read(reader, &field, Role::Source, format!("{name}.{SOURCE_NAME}")));
     if let Some(field) = transforms {
         let chain = connector::transforms(reader, &field);
         match &mut source_spec {
@@ -87,7 +80,7 @@ pub(super) fn read(
             }
         }
     }
-    let sink_specs = sinks.map(|field| sinks_of(reader, &field, &name, connections)).unwrap_or_default();
+    let sink_specs = sinks.map(|field| sinks_of(reader, &field, &name)).unwrap_or_default();
     if source.is_none() && sinks.is_none() {
         let problem = reader
             .at(entry.key.span, format!("pipeline `{name}` moves nothing"))
@@ -109,12 +102,7 @@ pub(super) fn read(
     Some(Pipeline { name, span: entry.key.span, source: source_spec, topic, sinks: sink_specs, tests })
 }
 
-fn sinks_of(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    pipeline: &str,
-    connections: &BTreeMap<String, Span>,
-) -> Vec<super::ConnectorSpec> {
+fn sinks_of(reader: &mut Reader<'_>, field: &Field<'_>, pipeline: &str) -> Vec<super::ConnectorSpec> {
     let mut all = Vec::new();
     for entry in reader.entries(field, "a mapping of names to sinks") {
         let name = &entry.key.name;
@@ -128,7 +116,7 @@ fn sinks_of(
             );
             reader.push(problem);
         }
-        all.extend(connector::read(reader, &entry, Role::Sink, format!("{pipeline}.{name}"), connections));
+        all.extend(connector::read(reader, &entry, Role::Sink, format!("{pipeline}.{name}")));
     }
     all
 }

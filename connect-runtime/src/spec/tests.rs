@@ -99,6 +99,9 @@ fn a_file_means_what_it_says() {
 fn a_secret_is_in_no_message() {
     let bad = r#"
 version: 1
+connections:
+  c: { http: { url: "${env:SECRET}" } }
+  d: { http: { url: "https://d.example", timeout: "${env:SECRET}" } }
 pipelines:
   p:
     source: { connector: file-source, tasks: "${env:SECRET}", limits: { memory: "${env:SECRET}" } }
@@ -108,7 +111,7 @@ pipelines:
 "#;
     let shown = read(bad).unwrap_err();
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert_eq!(shown.matches("error: ").count(), 7, "{shown}");
+    assert_eq!(shown.matches("error: ").count(), 8, "{shown}");
     let debug = format!("{:?}", read(GOOD).unwrap());
     assert!(!debug.contains("hunter2"), "{debug}");
 }

@@ -35,6 +35,22 @@ pub mod connector {
     pub use export_connector_interface as export;
 }
 
+/// The interface `http`; a component imports it if it uses [`crate::http`].
+pub mod http {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-http;
+            world uses-http {
+                import millrace:connect/http@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-http/uses-http",
+        generate_all,
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

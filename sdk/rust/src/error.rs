@@ -58,6 +58,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<types::Error> for Error {
+    fn from(error: types::Error) -> Self {
+        let (kind, failure) = match error {
+            types::Error::Retriable(failure) => (ErrorKind::Retriable, failure),
+            types::Error::Fatal(failure) => (ErrorKind::Fatal, failure),
+        };
+        let retry_after = failure.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        Self { kind, code: failure.code, message: failure.message, retry_after }
+    }
+}
+
 impl From<Error> for types::Error {
     fn from(error: Error) -> Self {
         let failure = types::Failure {

@@ -42,6 +42,7 @@
 //! - [`mod@error`]: retriable, fatal, and rejected records
 //! - [`settings`]: JSON settings into the author's struct
 //! - [`host`]: log, metrics, waiting
+//! - [`http`]: requests over a connection that the pipeline grants
 //! - [`testing`]: run a connector's logic natively, without a sandbox
 //! - `bindings`, `export`: the joint to WebAssembly; authors need neither
 
@@ -58,6 +59,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod export;
 pub mod host;
+pub mod http;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

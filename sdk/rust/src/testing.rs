@@ -21,6 +21,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod http;
+
 use crate::batch::Records;
 use crate::bindings::connector::millrace::connect::types;
 use crate::connector::{Durable, Flow, Poll, PollLimits, Rejected, Sink, Source, Taken, Task, Transform};

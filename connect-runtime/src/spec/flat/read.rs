@@ -188,6 +188,8 @@ impl Reader<'_> {
             file: self.file,
             cluster: ClusterSpec::Unspecified,
             cluster_span: Span::default(),
+            // Those of the worker are in the catalog.
+            connections: BTreeMap::new(),
             pipelines: vec![pipeline],
         };
         let mut problems = self.problems;

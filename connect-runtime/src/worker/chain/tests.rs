@@ -94,7 +94,7 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
 static HOST: LazyLock<ComponentHost> = LazyLock::new(|| {
     let bundled = vec![BundledComponent { name: "transform", wasm: hostile_transform() }];
-    ComponentHost::new(HostConfig { cache_dir: None, bundled }).unwrap()
+    ComponentHost::new(HostConfig { bundled, ..HostConfig::default() }).unwrap()
 });
 
 async fn chain(predicates: &[Option<PredicatePlan>]) -> Chain {

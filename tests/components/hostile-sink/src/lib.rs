@@ -6,6 +6,8 @@
 //! - `memory`: takes memory until there is none
 //! - `read`: reads the file `path`, and fails the task with what it found: "read 12 bytes" or the system's error
 //! - `write`: creates the file `path`, likewise
+//! - `http`: asks for the URL `path` over `connection`, and fails the task with what came: "status 200, 12 bytes" or the host's
+//!   error
 //! - `retriable`: fails each call with a retriable error; `fatal`: with a fatal one
 //! - `reject`: rejects every record whose value holds the text of `match`
 //! - `metrics`: keeps numbers of its own, most of them under names that break the format
@@ -19,6 +21,7 @@
 use std::fs;
 
 use millrace_sdk::host;
+use millrace_sdk::http::{self, Request};
 use millrace_sdk::{Description, Durable, Error, Records, Rejected, Rejection, Sink, Taken, Task};
 use serde::Deserialize;
 
@@ -32,6 +35,8 @@ struct Settings {
     action: String,
     #[serde(default)]
     path: String,
+    #[serde(default)]
+    connection: String,
     #[serde(default, rename = "match")]
     matching: String,
 }
@@ -40,7 +45,8 @@ const SCHEMA: &str = r#"{
   "type": "object", "additionalProperties": false, "required": ["do"],
   "properties": {
     "do": { "description": "What to do wrong.", "type": "string" },
-    "path": { "description": "For read and write.", "type": "string" },
+    "path": { "description": "For read, write and http.", "type": "string" },
+    "connection": { "description": "For http.", "type": "string", "x-connection": "http" },
     "match": { "description": "For reject.", "type": "string" }
   }
 }"#;
@@ -64,6 +70,11 @@ impl Sink for Hostile {
             "memory" => bomb(),
             "read" => Err(report("read", fs::read(&self.settings.path).map(|bytes| bytes.len()))),
             "write" => Err(report("wrote", fs::write(&self.settings.path, "x").map(|()| 1))),
+            "http" => {
+                let answer = http::send(&self.settings.connection, Request::new("GET", &self.settings.path))?;
+                let said = format!("status {}, {} bytes", answer.status, answer.body.len());
+                Err(Error::fatal("test.done", said))
+            }
             "retriable" => Err(Error::retriable("test.retriable", "the target is out of reach")),
             "fatal" => Err(Error::fatal("test.fatal", "the target does not want it")),
             "metrics" => {

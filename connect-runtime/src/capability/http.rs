@@ -1,0 +1,122 @@
+//! HTTP over connections of kind `http` (`wit/http.wit`): the host sends, the guest never sees an address or a secret.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `settings` | a connection's settings made into a [`Target`] |
+//! | `allow` | which origins may be reached |
+//! | `address` | which addresses they may be at |
+//! | `auth` | credentials, and tokens that are renewed |
+//! | `client` | a request with its redirects and limits |
+//!
+//! Deliberately absent: proxies (they would resolve names by themselves), cookies, caches, HTTP/2, compression.
+
+mod address;
+mod allow;
+mod auth;
+mod client;
+mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use wasmtime::component::{HasSelf, Linker};
+
+pub(crate) use client::Target;
+pub(crate) use settings::open;
+
+use self::client::Failed;
+use crate::component::bindings::millrace::connect::http;
+use crate::component::bindings::millrace::connect::http::{Request, Response};
+use crate::component::bindings::millrace::connect::types::Error as GuestError;
+use crate::component::state::GuestState;
+use crate::connection::{self, Connection};
+
+/// Most requests of one `send-all`.
+const REQUESTS_MAX: usize = 10_000;
+/// Most bytes of the answers of one `send-all`: the rest of the requests is not sent.
+const ANSWERS_BYTES_MAX: usize = 64 << 20;
+
+pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    http::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+impl http::Host for GuestState {
+    async fn send(&mut self, connection: String, request: Request) -> Result<Response, GuestError> {
+        let granted = self.granted(&connection)?;
+        send(&granted, request).await
+    }
+
+    async fn send_all(
+        &mut self,
+        connection: String,
+        requests: Vec<Request>,
+        in_flight: u32,
+    ) -> Vec<Result<Response, GuestError>> {
+        match self.granted(&connection) {
+            Ok(granted) => send_all(&granted, requests, in_flight as usize).await,
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+}
+
+impl GuestState {
+    fn granted(&self, name: &str) -> Result<Arc<Connection>, GuestError> {
+        match self.connections.get(name) {
+            Some(connection) => Ok(Arc::clone(connection)),
+            None => {
+                let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
+                let message = format!(
+                    "connection {name:?} is not granted to this connector; granted: [{}]",
+                    names.join(", ")
+                );
+                Err(Failed::fatal("http.denied", message).0)
+            }
+        }
+    }
+}
+
+async fn send(connection: &Connection, request: Request) -> Result<Response, GuestError> {
+    let connection::Target::Http(target) = connection.target();
+    target.send(connection.name(), request).await.map_err(|Failed(error)| error)
+}
+
+/// Keeps as many under way as may be, in order.
+async fn send_all(
+    connection: &Arc<Connection>,
+    requests: Vec<Request>,
+    in_flight: usize,
+) -> Vec<Result<Response, GuestError>> {
+    let connection::Target::Http(target) = connection.target();
+    let in_flight = in_flight.clamp(1, target.in_flight());
+    let count = requests.len();
+    let not_sent = |why: String| Err(Failed::retriable("http.not-sent", why).0);
+    let mut answers: Vec<_> = (0..count)
+        .map(|_| {
+            not_sent(format!(
+                "not sent: of {count} requests at once at most {REQUESTS_MAX} are, with answers of 64 MiB"
+            ))
+        })
+        .collect();
+    let mut waiting: VecDeque<_> = requests.into_iter().take(REQUESTS_MAX).enumerate().collect();
+    let (mut running, mut bytes) = (JoinSet::new(), 0);
+    loop {
+        while running.len() < in_flight
+            && bytes <= ANSWERS_BYTES_MAX
+            && let Some((at, request)) = waiting.pop_front()
+        {
+            let connection = Arc::clone(connection);
+            running.spawn(async move { (at, send(&connection, request).await) });
+        }
+        match running.join_next().await {
+            Some(Ok((at, answer))) => {
+                bytes += answer.as_ref().map_or(0, |answer| answer.body.len());
+                answers[at] = answer;
+            }
+            Some(Err(error)) => tracing::error!(%error, "a request ended without an answer"),
+            None => return answers,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What an answer means for the records that were sent.
+
+use std::time::Duration;
+
+use millrace_sdk::http::Response;
+use millrace_sdk::{Error, Rejection};
+
+use crate::settings::Settings;
+
+/// Longest part of an answer's body that goes into a message.
+const EXCERPT_CHARS_MAX: usize = 200;
+/// Longest wait that a server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is there.
+    Done,
+    /// The same again, or stop.
+    Failed(Error),
+    /// The server will never take it.
+    Refused(Rejection),
+}
+
+/// Judges an answer. Statuses that say something of us (credentials, the method) and not of the record stop the task: as
+/// rejections they would send everything to the dead letters.
+pub fn verdict(settings: &Settings, answer: Result<&Response, &Error>) -> Verdict {
+    let response = match answer {
+        Ok(response) => response,
+        // No record is to blame for what is too large but the one that is alone.
+        Err(error) if error.code == "http.request-size" => {
+            return Verdict::Refused(Rejection::new(error.code.clone(), error.message.clone()));
+        }
+        Err(error) => return Verdict::Failed(error.clone()),
+    };
+    let status = response.status;
+    if response.is_success() {
+        return Verdict::Done;
+    }
+    let (code, message) = (format!("http.{status}"), message(response));
+    if settings.reject_status.contains(&status) {
+        return Verdict::Refused(Rejection::new(code, message));
+    }
+    if settings.retry_status.contains(&status) {
+        return Verdict::Failed(again(Error::retriable(code, message), response));
+    }
+    match status {
+        408 | 425 | 429 | 500..=599 => Verdict::Failed(again(Error::retriable(code, message), response)),
+        401 | 407 => {
+            Verdict::Failed(Error::fatal(code, format!("{message}; check `auth` of the connection")))
+        }
+        403 | 405 => Verdict::Failed(Error::fatal(
+            code,
+            format!("{message}; if that is about single records, put {status} into reject_status"),
+        )),
+        400..=499 => Verdict::Refused(Rejection::new(code, message)),
+        _ => Verdict::Failed(Error::fatal(code, format!("{message}; neither success nor failure"))),
+    }
+}
+
+/// A wait that the server asked for, in seconds; dates would need the server's clock to agree with ours.
+fn again(error: Error, response: &Response) -> Error {
+    let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok());
+    match asked.map(Duration::from_secs) {
+        Some(wait) => error.after(wait.min(RETRY_AFTER_MAX)),
+        None => error,
+    }
+}
+
+fn message(response: &Response) -> String {
+    let place = response.url.split(['?', '#']).next().unwrap_or_default();
+    let body = String::from_utf8_lossy(&response.body);
+    let mut said: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = said.char_indices().nth(EXCERPT_CHARS_MAX) {
+        said.truncate(end);
+        said.push('…');
+    }
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    format!("{place} answers {}{said}", response.status)
+}
