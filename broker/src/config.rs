@@ -220,6 +220,14 @@ impl Config {
         self.set("metrics.listener", address)
     }
 
+    /// Sets the address where a schema registry is to be served beside this broker, as `host:port` (`registry.listener`).
+    ///
+    /// # Errors
+    /// Not a host and a port.
+    pub fn set_registry(&mut self, address: &str) -> Result<(), Error> {
+        self.set("registry.listener", address)
+    }
+
     /// The value that was given for `name`, if one was.
     pub fn explicit(&self, name: &str) -> Option<&str> {
         self.explicit.get(name).map(String::as_str)

@@ -9,6 +9,7 @@ use crate::args::BrokerArgs;
 use crate::exit::{Failure, Outcome};
 use crate::logging;
 use crate::output::remark;
+use crate::registry;
 use crate::signals;
 
 /// Where data goes if nobody says.
@@ -21,6 +22,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let config = config(&args)?;
     let mut stop = signals::watch()?;
     let data_dir = config.data_dir();
+    let registry_listener = registry::listener(&config);
     let broker = start(config, None).await?;
     remark(format!(
         "broker {} listens on {}, data in {}",
@@ -31,7 +33,17 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     if let Some(address) = broker.metrics_addr() {
         remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
     }
+    let registry = match registry::start(registry_listener, &broker).await {
+        Ok(registry) => registry,
+        Err(failure) => {
+            broker.shutdown().await.map_err(Failure::runtime)?;
+            return Err(failure);
+        }
+    };
     stop.asked().await;
+    if let Some(registry) = registry {
+        registry.shutdown().await;
+    }
     broker.shutdown().await.map_err(Failure::runtime)
 }
 
@@ -53,6 +65,9 @@ fn config(args: &BrokerArgs) -> Result<Config, Failure> {
     }
     if let Some(metrics) = &args.metrics {
         config.set_metrics(metrics).map_err(Failure::validation)?;
+    }
+    if let Some(registry) = &args.registry {
+        config.set_registry(registry).map_err(Failure::validation)?;
     }
     for pair in &args.set {
         let Some((name, value)) = pair.split_once('=') else {

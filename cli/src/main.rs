@@ -16,6 +16,7 @@
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `tail` | the ends of a topic |
 //! | `components` | the component host with the bundled connectors |
+//! | `registry` | the schema registry beside the broker |
 //!
 //! Invariants: `broker` never touches the component engine (it starts in milliseconds); results go to stdout, everything else
 //! to stderr; a closed pipe ends a command quietly.
@@ -36,6 +37,7 @@ mod lifecycle;
 mod log;
 mod preview;
 mod produce;
+mod registry;
 mod rest;
 mod run;
 mod tail;

@@ -22,7 +22,7 @@ use crate::args::{ConnectArgs, RunArgs};
 use crate::exit::{Failure, Outcome};
 use crate::signals::Stop;
 use crate::validate::{self, Checked};
-use crate::{broker, cluster, components, output, signals};
+use crate::{broker, cluster, components, output, registry, signals};
 
 /// Partitions of the topic of positions in a broker of our own: enough for one process, and quickly made.
 const EMBEDDED_OFFSETS_PARTITIONS: i32 = 5;
@@ -39,7 +39,9 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
     let checked = validate::check(&host, &args.files).await?;
     let mut stop = signals::watch()?;
     let spec = match checked.cluster() {
-        ClusterSpec::Kafka(kafka) if args.data_dir.is_none() && args.listen.is_none() => {
+        ClusterSpec::Kafka(kafka)
+            if args.data_dir.is_none() && args.listen.is_none() && args.registry.is_none() =>
+        {
             let client = cluster::remote(&kafka.bootstrap, "millrace-connect")?;
             let plan = checked.plan.clone();
             let config = worker_config(args.exit_when_done);
@@ -50,7 +52,7 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
         }
         ClusterSpec::Kafka(_) => {
             return Err(Failure::validation(
-                "--data-dir and --listen are for the broker in this process, but the file has `kafka:`; leave them out",
+                "--data-dir, --listen and --registry are for the broker in this process, but the file has `kafka:`; leave them out",
             ));
         }
         ClusterSpec::Embedded(spec) => spec.clone(),
@@ -63,12 +65,22 @@ pub(crate) async fn run(args: RunArgs) -> Outcome {
         ..worker_config(args.exit_when_done)
     };
     let worker = traced(args.otlp.as_deref(), worker)?;
+    let registry_listener = registry::listener(&config);
     let broker = broker::start(config, Some(Arc::new(More(worker.metrics.clone())))).await?;
     output::remark(format!("broker listens on {}, data in {}", broker.local_addr(), data_dir.display()));
     if let Some(address) = broker.metrics_addr() {
         output::remark(format!("metrics and health at http://{address}/metrics, /healthz, /readyz"));
     }
-    let outcome = embedded(host, &checked, &broker, worker, &mut stop).await;
+    let outcome = match registry::start(registry_listener, &broker).await {
+        Ok(registry) => {
+            let outcome = embedded(host, &checked, &broker, worker, &mut stop).await;
+            if let Some(registry) = registry {
+                registry.shutdown().await;
+            }
+            outcome
+        }
+        Err(failure) => Err(failure),
+    };
     let stopped = broker.shutdown().await.map_err(Failure::runtime);
     if outcome.is_ok() {
         // A port that the system chose is gone with the broker.
@@ -159,6 +171,9 @@ fn config(args: &RunArgs, spec: &BrokerSpec) -> Result<Config, Failure> {
     }
     if let Some(metrics) = &args.metrics {
         config.set_metrics(metrics).map_err(Failure::validation)?;
+    }
+    if let Some(registry) = &args.registry {
+        config.set_registry(registry).map_err(Failure::validation)?;
     }
     Ok(config)
 }

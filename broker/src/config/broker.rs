@@ -142,6 +142,7 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &[
     row("queued.max.requests", Kind::Int, "500", Check::AtLeast(1), NO_EFFECT),
     row("quota.window.num", Kind::Int, "11", Check::AtLeast(1), "windows in which the usage of quotas is sampled"),
     row("quota.window.size.seconds", Kind::Int, "1", Check::AtLeast(1), "length of each of them"),
+    unset("registry.listener", Kind::Text, Check::Any, "host:port where the process around this broker serves a schema registry, without authentication; unset: nowhere"),
     row("replica.lag.time.max.ms", Kind::Long, "30000", Check::AtLeast(1), NO_EFFECT),
     row("request.timeout.ms", Kind::Int, "30000", Check::AtLeast(1), NO_EFFECT),
     row("share.coordinator.state.topic.min.isr", Kind::Short, "1", Check::AtLeast(1), NO_EFFECT),

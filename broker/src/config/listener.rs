@@ -35,7 +35,7 @@ fn parse(text: &str) -> Option<(&str, Address)> {
 /// Refuses a listener setting that can't be parsed; other settings pass.
 pub(super) fn check(name: &str, value: &str) -> Result<(), Error> {
     let listeners = name == "listeners" || (name == "advertised.listeners" && !value.trim().is_empty());
-    if name == "metrics.listener" {
+    if matches!(name, "metrics.listener" | "registry.listener") {
         let address = value.trim().rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         return if address || value.trim().is_empty() {
             Ok(())

@@ -33,6 +33,9 @@ pub(crate) struct RunArgs {
     /// Collector that spans go to by OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere]
     #[arg(long, env = OTLP_VARIABLE, hide_env_values = true, value_name = "URL")]
     pub(crate) otlp: Option<String>,
+    /// Address of a schema registry, kept in the topic _schemas
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) registry: Option<String>,
     /// End when all bounded sources are read and the sinks have everything
     #[arg(long)]
     pub(crate) exit_when_done: bool,
@@ -44,10 +47,11 @@ pub(crate) struct RunArgs {
 Examples:
   millrace broker --data-dir ./data --listen 127.0.0.1:9092
   millrace broker --data-dir ./data --metrics 127.0.0.1:9644
+  millrace broker --data-dir ./data --registry 127.0.0.1:8081
   millrace broker --config configs/broker.yaml --set num.partitions=3 --set log.retention.hours=24
 
 The configuration file has Kafka's property names, as YAML or properties. Later ones win: file,
---data-dir, --listen and --metrics, --set.")]
+--data-dir, --listen, --metrics and --registry, --set.")]
 pub(crate) struct BrokerArgs {
     /// Configuration file (.yaml or .properties)
     #[arg(long, value_name = "FILE")]
@@ -61,6 +65,9 @@ pub(crate) struct BrokerArgs {
     /// Address where /metrics, /healthz and /readyz are answered over HTTP [default: nowhere]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<String>,
+    /// Address of a schema registry, kept in the topic _schemas [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) registry: Option<String>,
     /// A property by Kafka's name; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -75,6 +75,28 @@ fn metrics_and_health_are_answered_over_http() {
 }
 
 #[test]
+fn a_schema_registry_is_served_beside_the_broker() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port")
+        .port();
+    let registry = format!("127.0.0.1:{port}");
+    let broker = Broker::start(&["--registry", &registry]);
+    let start = Instant::now();
+    while TcpStream::connect(&registry).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(30), "the registry does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let answer = get(&registry, "/subjects");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n[]"), "{answer}");
+    let topics = run(&["topic", "list", "--bootstrap", &broker.address]);
+    assert!(crate::support::stdout(&topics).contains("_schemas"), "{topics:?}");
+    let taken =
+        run(&["broker", "--data-dir", "elsewhere", "--listen", "127.0.0.1:0", "--registry", "nonsense"]);
+    assert_eq!(code(&taken), Some(2), "{}", stderr(&taken));
+}
+
+#[test]
 fn nobody_reading_the_output_is_no_failure() {
     let mut child = millrace()
         .args(["completions", "bash"])
