@@ -59,7 +59,8 @@ pub(crate) fn rust(log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// A virtual environment with confluent-kafka, that is librdkafka, aiokafka, kafka-connect-py, and a JSON Schema validator.
+/// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, and a JSON Schema
+/// validator.
 fn python(log: &Log) -> Result<()> {
     let pins = cache::repository().join("tests/clients/python/requirements.txt");
     once(PYTHON, &pins, |folder| {
