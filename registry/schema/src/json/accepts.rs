@@ -222,7 +222,7 @@ impl<'a> Check<'a> {
             .or_else(|| listed(old).map(|values| values.iter().map(|value| type_of(value)).collect()));
         let fits = |of: &&str| allowed.contains(of) || (*of == "integer" && allowed.contains(&"number"));
         match written {
-            Some(written) if written.iter().all(|of| fits(of)) => {}
+            Some(written) if written.iter().all(fits) => {}
             Some(written) => self.refuse(
                 path,
                 format_args!("type {} was allowed, {} is", written.join(" or "), allowed.join(" or ")),

@@ -19,6 +19,22 @@ fn object(properties: Value, more: Value) -> Value {
     of
 }
 
+/// References that lead in a circle without a step into the document: validating ends.
+#[test]
+fn circles_of_references_end() {
+    for text in [
+        r##"{"$ref":"#"}"##,
+        r##"{"allOf":[{"$ref":"#"}]}"##,
+        r##"{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"anyOf":[{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}"##,
+        r##"{"not":{"$ref":"#"}}"##,
+        r##"{"if":{"$ref":"#"},"then":true}"##,
+    ] {
+        if let Ok(schema) = Json::parse(text, &[]) {
+            let _ = schema.validate(&serde_json::json!({ "a": [1] }));
+        }
+    }
+}
+
 #[test]
 fn types_and_limits_may_widen() {
     for (wide, narrow) in [
