@@ -1,4 +1,4 @@
-//! The schema registry, with Confluent's serializers of Python on the other side.
+//! The schema registry, with Confluent's serializers of Python and client of Java on the other side.
 
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ impl Site {
         program.args([verb, &self.broker.bootstrap(), &self.url]).args(more);
         Process::spawn(&mut program, self.folder.path().join(format!("{verb}.txt"))).succeed(LIMIT)
     }
+}
+
+#[test]
+fn confluents_java_client_works_as_with_their_own_registry() {
+    let site = Site::start();
+    let mut program = tools::java_registry();
+    program.arg(&site.url);
+    let said = Process::spawn(&mut program, site.folder.path().join("java.txt")).succeed(LIMIT);
+    assert!(said.ends_with("ok registry\n"), "{said}");
 }
 
 #[test]

@@ -55,6 +55,13 @@ pub fn java(class: &str) -> Command {
     script
 }
 
+/// The program of `tests/clients/java` that has Confluent's client of a schema registry.
+pub fn java_registry() -> Command {
+    let mut program = java("Registry");
+    program.env("PEERS_CLASSPATH", installed("java-registry").join("*"));
+    program
+}
+
 /// The script that runs Apache Kafka, its tools and Kafka Connect.
 pub fn kafka_script() -> Command {
     let mut script = command(repository().join("bench/peers/kafka.sh"));

@@ -19,6 +19,10 @@ const CARGO_DENY_VERSION: &str = "0.20.2";
 /// Folder and file names that the client tests look for; the other half is in `tests/src/tools.rs`.
 const PYTHON: &str = "python";
 const NODE: &str = "node";
+const JAVA_REGISTRY: &str = "java-registry";
+
+/// Confluent's client of a schema registry as Apache Flink carries it: its own artefact is not on Maven Central.
+const REGISTRY_CLIENT: &str = "org.apache.flink:flink-sql-avro-confluent-registry:1.20.0";
 
 /// Installs everything the tests use.
 pub(crate) fn all(log: &Log) -> Result<()> {
@@ -99,13 +103,18 @@ fn go(log: &Log) -> Result<()> {
         .context("the franz-go client cannot be built")
 }
 
-/// The programs on Kafka's Java clients and Kafka Streams.
+/// The programs on Kafka's Java clients, Kafka Streams and Confluent's client of a schema registry.
 fn java(log: &Log) -> Result<()> {
     let source = cache::repository().join("tests/clients/java");
+    let registry = cache::root()?.join(JAVA_REGISTRY);
+    log.run(peers::script("peers/kafka.sh")?.arg("jars").arg(&registry).arg(REGISTRY_CLIENT))
+        .context("Confluent's registry client cannot be installed from the Maven repository")?;
     require("javac", "install a JDK 17 or newer, e.g. apt-get install openjdk-17-jdk-headless")?;
     let mut compile = peers::script("peers/kafka.sh")?;
     compile.arg("compile").arg(cache::root()?.join("java"));
-    compile.args(["ConsumerProtocol.java", "Scenarios.java", "WordCount.java"].map(|file| source.join(file)));
+    compile.env("PEERS_CLASSPATH", registry.join("*"));
+    let programs = ["ConsumerProtocol.java", "Registry.java", "Scenarios.java", "WordCount.java"];
+    compile.args(programs.map(|file| source.join(file)));
     log.run(&mut compile).context("the Java clients cannot be compiled")
 }
 
