@@ -35,7 +35,7 @@ fn to_files(folder: &Path, refuses: bool) -> SinkPlan {
     plan.guest = GuestPlan {
         component: ComponentRef::Bundled("file-sink".to_owned()),
         settings,
-        grants: Grants { files: vec![grant] },
+        grants: Grants { files: vec![grant], ..Grants::default() },
         limits: plan.guest.limits,
     };
     plan.tasks = 2;

@@ -1,5 +1,6 @@
 //! `millrace broker`: start, clean stop, lock.
 
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 

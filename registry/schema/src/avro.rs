@@ -4,6 +4,7 @@
 //! `apache-avro` parses the text and checks its names, unions and defaults. What is built from it serves both the question which
 //! schema reads which, and the conversion of records, which must not follow a hostile schema or record without a limit.
 
+mod defaults;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -165,6 +166,7 @@ pub struct Field {
 impl Avro {
     /// Parses; see [`crate::Schema::parse`].
     pub(crate) fn parse(text: &str, dependencies: &[Dependency]) -> Result<Self, String> {
+        defaults::check(text, dependencies)?;
         let others: Vec<&str> = dependencies.iter().map(|dependency| dependency.text.as_str()).collect();
         let (root, others) = if others.is_empty() {
             (Schema::parse_str(text).map_err(|error| error.to_string())?, Vec::new())

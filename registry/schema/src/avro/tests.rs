@@ -129,3 +129,42 @@ fn hostile_texts_are_refused() {
     // A bare type name is what some clients send.
     assert!(Avro::parse("\"string\"", &[]).is_ok());
 }
+
+#[test]
+fn defaults_that_say_more_than_anyone_can_check_are_refused() {
+    // Each record holds the one before twice, and says nothing but "as usual".
+    let mut pairs =
+        r#"{"type": "record", "name": "R0", "fields": [{"name": "n", "type": "int", "default": 0}]}"#
+            .to_owned();
+    for level in 1..25 {
+        pairs = format!(
+            r#"{{"type": "record", "name": "R{level}", "fields": [
+                {{"name": "one", "type": {pairs}, "default": {{}}}},
+                {{"name": "two", "type": "R{}", "default": {{}}}}]}}"#,
+            level - 1
+        );
+    }
+    let mut nested = r#"{"type": "record", "name": "N0", "fields": []}"#.to_owned();
+    for level in 1..25 {
+        nested = format!(
+            r#"{{"type": "record", "name": "N{level}", "fields": [{{"name": "f", "type": {nested}, "default": {{}}}}]}}"#
+        );
+    }
+    let circle = r#"{"type": "record", "name": "A", "fields": [{"name": "a", "type": "A", "default": {}}]}"#;
+    for text in [&pairs, &nested, circle] {
+        let error = Avro::parse(text, &[]).unwrap_err();
+        assert!(error.contains("its defaults"), "{error}");
+    }
+    for ordinary in [
+        r#"{"type": "record", "name": "List", "fields": [
+            {"name": "next", "type": ["null", "List"], "default": null},
+            {"name": "children", "type": {"type": "array", "items": "List"}, "default": []},
+            {"name": "named", "type": {"type": "map", "values": "List"}, "default": {}}]}"#,
+        r#"{"type": "record", "name": "Order", "fields": [
+            {"name": "to", "type": {"type": "record", "name": "Address", "fields": [
+                {"name": "street", "type": "string", "default": ""}]}, "default": {}},
+            {"name": "from", "type": "Address", "default": {"street": "here"}}]}"#,
+    ] {
+        avro(ordinary);
+    }
+}
