@@ -4,7 +4,7 @@
 //! schema), and that grants it to the connector. Connectors that share a connection share what the host keeps of it:
 //! sockets, tokens.
 //!
-//! To add a kind: a row in [`KINDS`], a variant of [`Target`], and the capability that works with it.
+//! To add a kind: a row in `KINDS`, a variant of `Target`, and the capability that works with it.
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 
