@@ -13,11 +13,14 @@
 //! - Positions are committed in a transaction of the task's own transactional id: a task that was replaced can't move them.
 
 mod offsets;
+mod retried;
 mod task;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use millrace_client::ProducerConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -32,6 +35,9 @@ use crate::worker::admission::Admission;
 use crate::worker::progress::{Counters, State};
 use crate::worker::supervise::Supervisor;
 use crate::worker::{Shared, topics};
+
+/// What a broker keeps a transaction open for at most, unless told otherwise (`transaction.max.timeout.ms`).
+const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 
 /// One sink connector.
 #[derive(Clone)]
@@ -159,4 +165,11 @@ impl SinkConnector {
 /// The consumer group of a sink, as in Kafka Connect.
 pub(crate) fn group(connector: &str) -> String {
     format!("connect-{connector}")
+}
+
+/// A call into a guest may stand between a dead letter and the end of its transaction.
+fn transaction_timeout(plan: &SinkPlan) -> Duration {
+    let calls = plan.transforms.iter().map(|transform| &transform.guest).chain([&plan.guest]);
+    let call = calls.map(|guest| guest.limits.call_timeout).max().unwrap_or_default();
+    (ProducerConfig::default().transaction_timeout + call).min(TRANSACTION_TIMEOUT_MAX)
 }

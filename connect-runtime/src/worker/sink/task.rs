@@ -15,7 +15,8 @@ use millrace_client::{
 use tokio::time::Instant;
 
 use super::offsets::{self, Commit, Places};
-use super::{SinkConnector, group};
+use super::retried::{Read, retried_partitions};
+use super::{SinkConnector, group, transaction_timeout};
 use crate::capability::metrics::GuestMetrics;
 use crate::component::batch::{Batch, BatchBuilder, RecordView, is_topic_name};
 use crate::component::{Component, RecordError, SinkInstance, TopicPartition as GuestPartition};
@@ -23,7 +24,7 @@ use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::metrics::TaskMetrics;
-use crate::plan::{SinkPlan, Tolerance};
+use crate::plan::Tolerance;
 use crate::redrive::inbox::{self, LOOK_EVERY, Origin, Retried};
 use crate::redrive::retry_topic;
 use crate::trace::batch::contexts;
@@ -44,8 +45,6 @@ const BACK_PRESSURE_PAUSE: Duration = Duration::from_millis(50);
 /// Longest that dead letters wait for a flush: their transaction must end before the broker ends it, however long the
 /// pipeline's `flush_interval` is.
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(10);
-/// What a broker keeps a transaction open for at most, unless told otherwise (`transaction.max.timeout.ms`).
-const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 /// Bytes that a task's consumer may hold.
 const BUFFER_BYTES: usize = 16 << 20;
 
@@ -91,17 +90,6 @@ pub(super) struct SinkTask<'a> {
     fetch_begun: SystemTime,
     /// Of the batch that is being given to the sink: what its spans are parts of.
     context: Option<Context>,
-}
-
-/// Records that were read, and what is known of them beside.
-struct Read {
-    batch: Batch,
-    /// What has been read with them.
-    nexts: BTreeMap<TopicPartition, i64>,
-    /// Where they were read.
-    topic: Arc<str>,
-    /// What each retried record was before; none: they are the topic's own.
-    origins: Option<Vec<Origin>>,
 }
 
 /// Why a start of a task has no more to do.
@@ -700,38 +688,6 @@ impl<'a> SinkTask<'a> {
     fn cluster(&self, doing: &'static str, source: millrace_client::Error) -> TaskError {
         self.connector.cluster(self.task, doing, source)
     }
-}
-
-impl Read {
-    /// Retried records go on to the sink as what they are: records of the retry topic.
-    fn settle(&mut self) {
-        if self.origins.is_some() {
-            self.batch.move_to(&self.topic);
-        }
-    }
-}
-
-/// The partitions of the topic with retried records that belong to a task; none: it isn't there.
-async fn retried_partitions(
-    connector: &SinkConnector,
-    topic: &Arc<str>,
-    task: u32,
-    tasks: u32,
-) -> Result<Option<Vec<TopicPartition>>, millrace_client::Error> {
-    if connector.plan.errors.dead_letter_topic.is_none() || !is_topic_name(topic) {
-        return Ok(None);
-    }
-    let count = topics::partitions_if_there(&connector.shared.client, topic).await?;
-    let share = |count: i32| (0..count).filter(|p| p.unsigned_abs() % tasks.max(1) == task);
-    let partition = |p| TopicPartition::new(Arc::clone(topic), p);
-    Ok(count.map(|count| share(count).map(partition).collect()))
-}
-
-/// A call into a guest may stand between a dead letter and the end of its transaction.
-fn transaction_timeout(plan: &SinkPlan) -> Duration {
-    let calls = plan.transforms.iter().map(|transform| &transform.guest).chain([&plan.guest]);
-    let call = calls.map(|guest| guest.limits.call_timeout).max().unwrap_or_default();
-    (ProducerConfig::default().transaction_timeout + call).min(TRANSACTION_TIMEOUT_MAX)
 }
 
 async fn ended(source_ended: &mut tokio::sync::watch::Receiver<bool>) {
