@@ -101,6 +101,8 @@ where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
 {
+    // Answers are small and waited for.
+    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
