@@ -119,7 +119,7 @@ async fn sink_side(
     records: &[Record],
     format: PreviewFormat,
 ) -> Outcome {
-    let opened = Rehearsal::open(host, &sink.name, &sink.transforms, &pipeline.topic.name).await;
+    let opened = Rehearsal::of_sink(host, sink, &pipeline.topic.name).await;
     let mut rehearsal = opened.map_err(Failure::runtime)?;
     for record in records {
         let steps = rehearsal.record(record).await.map_err(Failure::runtime)?;

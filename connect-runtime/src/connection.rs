@@ -4,7 +4,8 @@
 //! schema), and that grants it to the connector. Connectors that share a connection share what the host keeps of it:
 //! sockets, tokens.
 //!
-//! To add a kind: a row in `KINDS`, a variant of `Target`, and the capability that works with it.
+//! To add a kind: a row in `KINDS`, a variant of `Target`, and the capability that works with it. Connections of kind
+//! `schema_registry` are named by formats (`key_format`, `value_format`) and used by the host alone.
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::capability::http;
+use crate::convert::registry;
 use crate::spec::Environment;
 
 /// Connections by name.
@@ -33,8 +35,14 @@ pub(crate) struct Kind {
 type Open = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Target, Vec<Fault>>;
 
 /// Every kind.
-pub(crate) const KINDS: &[Kind] =
-    &[Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open }];
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open },
+    Kind {
+        name: registry::KIND,
+        schema: include_str!("convert/registry/settings.schema.json"),
+        open: registry::open,
+    },
+];
 
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -63,7 +71,9 @@ pub(crate) struct Fault {
 /// What a capability works with.
 pub(crate) enum Target {
     /// Of kind `http`.
-    Http(http::Target),
+    Http(Box<http::Target>),
+    /// Of kind `schema_registry`.
+    SchemaRegistry(registry::Target),
 }
 
 /// A connection, ready to be granted.

@@ -9,6 +9,7 @@
 mod build;
 mod catalog;
 mod draft;
+mod format;
 pub(crate) mod guest;
 pub(crate) mod schema;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::connection::Connections;
 
 pub use catalog::{Catalog, Description, components};
 pub use draft::Draft;
+pub use format::{Decimals, Format, Formats, RegisteredFormat};
 
 /// Most bytes of memory a guest may hold unless its pipeline says otherwise.
 pub const DEFAULT_MEMORY_BYTES_MAX: u64 = 256 << 20;
@@ -78,6 +80,8 @@ pub struct SourcePlan {
     pub tasks: u32,
     /// Between connector and topic, in order.
     pub transforms: Vec<TransformPlan>,
+    /// How keys and values stand in the topic.
+    pub formats: Formats,
     /// What happens with errors.
     pub errors: ErrorPlan,
 }
@@ -93,6 +97,8 @@ pub struct SinkPlan {
     pub tasks: u32,
     /// Between topic and connector, in order.
     pub transforms: Vec<TransformPlan>,
+    /// How keys and values stand in the topic.
+    pub formats: Formats,
     /// What happens with errors.
     pub errors: ErrorPlan,
     /// How often the sink is asked to make durable what it took (Kafka Connect: `offset.flush.interval.ms`).

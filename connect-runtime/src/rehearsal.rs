@@ -19,26 +19,32 @@ use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
 use crate::component::ComponentHost;
 use crate::component::batch::Batch;
+use crate::convert::{self, Converters, Direction};
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
-use crate::plan::{ErrorPlan, TransformPlan};
+use crate::plan::{ErrorPlan, SinkPlan, TransformPlan};
 use crate::worker::chain::{Chain, TaskEnvironment};
 
 pub use self::case::{Mismatch, run};
 pub use self::record::Record;
 
+/// What the step before the transforms is called, in which a record gets the format that a sink's connector understands.
+pub const CONVERTER: &str = "converter";
+
 /// The transforms of a source or a sink.
 pub struct Rehearsal {
+    /// Of a sink whose records have to be converted before its transforms see them.
+    converters: Option<Converters>,
     chain: Chain,
     /// The component of each.
     names: Vec<String>,
     retry: Retry,
 }
 
-/// What one transform made of a record.
+/// What one transform, or the converter before them, made of a record.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The component.
+    /// The component, or [`CONVERTER`].
     pub transform: String,
     /// What became of the record.
     pub outcome: Outcome,
@@ -85,7 +91,24 @@ impl Rehearsal {
         let names = transforms.iter().map(|transform| transform.guest.component.to_string()).collect();
         // Somebody waits for the answer: a transform that asks for another try has failed.
         let errors = ErrorPlan { retry_timeout: std::time::Duration::ZERO, ..ErrorPlan::default() };
-        Ok(Self { chain, names, retry: Retry::new(&errors, stopping, Random::new(0)) })
+        Ok(Self { converters: None, chain, names, retry: Retry::new(&errors, stopping, Random::new(0)) })
+    }
+
+    /// The same for a sink, whose records stand in the topic as its formats say.
+    ///
+    /// # Errors
+    /// When its component or a transform can't be started, or says so.
+    pub async fn of_sink(host: &ComponentHost, sink: &SinkPlan, topic: &str) -> Result<Self, TaskError> {
+        let mut rehearsal = Self::open(host, &sink.name, &sink.transforms, topic).await?;
+        let component = host.load(&sink.guest.component).await.map_err(|error| TaskError::Invalid {
+            connector: sink.name.clone(),
+            task: 0,
+            message: error.to_string(),
+        })?;
+        let told = convert::told(component.describe(), &sink.formats);
+        let converters = Converters::new(&sink.formats, &told, Direction::FromTopic);
+        rehearsal.converters = Some(converters).filter(|converters| !converters.is_idle());
+        Ok(rehearsal)
     }
 
     /// Sends one record through, as far as it comes: a step for each transform that it, or a piece of it, got to.
@@ -95,6 +118,17 @@ impl Rehearsal {
     pub async fn record(&mut self, record: &Record) -> Result<Vec<Step>, TaskError> {
         let mut steps = Vec::new();
         let mut batch = record::batch(std::slice::from_ref(record));
+        if let Some(converters) = &mut self.converters {
+            let topic = record.topic.as_deref().unwrap_or_default();
+            let converted = converters.convert(&batch, 0, topic).await;
+            let converted = converted.map_err(|failure| failure.of_task(CONVERTER, 0))?;
+            let outcome = match converted.rejected.into_iter().next() {
+                Some((_, error)) => Outcome::Rejected { code: error.code, message: error.message },
+                None => Outcome::Became(record::records(&converted.batch)),
+            };
+            steps.push(Step { transform: CONVERTER.to_owned(), outcome });
+            batch = converted.batch;
+        }
         for (step, name) in self.names.iter().enumerate() {
             if batch.is_empty() {
                 break;

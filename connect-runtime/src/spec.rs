@@ -8,7 +8,7 @@
 //! | `read` | reading a tree with known shapes |
 //! | `reference` | `${env:NAME}`, `${file:path:key}` |
 //! | `units`, `names` | durations and sizes; rules for names, the nearest known name |
-//! | `file`, `pipeline`, `connector` | the levels of the format, top down |
+//! | `file`, `pipeline`, `connector`, `format` | the levels of the format, top down |
 //! | `connections` | named connections, each checked by its kind |
 //! | `predicate` | which records a transform is given |
 //! | `cases` | what a pipeline is tested with |
@@ -28,6 +28,7 @@ mod deployment;
 mod diagnostic;
 mod file;
 pub mod flat;
+mod format;
 mod json_schema;
 mod names;
 mod pipeline;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 pub use connector::{RESERVED, is_component_path};
 pub use deployment::{
     BrokerSpec, Case, CaseStart, ClusterSpec, ConnectionSpec, ConnectorSpec, Content, Deployment, Expected,
-    KafkaSpec, Pipeline, Property, RecordSpec, RejectionSpec, Role, TopicSpec, TransformSpec,
+    KafkaSpec, Pipeline, Property, RecordSpec, RegistrySpec, RejectionSpec, Role, TopicSpec, TransformSpec,
 };
 pub use diagnostic::Diagnostic;
 pub use json_schema::json_schema;

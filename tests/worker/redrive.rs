@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_client::{ProduceRecord, Producer, ProducerConfig};
 use millrace_connect_runtime::plan::{
-    Access, ComponentRef, FolderGrant, Grants, GuestPlan, Plan, SinkPlan, Tolerance,
+    Access, ComponentRef, Decimals, FolderGrant, Format, Grants, GuestPlan, Plan, SinkPlan, Tolerance,
 };
 use millrace_connect_runtime::redrive::{Action, Choice, DeadLetters, Error, Handled};
 use serde_json::json;
@@ -137,6 +137,66 @@ async fn a_sources_dead_letters_arrive_once_whoever_is_killed() {
         .map(|(name, _)| name)
         .collect();
     assert!(headers.iter().all(|name| !name.starts_with("__connect.errors.")), "{headers:?}");
+}
+
+/// What a source's record failed in is the conversion: it goes on there, behind the transforms.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sources_record_goes_through_the_conversion_that_refused_it_again() {
+    let cluster = Cluster::start().await;
+    let letters = DeadLetters::new(cluster.client().clone());
+    let plan = |step, format| {
+        let mut source = source("count", 100);
+        source.transforms = vec![step];
+        source.formats.value = format;
+        source.errors = errors(Tolerance::All, Some("p.dlq"));
+        pipeline("p", Some(source), vec![])
+    };
+    let all = some(1_000);
+    let retry = || letters.handle("p.dlq", "p.source", &all, Action::Retry);
+    // Bytes would be texts in base64.
+    assert!(cluster.run(plan(transform("nothing", ""), Format::Bytes)).await.all_done());
+    assert_eq!(cluster.numbers("p").await, [0; 0]);
+    for retries in 0..2 {
+        let heaps = letters.heaps("p.dlq").await.unwrap();
+        let heap = heaps.iter().find(|heap| heap.waiting > 0).unwrap();
+        assert_eq!((&*heap.stage, &*heap.code), ("VALUE_CONVERTER", "format"));
+        assert_eq!((waiting(&letters, "p.dlq").await, heap.retries_max), (100, retries));
+        assert_eq!(retry().await.unwrap().done, 100);
+        // The transform would refuse them all; the second time they are what the format wants.
+        let format = if retries == 0 { Format::Bytes } else { Format::Json };
+        assert!(cluster.run(plan(transform("reject", ""), format)).await.all_done());
+    }
+    assert_eq!(cluster.numbers("p").await, (0..100).collect::<Vec<_>>());
+    assert_eq!(waiting(&letters, "p.dlq").await, 0);
+}
+
+/// A sink's begins anew with what was read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sinks_record_goes_through_conversion_and_transforms_again() {
+    let cluster = Cluster::start().await;
+    let letters = DeadLetters::new(cluster.client().clone());
+    let out = tempfile::tempdir().unwrap();
+    let total = 100;
+    let plan = |format, refuses| {
+        let mut sink = to_files(out.path(), refuses);
+        sink.formats.value = format;
+        pipeline("p", Some(source("count", total)), vec![sink])
+    };
+    let all = some(1_000);
+    let retry = || letters.handle("p.dlq", "p.sink0", &all, Action::Retry);
+    let envelope = Format::Envelope { decimals: Decimals::Text };
+    assert!(cluster.run(plan(envelope, false)).await.all_done());
+    let heaps = letters.heaps("p.dlq").await.unwrap();
+    assert_eq!((&*heaps[0].stage, heaps[0].waiting), ("VALUE_CONVERTER", total));
+    assert_eq!(retry().await.unwrap().done, total);
+    assert!(cluster.run(plan(Format::Json, true)).await.all_done());
+    assert_eq!(lines(out.path()).len() as u64, total - sevens(total));
+    let heaps = letters.heaps("p.dlq").await.unwrap();
+    let heap = heaps.iter().find(|heap| heap.waiting > 0).unwrap();
+    assert_eq!((&*heap.stage, heap.waiting, heap.retries_max), ("TRANSFORMATION", sevens(total), 1));
+    assert_eq!(retry().await.unwrap().done, sevens(total));
+    assert!(cluster.run(plan(Format::Json, false)).await.all_done());
+    assert_eq!(lines(out.path()), (0..total).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

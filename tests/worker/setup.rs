@@ -10,8 +10,8 @@ use millrace_client::{
 };
 use millrace_connect_runtime::component::{BundledComponent, ComponentHost, HostConfig};
 use millrace_connect_runtime::plan::{
-    ComponentRef, ErrorPlan, Grants, GuestPlan, Limits, PipelinePlan, Plan, SinkPlan, SourcePlan, Tolerance,
-    TopicPlan, TransformPlan,
+    ComponentRef, ErrorPlan, Formats, Grants, GuestPlan, Limits, PipelinePlan, Plan, SinkPlan, SourcePlan,
+    Tolerance, TopicPlan, TransformPlan,
 };
 use millrace_connect_runtime::worker::{RunSummary, Worker, WorkerConfig, WorkerHandle};
 use millrace_test_components::{hostile_sink, hostile_source, hostile_transform};
@@ -159,6 +159,7 @@ pub(crate) fn source(action: &str, records: u64) -> SourcePlan {
         guest: guest("source", json!({ "do": action, "records": records })),
         tasks: 1,
         transforms: vec![],
+        formats: Formats::default(),
         errors: ErrorPlan::default(),
     }
 }
@@ -169,6 +170,7 @@ pub(crate) fn sink(action: &str, matching: &str) -> SinkPlan {
         guest: guest("sink", json!({ "do": action, "match": matching })),
         tasks: 1,
         transforms: vec![],
+        formats: Formats::default(),
         errors: ErrorPlan::default(),
         flush_interval: Duration::from_millis(100),
     }

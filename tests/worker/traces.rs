@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use millrace_client::{ProduceRecord, Producer, ProducerConfig};
 use millrace_connect_runtime::metrics::RuntimeMetrics;
-use millrace_connect_runtime::plan::Plan;
+use millrace_connect_runtime::plan::{Format, Plan};
 use millrace_connect_runtime::trace::{Endpoint, Tracer};
 use millrace_connect_runtime::worker::{RunSummary, Worker, WorkerConfig};
 use millrace_listen::{Limits, plain};
@@ -105,6 +105,8 @@ async fn a_records_way_is_one_trace() {
     let tracer = collector.tracer();
     let mut numbers = source("count", 30);
     numbers.transforms = vec![transform("nothing", "")];
+    // Not what the source gives, so that something is converted.
+    numbers.formats.value = Format::String;
     let mut plan = pipeline("p", Some(numbers), vec![sink("nothing", "")]);
     plan.pipelines[0].sinks[0].transforms = vec![transform("nothing", "")];
     let summary = run(&cluster, plan, &tracer).await;
@@ -124,6 +126,7 @@ async fn a_records_way_is_one_trace() {
     assert_eq!(attribute(polls[0], "millrace.connector"), &Value::StringValue("p.source".to_owned()));
     for (name, parents, least) in [
         ("transform", &["poll", "fetch"][..], 4),
+        ("convert", &["poll"], 3),
         ("produce", &["poll"], 1),
         ("fetch", &["poll"], 1),
         ("put", &["fetch"], 1),

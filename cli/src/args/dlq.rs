@@ -134,6 +134,10 @@ pub(crate) struct Chosen {
 pub(crate) enum StageName {
     /// The source could not read it
     TaskPoll,
+    /// Its key did not fit the format
+    KeyConverter,
+    /// Its value did not fit the format
+    ValueConverter,
     /// A transform refused it
     Transformation,
     /// The topic could not take it

@@ -24,12 +24,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
-pub(crate) use client::Target;
-pub(crate) use settings::open;
+pub(crate) use client::{Failed, Target};
+pub(crate) use settings::{open, target};
 
-use self::client::Failed;
 use crate::component::bindings::millrace::connect::http;
-use crate::component::bindings::millrace::connect::http::{Request, Response};
+pub(crate) use crate::component::bindings::millrace::connect::http::{Request, Response};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 use crate::component::state::GuestState;
 use crate::connection::{self, Connection};
@@ -79,8 +78,22 @@ impl GuestState {
 }
 
 async fn send(connection: &Connection, request: Request) -> Result<Response, GuestError> {
-    let connection::Target::Http(target) = connection.target();
-    target.send(connection.name(), request).await.map_err(|Failed(error)| error)
+    of(connection)?.send(connection.name(), request).await.map_err(|Failed(error)| error)
+}
+
+/// What a connection of kind `http` works with.
+fn of(connection: &Connection) -> Result<&Target, GuestError> {
+    match connection.target() {
+        connection::Target::Http(target) => Ok(target.as_ref()),
+        _ => {
+            let message = format!(
+                "connection {:?} is of kind `{}`, which takes no HTTP requests",
+                connection.name(),
+                connection.kind()
+            );
+            Err(Failed::fatal("http.denied", message).0)
+        }
+    }
 }
 
 /// Keeps as many under way as may be, in order.
@@ -89,7 +102,10 @@ async fn send_all(
     requests: Vec<Request>,
     in_flight: usize,
 ) -> Vec<Result<Response, GuestError>> {
-    let connection::Target::Http(target) = connection.target();
+    let target = match of(connection) {
+        Ok(target) => target,
+        Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+    };
     let in_flight = in_flight.clamp(1, target.in_flight());
     let count = requests.len();
     let not_sent = |why: String| Err(Failed::retriable("http.not-sent", why).0);

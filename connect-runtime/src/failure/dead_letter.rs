@@ -13,6 +13,8 @@ use crate::component::batch::RecordView;
 /// guests are cut to a few KiB.
 const RECORD_BYTES_MAX: usize = (1 << 20) - (64 << 10);
 
+/// What refused a record in the stages of the converters, where other stages name a component.
+pub(crate) const CONVERTER: &str = "converter";
 /// Names of the headers. The last three are not Kafka Connect's.
 pub(crate) mod header {
     /// What all of them begin with.
@@ -39,6 +41,10 @@ pub(crate) mod header {
 pub enum Stage {
     /// Reading it from the source.
     TaskPoll,
+    /// Turning its key from or into the format of the topic.
+    KeyConverter,
+    /// The same for its value.
+    ValueConverter,
     /// In a transform.
     Transformation,
     /// Writing it to the topic.
@@ -53,6 +59,8 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::TaskPoll => "TASK_POLL",
+            Self::KeyConverter => "KEY_CONVERTER",
+            Self::ValueConverter => "VALUE_CONVERTER",
             Self::Transformation => "TRANSFORMATION",
             Self::KafkaProduce => "KAFKA_PRODUCE",
             Self::TaskPut => "TASK_PUT",

@@ -8,13 +8,14 @@ use super::catalog::{Catalog, Description};
 use super::draft::{Draft, DraftGuest};
 use super::guest::{Block, guest};
 use super::{
-    ComponentRef, DEFAULT_FLUSH_INTERVAL, GuestPlan, PipelinePlan, Plan, SinkPlan, SourcePlan, TopicPlan,
-    TransformPlan,
+    ComponentRef, DEFAULT_FLUSH_INTERVAL, Formats, GuestPlan, PipelinePlan, Plan, SinkPlan, SourcePlan,
+    TopicPlan, TransformPlan,
 };
 use crate::connection::Connection;
+use crate::convert::registry;
 use crate::spec::{
-    ConnectionSpec, ConnectorSpec, Deployment, Diagnostic, Pipeline, Role, SourceFile, Span, TopicSpec,
-    TransformSpec, clean, nearest,
+    ConnectionSpec, ConnectorSpec, Deployment, Diagnostic, Pipeline, RegistrySpec, Role, SourceFile, Span,
+    TopicSpec, TransformSpec, clean, nearest,
 };
 
 /// See [`Draft::of`].
@@ -131,11 +132,13 @@ impl Planner<'_> {
     fn source(&mut self, spec: &ConnectorSpec) -> Option<SourcePlan> {
         let guest = guest(self, &connector_block(spec));
         let transforms = self.transforms(spec);
+        let formats = self.formats(&spec.formats);
         Some(SourcePlan {
             name: spec.name.clone(),
             guest: guest?,
             tasks: spec.tasks_max,
             transforms: transforms?,
+            formats: formats?,
             errors: spec.errors.clone(),
         })
     }
@@ -143,14 +146,65 @@ impl Planner<'_> {
     fn sink(&mut self, spec: &ConnectorSpec) -> Option<SinkPlan> {
         let guest = guest(self, &connector_block(spec));
         let transforms = self.transforms(spec);
+        let formats = self.formats(&spec.formats);
         Some(SinkPlan {
             name: spec.name.clone(),
             guest: guest?,
             tasks: spec.tasks_max,
             transforms: transforms?,
+            formats: formats?,
             errors: spec.errors.clone(),
             flush_interval: spec.flush_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL),
         })
+    }
+
+    /// With the connections that formats name, which are granted by that.
+    fn formats(&mut self, formats: &Formats<RegistrySpec>) -> Option<Formats> {
+        formats.clone().try_map(|registry| self.registry(registry))
+    }
+
+    fn registry(&mut self, registry: RegistrySpec) -> Option<Arc<Connection>> {
+        let (name, span, hidden) = match registry {
+            RegistrySpec::Given(connection) => return Some(connection),
+            RegistrySpec::Named { name, span, referenced } => (name, span, referenced),
+        };
+        match self.connection(&name, registry::KIND) {
+            Named::Granted(connection) => Some(connection),
+            Named::Refused => None,
+            found => {
+                let problem = self.no_connection(span, "a format", registry::KIND, &name, hidden, found);
+                self.push(problem);
+                None
+            }
+        }
+    }
+
+    /// Says that a name leads to no connection of the kind that `what` needs.
+    pub(super) fn no_connection(
+        &self,
+        span: Span,
+        what: &str,
+        kind: &str,
+        name: &str,
+        hidden: bool,
+        found: Named,
+    ) -> Diagnostic {
+        let shown = if hidden { "of the reference".to_owned() } else { format!("`{name}`") };
+        let known = self.connections_of(kind);
+        let suggestion = nearest(name, known.iter().map(String::as_str)).filter(|_| !hidden);
+        let problem = match found {
+            Named::Other(other) => {
+                self.at(span, format!("connection {shown} is of kind `{other}`, but {what} needs `{kind}`"))
+            }
+            _ => self.at(span, format!("connection {shown} is not declared")).suggest(suggestion),
+        };
+        let problem = match known.is_empty() {
+            true => problem,
+            false => problem.expected(format!("a connection of kind `{kind}`: {}", known.join(", "))),
+        };
+        problem.help(format!(
+            "declare it under `connections:` of this file, as `NAME: {{ {kind}: {{...}} }}`, or in the file of `millrace connect --connections`"
+        ))
     }
 
     /// All of the chain, so that each one's problems are found.

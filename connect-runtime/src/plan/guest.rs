@@ -9,7 +9,7 @@ use super::catalog::Description;
 use super::schema::{self, Finding};
 use super::{Access, ComponentRef, FolderGrant, Grants, GuestPlan, Limits};
 use crate::connection::Connections;
-use crate::spec::{RESERVED, Role, Settings, Span, nearest, pointer_join};
+use crate::spec::{RESERVED, Role, Settings, Span, pointer_join};
 
 /// A source, a sink or a transform, as far as they are alike.
 pub(super) struct Block<'s> {
@@ -240,23 +240,8 @@ fn no_connection(
     let pointer = pointer_join("", setting);
     let span = block.settings.place(&pointer).map_or(block.span, |place| place.value);
     let hidden = block.settings.is_referenced(&pointer);
-    let shown = if hidden { "of the reference".to_owned() } else { format!("`{name}`") };
-    let known = planner.connections_of(kind);
-    let suggestion = nearest(name, known.iter().map(String::as_str)).filter(|_| !hidden);
-    let problem = match found {
-        Named::Other(other) => planner.at(
-            span,
-            format!("connection {shown} is of kind `{other}`, but `{setting}` of {connector} needs `{kind}`"),
-        ),
-        _ => planner.at(span, format!("connection {shown} is not declared")).suggest(suggestion),
-    };
-    let problem = match known.is_empty() {
-        true => problem,
-        false => problem.expected(format!("a connection of kind `{kind}`: {}", known.join(", "))),
-    };
-    problem.help(format!(
-        "declare it under `connections:` of this file, as `NAME: {{ {kind}: {{...}} }}`, or in the file of `millrace connect --connections`"
-    ))
+    let what = format!("`{setting}` of {connector}");
+    planner.no_connection(span, &what, kind, name, hidden, found)
 }
 
 /// The folder of a glob that holds all it can match.

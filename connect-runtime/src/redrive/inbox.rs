@@ -22,8 +22,35 @@ pub(crate) struct Origin {
     pub(crate) place: Option<(String, i32, i64)>,
     /// How often it was retried, this time included.
     pub(crate) retries: u32,
-    /// Whether the transforms are behind it.
-    pub(crate) is_transformed: bool,
+    /// Where it goes on.
+    pub(crate) entry: Entry,
+}
+
+/// Where a retried record of a source goes on: before what refused it. A sink's begins anew, for a letter of a sink holds the record as it
+/// was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Before the transforms.
+    Transforms,
+    /// Behind them, before the converters.
+    Converters,
+    /// Behind both: it stands there as the topic has it.
+    Topic,
+}
+
+impl Entry {
+    /// All of them, in the order of the stages.
+    pub(crate) const ALL: [Self; 3] = [Self::Transforms, Self::Converters, Self::Topic];
+
+    fn of(stage: &str) -> Self {
+        match stage {
+            stage if stage == Stage::KafkaProduce.name() => Self::Topic,
+            stage if stage == Stage::KeyConverter.name() || stage == Stage::ValueConverter.name() => {
+                Self::Converters
+            }
+            _ => Self::Transforms,
+        }
+    }
 }
 
 /// Retried records with their own headers and topic, at their place in the retry topic.
@@ -84,7 +111,7 @@ fn origin_of(letter: Option<&Letter<'_>>) -> Origin {
     Origin {
         place: place.map(|(topic, partition, offset)| (topic.to_string(), *partition, *offset)),
         retries: letter.map_or(0, |letter| letter.retries).saturating_add(1),
-        is_transformed: letter.is_some_and(|letter| letter.stage == Stage::KafkaProduce.name()),
+        entry: letter.map_or(Entry::Transforms, |letter| Entry::of(&letter.stage)),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::plan::Description;
 use crate::spec::Role;
-use crate::spec::flat::{ConnectorConfig, FRAMEWORK, FrameworkKey};
+use crate::spec::flat::{CONVERTERS, ConnectorConfig, FRAMEWORK, FrameworkKey};
 
 /// How deep mappings are taken apart.
 const NESTING_MAX: usize = 4;
@@ -72,7 +72,10 @@ fn framework(key: &FrameworkKey) -> Definition {
         documentation: key.documentation.to_owned(),
         group: Some(group.to_owned()),
         order: 0,
-        recommended: key.only.iter().map(|value| (*value).to_owned()).collect(),
+        recommended: match key.kind {
+            "CLASS" => CONVERTERS.iter().map(|class| (*class).to_owned()).collect(),
+            _ => key.only.iter().map(|value| (*value).to_owned()).collect(),
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::plan::{Access, ComponentRef, ErrorPlan, FolderGrant, Limits, Tolerance};
 
 use super::deployment::{ConnectorSpec, Role, TransformSpec};
+use super::format;
 use super::names::nearest;
 use super::pipeline::topic_name;
 use super::predicate;
@@ -29,6 +30,8 @@ pub const RESERVED: &[&str] = &[
     "flush_interval",
     "predicate",
     "negate",
+    "key_format",
+    "value_format",
 ];
 
 /// Keys of `files`, `limits` and `errors`.
@@ -55,6 +58,7 @@ pub(super) fn read(
 ) -> Option<ConnectorSpec> {
     let mut fields = reader.fields(field, RESERVED)?;
     let component = component(reader, &mut fields, field);
+    let formats = format::read(reader, &mut fields, role);
     let tasks_max = fields.take("tasks").and_then(|field| reader.whole(&field, 1..=TASKS_MAX));
     let files = files(reader, &mut fields);
     let limits = limits(reader, &mut fields);
@@ -94,6 +98,7 @@ pub(super) fn read(
         files,
         limits,
         errors,
+        formats,
         flush_interval,
         transforms,
     })
@@ -115,7 +120,7 @@ fn transform(reader: &mut Reader<'_>, chain: &Field<'_>, node: &Node) -> Option<
     let field = Field { key: &key, node };
     let mut fields = reader.fields(&field, RESERVED)?;
     let component = component(reader, &mut fields, &field);
-    for name in ["tasks", "errors", "transforms", "flush_interval"] {
+    for name in ["tasks", "errors", "transforms", "flush_interval", "key_format", "value_format"] {
         if let Some(field) = fields.take(name) {
             misplaced(reader, &field, "a transform runs inside the task of its source or sink; put it there");
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::Connection;
-use crate::plan::{ComponentRef, ErrorPlan, FolderGrant, Limits, PredicatePlan};
+use crate::plan::{ComponentRef, ErrorPlan, FolderGrant, Formats, Limits, PredicatePlan};
 
 use super::settings::Settings;
 use super::source_file::{SourceFile, Span};
@@ -197,6 +197,22 @@ pub struct TopicSpec {
     pub config: BTreeMap<String, String>,
 }
 
+/// The schema registry of a format.
+#[derive(Debug, Clone)]
+pub enum RegistrySpec {
+    /// A connection's name.
+    Named {
+        /// The name.
+        name: String,
+        /// Where it stands.
+        span: Span,
+        /// Whether it came from a reference, and is not to be shown.
+        referenced: bool,
+    },
+    /// A map has its address and credentials themselves.
+    Given(Arc<Connection>),
+}
+
 /// A source or a sink as the file declares it.
 #[derive(Debug, Clone)]
 pub struct ConnectorSpec {
@@ -218,6 +234,8 @@ pub struct ConnectorSpec {
     pub limits: Limits,
     /// What happens with errors.
     pub errors: ErrorPlan,
+    /// How keys and values stand in the topic.
+    pub formats: Formats<RegistrySpec>,
     /// Sinks: how often to make durable what was taken; `None`: the runtime's default.
     pub flush_interval: Option<Duration>,
     /// Transforms: for a source between it and the topic, for a sink between the topic and it.

@@ -23,7 +23,7 @@ mod write;
 use std::collections::BTreeMap;
 
 pub use keys::{CONNECTOR_CLASS, DEAD_LETTER_TOPIC};
-pub(crate) use keys::{FRAMEWORK, FrameworkKey};
+pub(crate) use keys::{CONVERTERS, FRAMEWORK, FrameworkKey};
 pub use read::{Reading, Referenced, components, key_of, read, written};
 pub use write::{Unwritable, write};
 

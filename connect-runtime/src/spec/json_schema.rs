@@ -14,11 +14,12 @@ use serde_json::{Map, Value, json};
 use self::shape::Place;
 use super::connector::{ERRORS_KEYS, FILES_KEYS, LIMITS_KEYS, RESERVED};
 use super::deployment::Role;
+use super::format::FORMAT_KEYS;
 use super::{cases, file, pipeline, predicate};
 use crate::plan::Description;
 
 /// The keys of every place that has its own, as the readers know them.
-const TABLES: [(Place, &[&str]); 13] = [
+const TABLES: [(Place, &[&str]); 14] = [
     (Place::Top, file::TOP_KEYS),
     (Place::Broker, file::BROKER_KEYS),
     (Place::Kafka, file::KAFKA_KEYS),
@@ -28,6 +29,7 @@ const TABLES: [(Place, &[&str]); 13] = [
     (Place::Files, FILES_KEYS),
     (Place::Limits, LIMITS_KEYS),
     (Place::Errors, ERRORS_KEYS),
+    (Place::Format, FORMAT_KEYS),
     (Place::Predicate, predicate::KEYS),
     (Place::Case, cases::CASE_KEYS),
     (Place::Record, cases::RECORD_KEYS),
@@ -38,7 +40,7 @@ const TABLES: [(Place, &[&str]); 13] = [
 const ELSEWHERE: [(Role, &[&str]); 3] = [
     (Role::Source, &["transforms", "flush_interval", "predicate", "negate"]),
     (Role::Sink, &["predicate", "negate"]),
-    (Role::Transform, &["connection", "tasks", "errors", "transforms", "flush_interval"]),
+    (Role::Transform, &["tasks", "errors", "transforms", "flush_interval", "key_format", "value_format"]),
 ];
 
 /// Units of settings (`x-unit`) that have a definition.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{Deployment, Environment, SourceFile, parse};
-use crate::plan::ComponentRef;
+use millrace_schema::Kind;
+
+use super::{Deployment, Environment, RegistrySpec, SourceFile, parse};
+use crate::plan::{ComponentRef, Decimals, Format};
 
 /// An environment that is a table.
 #[derive(Default)]
@@ -174,4 +176,40 @@ fn odd_texts_are_refused_without_a_panic() {
     ] {
         assert!(read(text).is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn formats_name_their_registry_and_show_no_password() {
+    let deployment = read(
+        r#"
+version: 1
+connections:
+  schemas: { schema_registry: { url: "http://r:8081/base/", username: u, password: "${env:SECRET}" } }
+pipelines:
+  p:
+    source:
+      connector: file-source
+      key_format: string
+      value_format: { type: avro, registry: schemas, subject: trips, auto_register_schemas: false, decimals: numbers }
+    topic: t
+    sinks:
+      s: { connector: file-sink, value_format: { type: json, schemas_enable: true } }
+      plain: { connector: file-sink, value_format: json }
+"#,
+    )
+    .unwrap();
+    let source = deployment.pipelines[0].source.as_ref().unwrap();
+    assert!(matches!(source.formats.key, Format::String));
+    let Format::Registered(value) = &source.formats.value else { panic!("{:?}", source.formats.value) };
+    assert_eq!((value.kind, value.subject.as_deref(), value.register), (Kind::Avro, Some("trips"), false));
+    assert_eq!(value.decimals, Decimals::Numbers);
+    assert!(
+        matches!(&value.registry, RegistrySpec::Named { name, referenced: false, .. } if name == "schemas")
+    );
+    let connection = deployment.connections["schemas"].connection.as_ref().unwrap();
+    assert_eq!((connection.name(), connection.kind()), ("schemas", "schema_registry"));
+    assert!(!format!("{deployment:?}").contains("hunter2"));
+    let [s, plain] = deployment.pipelines[0].sinks.as_slice() else { panic!("two sinks") };
+    assert!(matches!(s.formats.value, Format::Envelope { decimals: Decimals::Text }));
+    assert!(matches!((&plain.formats.value, &plain.formats.key), (Format::Json, Format::AsIs)));
 }

@@ -217,7 +217,7 @@ impl Link {
 }
 
 /// Where records came from that went through two steps.
-fn compose(first: Option<&[u32]>, second: Vec<u32>) -> Vec<u32> {
+pub(crate) fn compose(first: Option<&[u32]>, second: Vec<u32>) -> Vec<u32> {
     match first {
         None => second,
         Some(first) => second.into_iter().map(|index| first[index as usize]).collect(),

@@ -33,6 +33,7 @@ use self::writer::{CHUNKS_MAX, Writer};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
 use crate::component::{Component, Environment, Kind, Label};
+use crate::convert::{self, Converters, Direction};
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
 use crate::metrics::TaskMetrics;
@@ -232,7 +233,8 @@ impl SourceTask {
         };
         let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut source = self.component.source(environment.of(&plan.guest)).await?;
-        let formats = crate::convert::formats(self.component.describe());
+        let formats = convert::told(self.component.describe(), &plan.formats);
+        let converters = Converters::new(&plan.formats, &formats, Direction::ToTopic);
         let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
         let mut retry = retry.counted(&self.metrics);
         let context = environment.context(self.config.clone(), formats);
@@ -268,6 +270,7 @@ impl SourceTask {
             errors: plan.errors.clone(),
             source,
             chain,
+            converters,
             retry,
             stopping: connector.stopping.clone(),
             durable,

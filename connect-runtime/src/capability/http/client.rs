@@ -64,7 +64,7 @@ pub(crate) struct Target {
 
 /// Why a request has no answer.
 #[derive(Debug)]
-pub(super) struct Failed(pub(super) GuestError);
+pub(crate) struct Failed(pub(crate) GuestError);
 
 impl Failed {
     fn words(code: &str, message: String) -> Failure {
@@ -140,7 +140,7 @@ impl Target {
     }
 
     /// Sends one request; `name` is the connection's.
-    pub(super) async fn send(&self, name: &str, asked: Asked) -> Result<Answer, Failed> {
+    pub(crate) async fn send(&self, name: &str, asked: Asked) -> Result<Answer, Failed> {
         let asked_timeout = Duration::from_millis(u64::from(asked.timeout_ms));
         let timeout = match asked_timeout.is_zero() {
             true => self.limits.timeout,

@@ -74,6 +74,11 @@ pub(crate) fn open(
     settings: &Map<String, Value>,
     around: &Surroundings<'_>,
 ) -> Result<connection::Target, Vec<Fault>> {
+    target(settings, around).map(|target| connection::Target::Http(Box::new(target)))
+}
+
+/// What requests are sent with, for connections of kinds that are spoken over HTTP, too.
+pub(crate) fn target(settings: &Map<String, Value>, around: &Surroundings<'_>) -> Result<Target, Vec<Fault>> {
     let raw = Raw::deserialize(Value::Object(settings.clone())).map_err(|_| {
         vec![Fault {
             pointer: String::new(),
@@ -109,9 +114,7 @@ pub(crate) fn open(
     };
     let roots = raw.ca.map(|path| certificates(&path, around, &mut faults)).unwrap_or_default();
     match base {
-        Some(base) if faults.0.is_empty() => {
-            Ok(connection::Target::Http(Target::new(base, origins, reach, auth, limits, roots)))
-        }
+        Some(base) if faults.0.is_empty() => Ok(Target::new(base, origins, reach, auth, limits, roots)),
         _ => Err(faults.0),
     }
 }

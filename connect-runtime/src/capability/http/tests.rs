@@ -12,16 +12,15 @@ use serde_json::{Value, json};
 use self::server::{Reply, Server};
 use super::address::Reach;
 use super::client::Target;
-use super::{Request, Response, open};
+use super::{Request, Response};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
-use crate::connection::{self, Fault, Surroundings};
+use crate::connection::{Fault, Surroundings};
 use crate::spec::ProcessEnvironment;
 
 /// A target made of settings that fit their schema.
 fn read(settings: Value) -> Result<Target, Vec<Fault>> {
     let around = Surroundings { folder: Path::new("."), env: &ProcessEnvironment };
-    let connection::Target::Http(target) = open(settings.as_object().unwrap(), &around)?;
-    Ok(target)
+    super::target(settings.as_object().unwrap(), &around)
 }
 
 fn target(settings: Value) -> Target {

@@ -25,6 +25,9 @@ pub(super) const LIMITS_MEMORY: &str = "limits.memory";
 pub(super) const LIMITS_CALL_TIMEOUT: &str = "limits.call_timeout";
 pub(super) const FILES_READ: &str = "files.read";
 pub(super) const FILES_WRITE: &str = "files.write";
+/// The classes of the formats, and what their own settings begin with.
+pub(super) const KEY_CONVERTER: &str = "key.converter";
+pub(super) const VALUE_CONVERTER: &str = "value.converter";
 /// The folder that relative paths start from.
 pub(super) const BASE_FOLDER: &str = "base.folder";
 
@@ -60,8 +63,12 @@ const fn fixed(
     FrameworkKey { name, kind: "STRING", default: Some(only[0]), documentation, only }
 }
 
-/// Every such key that stands by itself; `topic.creation.default.*`, `transforms.*` and `predicates.*` come by their
-/// beginnings.
+const fn converter(name: &'static str, documentation: &'static str) -> FrameworkKey {
+    FrameworkKey { name, kind: "CLASS", default: None, documentation, only: &[] }
+}
+
+/// Every such key that stands by itself; `topic.creation.default.*`, `transforms.*`, `predicates.*`, `key.converter.*` and
+/// `value.converter.*` come by their beginnings.
 #[rustfmt::skip]
 pub(crate) const FRAMEWORK: &[FrameworkKey] = &[
     key(NAME, "STRING", None, "Globally unique name of the connector."),
@@ -84,9 +91,48 @@ pub(crate) const FRAMEWORK: &[FrameworkKey] = &[
     fixed("exactly.once.support", &["required", "requested"], "Sources always write exactly once."),
     fixed("transaction.boundary", &["poll"], "A transaction holds whole polls."),
     fixed("errors.deadletterqueue.context.headers.enable", &["true"], "Dead letters always say why."),
-    fixed("key.converter", &["org.apache.kafka.connect.converters.ByteArrayConverter"], "Keys are bytes."),
-    fixed("value.converter", &["org.apache.kafka.connect.converters.ByteArrayConverter"], "Values are bytes."),
+    converter(KEY_CONVERTER, "How keys stand in the topic; without it, as the connector gives and takes them."),
+    converter(VALUE_CONVERTER, "How values stand in the topic; without it, as the connector gives and takes them."),
 ];
+
+/// The classes of Kafka Connect's and Confluent's converters, which the formats of the YAML are.
+pub(super) const JSON_CONVERTER: &str = "org.apache.kafka.connect.json.JsonConverter";
+pub(super) const STRING_CONVERTER: &str = "org.apache.kafka.connect.storage.StringConverter";
+pub(super) const BYTES_CONVERTER: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
+pub(super) const AVRO_CONVERTER: &str = "io.confluent.connect.avro.AvroConverter";
+pub(super) const PROTOBUF_CONVERTER: &str = "io.confluent.connect.protobuf.ProtobufConverter";
+pub(super) const JSON_SCHEMA_CONVERTER: &str = "io.confluent.connect.json.JsonSchemaConverter";
+/// All of them.
+pub(crate) const CONVERTERS: &[&str] = &[
+    JSON_CONVERTER,
+    STRING_CONVERTER,
+    BYTES_CONVERTER,
+    AVRO_CONVERTER,
+    PROTOBUF_CONVERTER,
+    JSON_SCHEMA_CONVERTER,
+];
+
+/// Behind `key.converter.` and `value.converter.`: the converters' own names.
+pub(super) const SCHEMAS_ENABLE: &str = "schemas.enable";
+pub(super) const ENCODING: &str = "converter.encoding";
+pub(super) const REGISTRY_URL: &str = "schema.registry.url";
+pub(super) const AUTH_SOURCE: &str = "basic.auth.credentials.source";
+/// The only source of credentials that is known: the setting [`USER_INFO`].
+pub(super) const AUTH_USER_INFO: &str = "USER_INFO";
+pub(super) const USER_INFO: &str = "basic.auth.user.info";
+pub(super) const AUTO_REGISTER: &str = "auto.register.schemas";
+pub(super) const USE_LATEST: &str = "use.latest.version";
+pub(super) const KEY_STRATEGY: &str = "key.subject.name.strategy";
+pub(super) const VALUE_STRATEGY: &str = "value.subject.name.strategy";
+/// The only strategy that is known.
+pub(super) const TOPIC_NAME_STRATEGY: &str = "io.confluent.kafka.serializers.subject.TopicNameStrategy";
+pub(super) const VALIDATE: &str = "json.fail.invalid.schema";
+/// And ours: a connection instead of address and credentials, the schema as text, and what the YAML calls so.
+pub(super) const REGISTRY_CONNECTION: &str = "schema.registry.connection";
+pub(super) const SCHEMA: &str = "schema";
+pub(super) const SUBJECT: &str = "subject";
+pub(super) const MESSAGE: &str = "message";
+pub(super) const DECIMALS: &str = "decimals";
 
 /// The key of a transform, behind `transforms.ALIAS.`
 pub(super) const TRANSFORM_TYPE: &str = "type";

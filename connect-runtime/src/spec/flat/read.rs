@@ -1,5 +1,6 @@
 //! A map to a deployment of one connector, or to all that is wrong with it.
 
+mod format;
 mod predicate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,6 +158,7 @@ impl Reader<'_> {
         let tasks_max = self.number(keys::TASKS_MAX, 1..=TASKS_MAX).unwrap_or(1);
         let topic = self.topic(role);
         let errors = self.errors();
+        let formats = self.formats(role);
         let flush_interval = self.millis(keys::FLUSH_INTERVAL);
         let transforms = self.transforms();
         let (files, limits) = (self.files(""), self.limits(""));
@@ -177,6 +179,7 @@ impl Reader<'_> {
             files,
             limits,
             errors,
+            formats,
             flush_interval,
             transforms,
         };

@@ -23,8 +23,11 @@ impl Environment for Env {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
-        assert_eq!(path, Path::new("/dir/db.properties"));
-        Ok("password=hunter2\n".into())
+        match path.to_str() {
+            Some("/dir/db.properties") => Ok("password=hunter2\n".into()),
+            Some("/dir/trip.avsc") => Ok(r#"{"type":"long","doc":"${env:SECRET} as it is"}"#.into()),
+            _ => panic!("{}", path.display()),
+        }
     }
 
     fn is_file(&self, _: &Path) -> bool {
@@ -256,20 +259,116 @@ fn a_file_of_the_current_folder_says_which_that_is() {
 
 #[test]
 fn a_file_and_its_maps_make_the_same_plan() {
-    let text = format!("version: 1\npipelines:\n{FILE}");
-    let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
-    let whole = Draft::of(&[deployment], &catalog()).finish().unwrap();
-    let pipeline = &whole.pipelines[0];
-    let alone: Vec<_> = maps(FILE)
-        .iter()
-        .map(|map| {
-            let reading = read(&map["name"], map, &catalog(), &Env);
+    for file in [FILE, FORMATS] {
+        let text = format!("version: 1\npipelines:\n{file}");
+        let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
+        // The worker has the same connections in a file of its own.
+        let declared = deployment.connections.iter();
+        let connections =
+            declared.filter_map(|(name, spec)| Some((name.clone(), spec.connection.clone()?))).collect();
+        let catalog = Catalog { connections, ..catalog() };
+        let whole = Draft::of(&[deployment], &catalog).finish().unwrap();
+        let pipeline = &whole.pipelines[0];
+        let alone = maps(file).into_iter().map(|map| {
+            let reading = read(&map["name"], &map, &catalog, &Env);
             assert!(reading.problems.is_empty(), "{:?}", reading.problems);
-            Draft::of(&[reading.deployment], &catalog()).finish().unwrap().pipelines.remove(0)
-        })
-        .collect();
-    assert_eq!((&alone[0].source, &alone[0].topic), (&pipeline.source, &pipeline.topic));
-    assert_eq!((&alone[1].sinks, &alone[1].topic), (&pipeline.sinks, &pipeline.topic));
+            Draft::of(&[reading.deployment], &catalog).finish().unwrap().pipelines.remove(0)
+        });
+        let (mut source, mut sinks) = (None, Vec::new());
+        for mut alone in alone {
+            assert_eq!(alone.topic, pipeline.topic);
+            source = source.or(alone.source);
+            sinks.append(&mut alone.sinks);
+        }
+        assert_eq!((&source, &sinks), (&pipeline.source, &pipeline.sinks));
+    }
+}
+
+const FORMATS: &str = r#"
+  trips:
+    topic: trips
+    source:
+      connector: from
+      path: x
+      key_format: string
+      value_format: { type: avro, registry: schemas, schema: trip.avsc, auto_register_schemas: false, decimals: numbers }
+    sinks:
+      bytes: { connector: to, path: b, key_format: bytes, value_format: json }
+      envelope: { connector: to, path: e, value_format: { type: json, schemas_enable: true, decimals: numbers } }
+      proto: { connector: to, path: p, value_format: { type: protobuf, registry: open } }
+      schema: { connector: to, path: s, value_format: { type: json-schema, registry: open, validate: false, subject: odd } }
+connections:
+  schemas: { schema_registry: { url: "http://${env:HOST:-r}:8081/base", username: u, password: "${env:SECRET}" } }
+  open: { schema_registry: { url: "http://r" } }
+"#;
+
+#[test]
+fn formats_have_the_names_of_kafka_connects_converters() {
+    let only = |map: &ConnectorConfig| {
+        let lines = map.iter().filter(|(key, _)| key.contains("converter"));
+        lines.map(|(key, value)| format!("{key}={value}\n")).collect::<String>()
+    };
+    let all: Vec<String> = maps(FORMATS).iter().map(only).collect();
+    let wanted = expect_test::expect![[r#"
+        key.converter=org.apache.kafka.connect.storage.StringConverter
+        value.converter=io.confluent.connect.avro.AvroConverter
+        value.converter.auto.register.schemas=false
+        value.converter.decimals=numbers
+        value.converter.schema={"type":"long","doc":"$${env:SECRET} as it is"}
+        value.converter.schema.registry.connection=schemas
+
+        key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+        value.converter=org.apache.kafka.connect.json.JsonConverter
+        value.converter.schemas.enable=false
+
+        value.converter=org.apache.kafka.connect.json.JsonConverter
+        value.converter.decimals=numbers
+        value.converter.schemas.enable=true
+
+        value.converter=io.confluent.connect.protobuf.ProtobufConverter
+        value.converter.schema.registry.connection=open
+
+        value.converter=io.confluent.connect.json.JsonSchemaConverter
+        value.converter.json.fail.invalid.schema=false
+        value.converter.schema.registry.connection=open
+        value.converter.subject=odd
+    "#]];
+    wanted.assert_eq(&all.join("\n"));
+}
+
+#[test]
+fn converters_of_kafka_connects_configurations_are_taken_or_told() {
+    let base = "connector.class=from; topic=t; ";
+    for good in [
+        "key.converter=StringConverter; value.converter=org.apache.kafka.connect.converters.ByteArrayConverter",
+        "value.converter=org.apache.kafka.connect.json.JsonConverter; value.converter.schemas.enable=false",
+        "value.converter=AvroConverter; value.converter.schema.registry.url=https://a:8081,https://b:8081/base",
+        "value.converter=io.confluent.connect.avro.AvroConverter; value.converter.schema.registry.url=http://r:8081; value.converter.use.latest.version=true; \
+         value.converter.auto.register.schemas=false; value.converter.value.subject.name.strategy=io.confluent.kafka.serializers.subject.TopicNameStrategy; \
+         value.converter.basic.auth.credentials.source=USER_INFO; value.converter.basic.auth.user.info=u:${env:SECRET}",
+    ] {
+        assert_eq!(problems(&config(&format!("{base}{good}"))), [""; 0], "{good}");
+    }
+    let avro = "value.converter=AvroConverter; value.converter.schema.registry.url=http://r; value.converter";
+    for (text, wanted) in [
+        ("key.converter=JsonConvertr", "key.converter: no such converter".to_owned()),
+        ("key.converter.schemas.enable=false", "key.converter.schemas.enable: it is a setting of `key.converter`, which is not there".to_owned()),
+        ("value.converter=JsonConverter", "value.converter: a source writes JSON without schemas beside it".to_owned()),
+        ("value.converter=AvroConverter", "value.converter: this converter needs a schema registry".to_owned()),
+        (&format!("{avro}.schema.registry.url=a:8081"), "value.converter.schema.registry.url: `url` can't be used: ".to_owned()),
+        (&format!("{avro}.schema.registry.connection=schemas"), "value.converter.schema.registry.url: `value.converter.schema.registry.connection` names the connection, which has that itself".to_owned()),
+        (&format!("{avro}.basic.auth.user.info=${{env:SECRET}}"), "value.converter.basic.auth.user.info: no user and password".to_owned()),
+        (&format!("{avro}.basic.auth.credentials.source=URL"), "value.converter.basic.auth.credentials.source: no such source of credentials".to_owned()),
+        (&format!("{avro}.use.latest.version=false"), "value.converter.use.latest.version: no schema to write with".to_owned()),
+        (&format!("{avro}.schemas.enable=false"), "value.converter.schemas.enable: this converter has no setting `schemas.enable`".to_owned()),
+        (&format!("{avro}.value.subject.name.strategy=Record"), "value.converter.value.subject.name.strategy: no such strategy".to_owned()),
+        ("key.converter=StringConverter; key.converter.converter.encoding=latin1", "key.converter.converter.encoding: no such encoding".to_owned()),
+    ] {
+        let found = problems(&config(&format!("{base}{text}")));
+        assert!(found.iter().any(|found| found.starts_with(&wanted)), "{text}: {wanted} is not in {found:#?}");
+    }
+    let sink = "connector.class=to; topics=t; path=x; value.converter=JsonConverter";
+    assert_eq!(problems(&config(sink)), [""; 0], "with schemas, as in Kafka Connect");
 }
 
 #[test]
@@ -294,10 +393,7 @@ fn every_problem_has_its_key() {
         ("connector.class=from; topic=t; tasks.max=0", "tasks.max: `tasks.max` is no such number"),
         ("connector.class=from; topic=t; bacth=1", "bacth: from: unknown setting `bacth`"),
         ("connector.class=from; topic=t; batch=x", "batch: `batch` of from can't be text"),
-        (
-            "connector.class=from; topic=t; key.converter=Json",
-            "key.converter: `key.converter` can't be chosen yet",
-        ),
+        ("connector.class=from; topic=t; key.converter=Json", "key.converter: no such converter"),
         ("connector.class=from; topic=t; transforms=a", "transforms: transform `a` has no `type`"),
         (
             "connector.class=from; topic=t; transforms=a; transforms.a.type=mask; transforms.b.fields=x",

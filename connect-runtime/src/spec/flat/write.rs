@@ -1,5 +1,7 @@
 //! A connector of a YAML file to its map.
 
+mod format;
+
 use serde_json::Value;
 
 use super::ConnectorConfig;
@@ -64,6 +66,7 @@ impl Writer<'_> {
         self.put(topic, &pipeline.topic.name);
         self.topic(&pipeline.topic);
         self.errors(&spec.errors);
+        self.formats(spec)?;
         if let Some(interval) = spec.flush_interval {
             self.put(keys::FLUSH_INTERVAL, interval.as_millis());
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::format::{plain_names, type_names};
 use super::super::{connector, pipeline, predicate};
 use crate::plan;
 
@@ -20,6 +21,7 @@ pub(super) enum Place {
     Files,
     Limits,
     Errors,
+    Format,
     Predicate,
     Case,
     Record,
@@ -39,6 +41,7 @@ impl Place {
             Self::Files => "files",
             Self::Limits => "limits",
             Self::Errors => "errors",
+            Self::Format => "format",
             Self::Predicate => "predicate",
             Self::Case => "case",
             Self::Record => "record",
@@ -64,6 +67,7 @@ impl Place {
             ],
             Self::Topic => vec![("required", json!(["name"]))],
             Self::Errors => vec![("dependentRequired", json!({ "dead_letter_topic": ["tolerance"] }))],
+            Self::Format => vec![("required", json!(["type"]))],
             Self::Predicate => vec![("required", json!(["type"])), ("allOf", predicate_settings())],
             Self::Case => vec![
                 ("required", json!(["name", "input"])),
@@ -93,7 +97,7 @@ impl Place {
             (Self::Top, "broker") => told("The broker in this process.", to("broker")),
             (Self::Top, "kafka") => told("A cluster that is there already.", to("kafka")),
             (Self::Top, "connections") => told(
-                "Connections by name; connectors name one with `connection`.",
+                "Connections by name; settings of connectors and `registry` of a format name one.",
                 json!({ "type": "object", "additionalProperties": { "type": "object" } }),
             ),
             (Self::Top, "pipelines") => told(
@@ -138,9 +142,8 @@ impl Place {
             ),
 
             (Self::Connector, "connector") => told("The connector.", text()),
-            (Self::Connector, "connection") => told("The name of a connection.", text()),
-            (Self::Connector, "key_format") => told("How keys are written.", text()),
-            (Self::Connector, "value_format") => told("How values are written.", text()),
+            (Self::Connector, "key_format") => told("How keys stand in the topic.", format()),
+            (Self::Connector, "value_format") => told("How values stand in the topic.", format()),
             (Self::Connector, "tasks") => told("Most tasks.", number(1, connector::TASKS_MAX)),
             (Self::Connector, "files") => {
                 told("Folders that the connector may use, besides those its settings name.", to("files"))
@@ -189,6 +192,36 @@ impl Place {
             (Self::Errors, "retry_delay_max") => with_default(
                 told("Longest pause between two tries.", to("duration")),
                 format!("{}s", plan::DEFAULT_RETRY_DELAY_MAX.as_secs()),
+            ),
+
+            (Self::Format, "type") => {
+                told("The format.", or_reference(json!({ "enum": type_names().collect::<Vec<_>>() })))
+            }
+            (Self::Format, "registry") => told("The name of a connection of kind `schema_registry`.", text()),
+            (Self::Format, "schema") => told(
+                "File of the schema that a source writes with; without it the subject's last version.",
+                text(),
+            ),
+            (Self::Format, "subject") => {
+                told("The subject of a source's schema; without it `<topic>-key` or `<topic>-value`.", text())
+            }
+            (Self::Format, "message") => {
+                told("protobuf: the message that a source writes; without it the file's first.", text())
+            }
+            (Self::Format, "auto_register_schemas") => {
+                told("Whether a source's schema is registered if the subject doesn't have it.", truth(true))
+            }
+            (Self::Format, "decimals") => with_default(
+                told(
+                    "How decimals look in JSON: as text, or as numbers.",
+                    or_reference(json!({ "enum": ["text", "numbers"] })),
+                ),
+                "text".to_owned(),
+            ),
+            (Self::Format, "validate") => told("json-schema: whether documents are checked.", truth(true)),
+            (Self::Format, "schemas_enable") => told(
+                "json: whether the schema stands beside each value, as Kafka Connect writes it.",
+                truth(false),
             ),
 
             (Self::Predicate, "type") => told(
@@ -279,6 +312,17 @@ fn number(from: i64, to: i64) -> Value {
 
 fn or_reference(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "$ref": "#/$defs/reference" }] })
+}
+
+fn truth(default: bool) -> Value {
+    let mut schema = or_reference(json!({ "enum": [true, false, "true", "false"] }));
+    schema["default"] = default.into();
+    schema
+}
+
+/// The format's name where nothing else is to be said, or a mapping.
+fn format() -> Value {
+    json!({ "anyOf": [{ "enum": plain_names().collect::<Vec<_>>() }, to("format"), to("reference")] })
 }
 
 fn transforms() -> Value {

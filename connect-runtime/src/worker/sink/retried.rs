@@ -23,10 +23,16 @@ pub(super) struct Read {
 
 impl Read {
     /// Retried records go on to the sink as what they are: records of the retry topic.
-    pub(super) fn settle(&mut self) {
-        if self.origins.is_some() {
-            self.batch.move_to(&self.topic);
-        }
+    pub(super) fn settled(&self, batch: &Batch) -> Option<Batch> {
+        self.origins.as_ref()?;
+        let mut moved = batch.slice(0..batch.len());
+        moved.move_to(&self.topic);
+        Some(moved)
+    }
+
+    /// What a retried record was before.
+    pub(super) fn first(&self, index: u32) -> Option<&Origin> {
+        self.origins.as_ref()?.get(index as usize)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Retried dead letters ([`crate::redrive`]) come from a topic of their own, which is read like the pipeline's: the sink is told of its
 //! partitions and holds a place in it. Transforms see such a record with the topic that it was first read from.
 
+mod steps;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,7 @@ use super::{SinkConnector, group, transaction_timeout};
 use crate::capability::metrics::GuestMetrics;
 use crate::component::batch::{Batch, BatchBuilder, RecordView, is_topic_name};
 use crate::component::{Component, RecordError, SinkInstance, TopicPartition as GuestPartition};
+use crate::convert::{self, Converters, Direction};
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{DeadLetter, Stage};
 use crate::failure::retry::Retry;
@@ -30,7 +33,7 @@ use crate::redrive::retry_topic;
 use crate::trace::batch::contexts;
 use crate::trace::context::Context;
 use crate::trace::{Kind, TaskTracer};
-use crate::worker::chain::{Chain, Chained, TaskEnvironment};
+use crate::worker::chain::{Chain, TaskEnvironment};
 use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
 use crate::worker::topics;
@@ -65,6 +68,7 @@ pub(super) struct SinkTask<'a> {
     task: u32,
     component: Arc<str>,
     sink: SinkInstance,
+    converters: Converters,
     chain: Chain,
     consumer: Consumer,
     producer: Producer,
@@ -151,7 +155,9 @@ impl<'a> SinkTask<'a> {
         let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
         let mut retry = retry.counted(metrics);
         let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
-        let context = environment.context(settings, crate::convert::formats(component.describe()));
+        let formats = convert::told(component.describe(), &plan.formats);
+        let converters = Converters::new(&plan.formats, &formats, Direction::FromTopic);
+        let context = environment.context(settings, formats);
         while let Err(failure) = sink.open(&context).await {
             retry.pause(failure).await?;
         }
@@ -179,6 +185,7 @@ impl<'a> SinkTask<'a> {
             task,
             component: component.reference().to_string().into(),
             sink,
+            converters,
             chain,
             consumer,
             producer,
@@ -326,54 +333,6 @@ impl<'a> SinkTask<'a> {
         Ok(())
     }
 
-    /// Sends a batch through the transforms to the sink. Afterwards everything that was read with it is with the sink.
-    async fn give(&mut self, mut read: Read) -> Result<(), TaskError> {
-        if !read.batch.is_empty() {
-            self.metrics.read_records(read.batch.len());
-            self.trace_fetch(&read.batch);
-        }
-        if self.chain.is_empty() || read.batch.is_empty() {
-            read.settle();
-            self.traced_put(&read.batch, &read, None).await?;
-        } else {
-            let at = SystemTime::now();
-            let chained = self.chain.apply(&read.batch, &mut self.retry).await;
-            self.trace("transform", Kind::Internal, at, read.batch.len(), chained.as_ref().err());
-            let mut chained = chained?;
-            self.pending.dropped += chained.dropped(read.batch.len()) as u64;
-            let rejected = std::mem::take(&mut chained.rejected);
-            self.reject(&read, Stage::Transformation, rejected).await?;
-            let Chained { mut batch, origin, .. } = chained;
-            if let Some(batch) = &batch {
-                self.check_topics(batch, &read.batch)?;
-            }
-            read.settle();
-            if let Some(batch) = &mut batch {
-                // Places are the host's word, whatever a transform made of them.
-                batch.set_places_of(&read.batch, origin.as_deref());
-            }
-            self.traced_put(batch.as_ref().unwrap_or(&read.batch), &read, origin.as_deref()).await?;
-        }
-        for (tp, next) in read.nexts {
-            self.places.passed(tp, next);
-        }
-        Ok(())
-    }
-
-    /// A record that was read has a place in a topic, and its sink tells by it what is written: it can't be another topic's.
-    fn check_topics(&self, batch: &Batch, input: &Batch) -> Result<(), TaskError> {
-        match batch.topics().find(|topic| !input.topics().any(|known| known == *topic)) {
-            None => Ok(()),
-            Some(topic) => Err(TaskError::Invalid {
-                connector: self.connector.plan.name.clone(),
-                task: self.task,
-                message: format!(
-                    "a transform routed records to topic {topic}, on their way to a sink; route at the source of the topic"
-                ),
-            }),
-        }
-    }
-
     /// Notes which traces the records that were read belong to, as a span that all further ones of the batch are within.
     fn trace_fetch(&mut self, input: &Batch) {
         let Some(tracer) = &self.tracer else { return };
@@ -403,7 +362,8 @@ impl<'a> SinkTask<'a> {
         origin: Option<&[u32]>,
     ) -> Result<(), TaskError> {
         let begun = SystemTime::now();
-        let put = self.put(batch, read, origin).await;
+        let settled = read.settled(batch);
+        let put = self.put(settled.as_ref().unwrap_or(batch), read, origin).await;
         if !batch.is_empty() {
             self.trace("put", Kind::Consumer, begun, batch.len(), put.as_ref().err());
         }
@@ -494,8 +454,7 @@ impl<'a> SinkTask<'a> {
         let numbers: Vec<u32> = rejected.iter().map(|(_, error)| error.index).collect();
         for (place, record) in read.batch.pick(&numbers) {
             let (component, error) = &rejected[place];
-            let first = read.origins.as_ref().and_then(|origins| origins.get(error.index as usize));
-            self.reject_one(&record, first, stage, component, error).await?;
+            self.reject_one(&record, read.first(error.index), stage, component, error).await?;
         }
         Ok(())
     }

@@ -20,12 +20,13 @@ use super::writer::{Chunk, Durable};
 use crate::capability::control::Stopping;
 use crate::component::batch::{Batch, RecordView};
 use crate::component::{Flow, PollOutcome, RecordError, SourceInstance};
+use crate::convert::Converters;
 use crate::failure::TaskError;
-use crate::failure::dead_letter::{DeadLetter, Stage};
+use crate::failure::dead_letter::{CONVERTER, DeadLetter, Stage};
 use crate::failure::retry::Retry;
 use crate::metrics::TaskMetrics;
 use crate::plan::{ErrorPlan, Tolerance};
-use crate::redrive::inbox::{self, Origin, Retried};
+use crate::redrive::inbox::{self, Entry, Origin, Retried};
 use crate::trace::batch::{MARK_BYTES, Marker};
 use crate::trace::context::Context;
 use crate::trace::{Kind, LINKS_MAX, TaskTracer};
@@ -56,6 +57,7 @@ pub(crate) struct Reader {
     pub errors: ErrorPlan,
     pub source: SourceInstance,
     pub chain: Chain,
+    pub converters: Converters,
     pub retry: Retry,
     pub stopping: Stopping,
     pub durable: Durable,
@@ -216,16 +218,18 @@ impl Reader {
         chunk: &mut Chunk,
     ) -> Result<(), TaskError> {
         for fetched in fetched {
-            for is_transformed in [false, true] {
-                let wanted = |origin: &Origin| origin.is_transformed == is_transformed;
+            for entry in Entry::ALL {
+                let wanted = |origin: &Origin| origin.entry == entry;
                 let Retried { mut batch, origins } =
                     inbox::open(std::slice::from_ref(fetched), &self.topic, wanted)
                         .map_err(|source| self.cluster("decoding retried records", source))?;
                 // Where they were is the retry topic's business.
                 batch.forget_places();
-                match is_transformed {
-                    true => self.route(&batch, |index| origins[index].retries, router, chunk).await?,
-                    false => self.transform(&batch, &origins, router, chunk).await?,
+                let retries = |index: usize| origins[index].retries;
+                match entry {
+                    Entry::Transforms => self.transform(&batch, &origins, router, chunk).await?,
+                    Entry::Converters => self.convert(&batch, retries, router, chunk).await?,
+                    Entry::Topic => self.route(&batch, retries, router, chunk).await?,
                 }
             }
             let tp = TopicPartition::new(Arc::clone(&fetched.topic), fetched.partition);
@@ -234,7 +238,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends records through the transforms to the chunk. `origins`: one per record that is retried, or none.
+    /// Sends records through transforms and converters to the chunk. `origins`: one per record that is retried, or none.
     async fn transform(
         &mut self,
         good: &Batch,
@@ -244,7 +248,7 @@ impl Reader {
     ) -> Result<(), TaskError> {
         let retries = |index: usize| origins.get(index).map_or(0, |origin| origin.retries);
         if good.is_empty() || self.chain.is_empty() {
-            return self.route(good, retries, router, chunk).await;
+            return self.convert(good, retries, router, chunk).await;
         }
         let at = SystemTime::now();
         let chained = self.chain.apply(good, &mut self.retry).await;
@@ -261,7 +265,45 @@ impl Reader {
         }
         chunk.counts.dropped += chained.dropped(good.len()) as u64;
         let retries = |index: usize| retries(chained.origin_of(index));
-        self.route(chained.batch.as_ref().unwrap_or(good), retries, router, chunk).await
+        self.convert(chained.batch.as_ref().unwrap_or(good), retries, router, chunk).await
+    }
+
+    /// Turns records into what stands in the topic, as many at a time as make a batch.
+    async fn convert(
+        &mut self,
+        batch: &Batch,
+        retries: impl Fn(usize) -> u32,
+        router: &mut Router,
+        chunk: &mut Chunk,
+    ) -> Result<(), TaskError> {
+        if self.converters.is_idle() {
+            return self.route(batch, retries, router, chunk).await;
+        }
+        let mut from = 0;
+        while from < batch.len() {
+            let at = SystemTime::now();
+            let converted = match self.converters.convert(batch, from, &self.topic).await {
+                Ok(converted) => converted,
+                Err(failure) => {
+                    self.retry.pause(failure.of_task(&self.connector, self.task)).await?;
+                    continue;
+                }
+            };
+            self.retry.succeeded();
+            if let Some(Tracing { tracer, context, .. }) = &self.tracing {
+                let span = tracer.begin("convert", Kind::Internal, context.as_slice(), at);
+                tracer.end(span, converted.next - from, None);
+            }
+            let numbers: Vec<u32> = converted.rejected.iter().map(|(_, error)| error.index).collect();
+            for (place, record) in batch.pick(&numbers) {
+                let (stage, error) = &converted.rejected[place];
+                self.reject(&record, retries(error.index as usize), *stage, CONVERTER, error, chunk)?;
+            }
+            let retries = |index: usize| retries(converted.origin[index] as usize);
+            self.route(&converted.batch, retries, router, chunk).await?;
+            from = converted.next;
+        }
+        Ok(())
     }
 
     async fn route(

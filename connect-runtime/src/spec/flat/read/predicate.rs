@@ -90,7 +90,7 @@ impl Reader<'_> {
         }
     }
 
-    fn boolean(&mut self, key: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, key: &str) -> Option<bool> {
         let text = self.text(key)?;
         let value = text.trim().parse().ok();
         if value.is_none() {
