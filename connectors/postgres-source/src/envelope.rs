@@ -104,7 +104,14 @@ impl Writer {
     }
 
     /// Adds the records of a change.
-    pub(crate) fn write(&mut self, out: &mut BatchBuilder, shape: &Shape, change: Change<'_>, origin: &Origin, now_ms: i64) {
+    pub(crate) fn write(
+        &mut self,
+        out: &mut BatchBuilder,
+        shape: &Shape,
+        change: Change<'_>,
+        origin: &Origin,
+        now_ms: i64,
+    ) {
         let keyed = change.after.or(change.before).filter(|_| !shape.key.is_empty());
         if let Some(row) = keyed {
             self.key(shape, row);

@@ -150,9 +150,7 @@ pub(crate) enum Value<'a> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let mut from = Reader::new(bytes);
     let message = match from.u8()? {
-        b'B' => {
-            Message::Begin(Begin { commit_lsn: from.u64()?, commit_time: from.i64()?, xid: from.u32()? })
-        }
+        b'B' => Message::Begin(Begin { commit_lsn: from.u64()?, commit_time: from.i64()?, xid: from.u32()? }),
         b'C' => {
             let _flags = from.u8()?;
             let commit = Commit { commit_lsn: from.u64()?, end_lsn: from.u64()? };

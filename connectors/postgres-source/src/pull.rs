@@ -286,7 +286,10 @@ impl<U: Upstream> Pull<U> {
             SnapshotMode::Initial => Table::default(),
             SnapshotMode::Never => Table::streamed(),
         };
-        millrace_sdk::info!("table {name} is published: {}", if table.is_read { "changes only" } else { "its rows are read" });
+        millrace_sdk::info!(
+            "table {name} is published: {}",
+            if table.is_read { "changes only" } else { "its rows are read" }
+        );
         self.tables.add(name, table);
         self.dirty.insert(name.to_owned());
     }

@@ -23,7 +23,8 @@ pub(crate) fn of(settings: &Settings, full_name: &str, fields: &[Field], key: &[
                 .then(|| json!({ "type": "string", "optional": true, "field": "__deleted" })),
         )
         .collect();
-    let row = json!({ "type": "struct", "optional": true, "name": format!("{name}.Value"), "fields": columns });
+    let row =
+        json!({ "type": "struct", "optional": true, "name": format!("{name}.Value"), "fields": columns });
     let value = match settings.format {
         Format::Flat => row,
         Format::Debezium => json!({
@@ -34,7 +35,8 @@ pub(crate) fn of(settings: &Settings, full_name: &str, fields: &[Field], key: &[
             ]
         }),
     };
-    let key = json!({ "type": "struct", "optional": false, "name": format!("{name}.Key"), "fields": key_fields });
+    let key =
+        json!({ "type": "struct", "optional": false, "name": format!("{name}.Key"), "fields": key_fields });
     Schemas { key: key.to_string(), value: value.to_string() }
 }
 
@@ -69,7 +71,8 @@ fn semantic(mut schema: Value, name: Option<&str>) -> Value {
 
 /// What the block `source` of a change holds.
 fn source() -> Value {
-    let field = |name: &str, kind: &str, optional: bool| json!({ "type": kind, "optional": optional, "field": name });
+    let field =
+        |name: &str, kind: &str, optional: bool| json!({ "type": kind, "optional": optional, "field": name });
     json!({
         "type": "struct", "optional": false, "name": "io.debezium.connector.postgresql.Source", "version": 1, "fields": [
             field("version", "string", false), field("connector", "string", false), field("name", "string", false),

@@ -42,8 +42,9 @@ pub(crate) trait Upstream {
     /// What the catalog says of a type.
     fn type_entry(&mut self, oid: u32) -> Result<Option<Entry>, Error>;
 
-    /// Columns of a table's primary key.
-    fn primary_key(&mut self, relation: u32) -> Result<Vec<String>, Error>;
+    /// Columns that a table's rows are known by, in the order of their index: of its replica identity if that is an index, else of the
+    /// primary key.
+    fn key(&mut self, relation: u32) -> Result<Vec<String>, Error>;
 
     /// Bytes of log that the slot holds back.
     fn slot_lag(&mut self) -> Result<Option<u64>, Error>;

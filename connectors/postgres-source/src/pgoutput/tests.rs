@@ -132,11 +132,7 @@ fn every() -> Vec<Message<'static>> {
         Message::Type,
         Message::Insert { relation: 1, new: row(&whole) },
         Message::Update { relation: 1, old: None, new: row(&whole) },
-        Message::Update {
-            relation: 1,
-            old: Some(Old { is_whole: true, tuple: row(&whole) }),
-            new: row(&[]),
-        },
+        Message::Update { relation: 1, old: Some(Old { is_whole: true, tuple: row(&whole) }), new: row(&[]) },
         Message::Delete {
             relation: 2,
             old: Old { is_whole: false, tuple: row(&[Value::Text("1"), Value::Null]) },

@@ -59,7 +59,12 @@ impl<U: Upstream> Pull<U> {
         Ok(is_left || self.received.data.len() >= READ_BYTES as usize)
     }
 
-    fn take_received(&mut self, received: &Received, limits: PollLimits, out: &mut Poll) -> Result<(), Error> {
+    fn take_received(
+        &mut self,
+        received: &Received,
+        limits: PollLimits,
+        out: &mut Poll,
+    ) -> Result<(), Error> {
         while let Some(len) = received.lens.get(self.taken.0).map(|len| *len as usize)
             && !is_full(out, limits)
         {
@@ -74,7 +79,8 @@ impl<U: Upstream> Pull<U> {
         match frame::read(bytes)? {
             Frame::Log { start, payload } => {
                 let message = pgoutput::decode(payload).map_err(|error| {
-                    let message = format!("a message of pgoutput at {start} can't be read: {error}; report it");
+                    let message =
+                        format!("a message of pgoutput at {start} can't be read: {error}; report it");
                     Error::fatal("postgres.protocol", message)
                 })?;
                 self.take(message, start, out)
@@ -140,13 +146,7 @@ impl<U: Upstream> Pull<U> {
         for column in &relation.columns {
             self.learn(column.type_oid)?;
         }
-        let key = match relation.identity {
-            Identity::Default | Identity::Index => {
-                let key = relation.columns.iter().filter(|column| column.is_identity);
-                key.map(|column| column.name.clone()).collect()
-            }
-            Identity::Full | Identity::Nothing => self.upstream.primary_key(relation.id)?,
-        };
+        let key = self.key(&relation)?;
         let name = (relation.schema.as_str(), relation.name.as_str());
         let shape = Shape::new(&self.settings, &self.types, name, &relation.columns, &key);
         if let Some(known) = self.shapes.get(&relation.id)
@@ -159,10 +159,28 @@ impl<U: Upstream> Pull<U> {
         Ok(())
     }
 
+    /// The key's columns, in the order of its index.
+    fn key(&mut self, relation: &Relation) -> Result<Vec<String>, Error> {
+        let now = self.upstream.key(relation.id)?;
+        if matches!(relation.identity, Identity::Full | Identity::Nothing) {
+            return Ok(now);
+        }
+        // The catalog is as it is now, the message as it was then.
+        let then: Vec<&str> = relation
+            .columns
+            .iter()
+            .filter(|column| column.is_identity)
+            .map(|column| column.name.as_str())
+            .collect();
+        let is_same = now.len() == then.len() && now.iter().all(|name| then.contains(&name.as_str()));
+        Ok(if is_same { now } else { then.into_iter().map(str::to_owned).collect() })
+    }
+
     /// What the server says of a table before its first change.
     fn shape(&self, relation: u32) -> Result<Rc<Shape>, Error> {
         self.shapes.get(&relation).cloned().ok_or_else(|| {
-            let message = format!("the server sent a change of table {relation} and nothing about it; report it");
+            let message =
+                format!("the server sent a change of table {relation} and nothing about it; report it");
             Error::fatal("postgres.protocol", message)
         })
     }

@@ -46,10 +46,25 @@ fn moments_are_iso_8601() {
         (Scalar::Time, "24:00:00", "24:00:00", "24:00:00Z"),
         (Scalar::TimeTz, "04:05:06.789+00", "04:05:06.789Z", "04:05:06.789Z"),
         (Scalar::TimeTz, "04:05:06-08:30", "04:05:06-08:30", "04:05:06-08:30"),
-        (Scalar::Timestamp, "2026-01-01 10:00:00.123456", "2026-01-01T10:00:00.123456", "2026-01-01T10:00:00.123456Z"),
+        (
+            Scalar::Timestamp,
+            "2026-01-01 10:00:00.123456",
+            "2026-01-01T10:00:00.123456",
+            "2026-01-01T10:00:00.123456Z",
+        ),
         (Scalar::Timestamp, "-infinity", "-infinity", "-infinity"),
-        (Scalar::TimestampTz, "294276-12-31 23:59:59.999999+00", "294276-12-31T23:59:59.999999Z", "294276-12-31T23:59:59.999999Z"),
-        (Scalar::TimestampTz, "4713-11-24 00:00:00+00 BC", "4713-11-24T00:00:00Z BC", "4713-11-24T00:00:00Z BC"),
+        (
+            Scalar::TimestampTz,
+            "294276-12-31 23:59:59.999999+00",
+            "294276-12-31T23:59:59.999999Z",
+            "294276-12-31T23:59:59.999999Z",
+        ),
+        (
+            Scalar::TimestampTz,
+            "4713-11-24 00:00:00+00 BC",
+            "4713-11-24T00:00:00Z BC",
+            "4713-11-24T00:00:00Z BC",
+        ),
         (Scalar::TimestampTz, "infinity", "infinity", "infinity"),
         (Scalar::Interval, "P-1Y2M3DT-4H5M6.789S", "P-1Y2M3DT-4H5M6.789S", "P-1Y2M3DT-4H5M6.789S"),
     ] {
@@ -70,7 +85,10 @@ fn other_types_are_what_they_are() {
     assert_eq!(scalar(Scalar::Bytes, "\\xäö"), "\"\\\\xäö\"");
     assert_eq!(scalar(Scalar::Json, "{\"a\": null}"), r#""{\"a\": null}""#);
     assert_eq!(scalar(Scalar::Json, "null"), "\"null\"", "not to be confused with NULL");
-    assert_eq!(scalar(Scalar::Text, "a\u{0}\u{1f}\n\"\\ä\u{1F600}"), "\"a\\u0000\\u001f\\n\\\"\\\\ä\u{1F600}\"");
+    assert_eq!(
+        scalar(Scalar::Text, "a\u{0}\u{1f}\n\"\\ä\u{1F600}"),
+        "\"a\\u0000\\u001f\\n\\\"\\\\ä\u{1F600}\""
+    );
 }
 
 #[test]
@@ -79,13 +97,34 @@ fn arrays_are_arrays() {
     assert_eq!(array(Scalar::Int32, "{1,NULL,-3}"), "[1,null,-3]");
     assert_eq!(array(Scalar::Int32, "{{1,2},{3,NULL}}"), "[[1,2],[3,null]]");
     assert_eq!(array(Scalar::Int32, "[0:1][2:3]={{1,2},{3,4}}"), "[[1,2],[3,4]]");
-    assert_eq!(array(Scalar::Text, r#"{a b,"",NULL,"NULL","x,}{\"\\"}"#), r#"["a b","",null,"NULL","x,}{\"\\"]"#);
+    assert_eq!(
+        array(Scalar::Text, r#"{a b,"",NULL,"NULL","x,}{\"\\"}"#),
+        r#"["a b","",null,"NULL","x,}{\"\\"]"#
+    );
     assert_eq!(array(Scalar::Bool, "{t,f}"), "[true,false]");
     assert_eq!(array(Scalar::Bytes, r#"{"\\x00ff"}"#), r#"["AP8="]"#);
     assert_eq!(array(Scalar::TimestampTz, r#"{"2026-01-01 00:00:00+00"}"#), r#"["2026-01-01T00:00:00Z"]"#);
     let boxes = Type::Array { element: Scalar::Text, delimiter: b';' };
     assert_eq!(json(&boxes, "{(1,1),(0,0);(2,2),(1,1)}"), r#"["(1,1),(0,0)","(2,2),(1,1)"]"#);
-    for bad in ["", "{", "}", "{}}", "{{}", "1", "{1", "{,}", "{1,}", "{\"", "{\"a", "{a\"}", "{1}2", "{1};", "[0", "{{{{{{{1}}}}}}}", "{\\"] {
+    for bad in [
+        "",
+        "{",
+        "}",
+        "{}}",
+        "{{}",
+        "1",
+        "{1",
+        "{,}",
+        "{1,}",
+        "{\"",
+        "{\"a",
+        "{a\"}",
+        "{1}2",
+        "{1};",
+        "[0",
+        "{{{{{{{1}}}}}}}",
+        "{\\",
+    ] {
         assert_eq!(array(Scalar::Int32, bad), serde_json::to_string(bad).expect("JSON"), "{bad}");
     }
 }

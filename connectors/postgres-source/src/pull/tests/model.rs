@@ -94,7 +94,9 @@ impl Server {
     fn open(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
         let flushed = self.log.iter().filter(|transaction| self.flushed.contains(&transaction.xid));
         let open = self.running.iter().chain(flushed);
-        open.flat_map(|transaction| transaction.ops.iter().flat_map(|(table, op)| op.keys().into_iter().map(|id| (*table, id))))
+        open.flat_map(|transaction| {
+            transaction.ops.iter().flat_map(|(table, op)| op.keys().into_iter().map(|id| (*table, id)))
+        })
     }
 
     pub(super) fn is_locked(&self, table: usize, id: i64) -> bool {
@@ -380,8 +382,8 @@ impl Upstream for Model {
         Ok(None)
     }
 
-    fn primary_key(&mut self, _relation: u32) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+    fn key(&mut self, relation: u32) -> Result<Vec<String>, Error> {
+        Ok(if relation as usize == KEYLESS { Vec::new() } else { vec!["id".to_owned()] })
     }
 
     fn slot_lag(&mut self) -> Result<Option<u64>, Error> {
