@@ -25,8 +25,11 @@ pub(crate) struct Position {
     pub(crate) system: String,
 }
 
+/// What an earlier run has kept: the stream's place, and tables by name.
+pub(crate) type Kept = (Position, BTreeMap<String, Table>);
+
 /// What was kept; none: nothing, it is the first run.
-pub(crate) fn resume(kept: &[Checkpoint]) -> Result<Option<(Position, BTreeMap<String, Table>)>, Error> {
+pub(crate) fn resume(kept: &[Checkpoint]) -> Result<Option<Kept>, Error> {
     let Some(stream) = kept.iter().find(|checkpoint| checkpoint.partition == STREAM) else {
         return Ok(None);
     };

@@ -26,23 +26,23 @@ const FETCH_ROWS_MAX: usize = 10_000;
 /// A table as the catalog has it, and as it is published.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Description {
-    columns: Vec<Column>,
-    key: Vec<KeyColumn>,
+    pub(super) columns: Vec<Column>,
+    pub(super) key: Vec<KeyColumn>,
     /// Rows of children are theirs.
-    is_only: bool,
+    pub(super) is_only: bool,
     /// The publication's WHERE.
-    filter: Option<String>,
+    pub(super) filter: Option<String>,
 }
 
 /// A column of the key.
 #[derive(Clone, Debug)]
-struct KeyColumn {
-    name: String,
+pub(super) struct KeyColumn {
+    pub(super) name: String,
     /// As in `'...'::TYPE`.
-    type_name: String,
-    type_oid: u32,
+    pub(super) type_name: String,
+    pub(super) type_oid: u32,
     /// As SQL writes it; none: the type has none.
-    collation: Option<String>,
+    pub(super) collation: Option<String>,
 }
 
 /// A query for the columns of a table's key, with their places in its index as `k.place`; `relation` is the table's OID in SQL.
@@ -122,7 +122,7 @@ impl Description {
     }
 
     /// The rows behind `after`.
-    fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
+    pub(super) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
         let list = |names: Vec<String>| names.join(", ");
         let columns = list(self.columns.iter().map(|column| identifier(&column.name)).collect());
         let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
