@@ -1,5 +1,8 @@
 //! Records of changes and of rows: Debezium's envelope, or the row itself.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 
 use base64::Engine;

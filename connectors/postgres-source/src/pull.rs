@@ -77,7 +77,9 @@ pub(crate) struct Pull<U> {
     status_due: i64,
     refresh_due: i64,
     heartbeat_due: i64,
-    /// What went wrong behind the last poll's records.
+    /// This poll has given checkpoints.
+    has_given: bool,
+    /// What went wrong behind what the last poll gave.
     deferred: Option<Error>,
 }
 
@@ -117,6 +119,7 @@ impl<U: Upstream> Pull<U> {
             status_due: i64::MIN,
             refresh_due: i64::MIN,
             heartbeat_due: i64::MIN,
+            has_given: false,
             deferred: None,
         }
     }
@@ -126,12 +129,13 @@ impl<U: Upstream> Pull<U> {
         if let Some(error) = self.deferred.take() {
             return Err(error);
         }
+        self.has_given = false;
         match self.step(limits, out) {
             Ok(flow) => {
                 self.checkpoint(out, false);
                 Ok(flow)
             }
-            Err(error) if out.batch.is_empty() => Err(error),
+            Err(error) if out.batch.is_empty() && !self.has_given => Err(error),
             Err(error) => {
                 self.deferred = Some(error);
                 self.checkpoint(out, false);
@@ -227,6 +231,7 @@ impl<U: Upstream> Pull<U> {
             return;
         }
         self.kept = Some(self.position.clone());
+        self.has_given = true;
         out.checkpoint(STREAM, position::written(&self.position));
         for name in std::mem::take(&mut self.dirty) {
             let kept = self.tables.get(&name).map(position::written).unwrap_or_default();

@@ -58,7 +58,7 @@ struct Run {
     truncates: bool,
 }
 
-const KEYS: u64 = 12;
+const KEYS: u64 = 24;
 
 impl Run {
     fn new(seed: u64) -> Self {
@@ -73,7 +73,7 @@ impl Run {
             truncates: seed.is_multiple_of(4),
         };
         // What was there before.
-        for _ in 0..12 {
+        for _ in 0..30 {
             run.transaction();
             run.server.borrow_mut().flush(0);
             run.server.borrow_mut().end(0);
@@ -172,6 +172,8 @@ impl Run {
     fn poll(&mut self, is_durable: bool) {
         let limits = PollLimits { records: 1 + self.random.below(4) as u32, bytes: 1 << 20, wait_ms: 0 };
         let is_told = self.random.below(2) == 0;
+        // Pauses are of the clock, which stands still here.
+        (self.pull().rows_due, self.pull().refresh_due) = (i64::MIN, i64::MIN);
         let Ok(polled) = self.test().poll_within(limits) else { return };
         if !is_durable {
             self.test = None;
@@ -191,14 +193,14 @@ impl Run {
 
     fn step(&mut self) {
         let which = self.random.below(8) as usize;
-        match self.random.below(100) {
-            0..15 => self.transaction(),
-            15..30 => self.server.borrow_mut().flush(which),
-            30..45 => self.server.borrow_mut().end(which),
-            45..92 => self.poll(true),
-            92..95 => self.poll(false),
-            95..97 => self.test = None,
-            97..99 => self.server.borrow_mut().fails_in = Some(which as u32),
+        match self.random.below(200) {
+            0..24 => self.transaction(),
+            24..48 => self.server.borrow_mut().flush(which),
+            48..76 => self.server.borrow_mut().end(which),
+            76..194 => self.poll(true),
+            194 => self.poll(false),
+            195 => self.test = None,
+            196..199 => self.server.borrow_mut().fails_in = Some(which as u32),
             _ => drop(self.server.borrow_mut().published.insert(1)),
         }
     }
@@ -212,7 +214,6 @@ impl Run {
             polls += 1;
             assert!(polls < 20_000, "it does not come to rest: {:?}", self.pull());
             let before = self.topic.len();
-            (self.pull().rows_due, self.pull().refresh_due) = (i64::MIN, i64::MIN);
             self.poll(true);
             quiet = if self.topic.len() > before { 0 } else { quiet + 1 };
         }

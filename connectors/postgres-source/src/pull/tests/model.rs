@@ -19,7 +19,7 @@ use crate::types::Entry;
 use crate::upstream::{Chunk, Read, Received, Rows, Upstream};
 
 /// Rows of one chunk.
-const CHUNK_ROWS: usize = 3;
+const CHUNK_ROWS: usize = 2;
 
 /// A change of a row with a version, and a large value that may be out of line.
 #[derive(Clone, Debug)]
