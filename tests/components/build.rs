@@ -2,10 +2,11 @@
 
 use millrace_component_build::{Component, build};
 
-const COMPONENTS: [Component; 3] = [
+const COMPONENTS: [Component; 4] = [
     Component { name: "hostile-sink", package: "millrace-test-hostile-sink" },
     Component { name: "hostile-source", package: "millrace-test-hostile-source" },
     Component { name: "hostile-transform", package: "millrace-test-hostile-transform" },
+    Component { name: "sql-script", package: "millrace-test-sql-script" },
 ];
 
 fn main() {

@@ -1,6 +1,6 @@
-//! Components that misbehave on request, as `.wasm` bytes.
+//! Components that misbehave on request, and one that follows a script, as `.wasm` bytes.
 //!
-//! Each takes a setting `do` that says how; see the head of its source. Tests write the bytes to a file and name it in a
+//! Their settings say how; see the head of each source. Tests write the bytes to a file and name it in a
 //! pipeline, as a user would.
 
 /// One component.
@@ -25,6 +25,11 @@ pub fn hostile_source() -> &'static [u8] {
 /// Changes records in ways that it must not.
 pub fn hostile_transform() -> &'static [u8] {
     wasm("hostile-transform")
+}
+
+/// Does with a database what its settings say, and gives what came of it.
+pub fn sql_script() -> &'static [u8] {
+    wasm("sql-script")
 }
 
 static ALL: &[TestComponent] = include!(concat!(env!("OUT_DIR"), "/components.rs"));

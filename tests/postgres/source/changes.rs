@@ -44,11 +44,8 @@ fn rows_and_changes_of_every_kind() {
     assert_eq!(of("whole", "d")[0]["before"], json!({ "id": 1, "v": "two" }));
     assert_eq!(of("whole", "t").len(), 1);
     assert_eq!(of("lines", "r").len(), 2, "without a key, all are told once");
-    let orders: Vec<u64> = values
-        .iter()
-        .filter_map(|value| value["transaction"]["total_order"].as_u64())
-        .take(4)
-        .collect();
+    let orders: Vec<u64> =
+        values.iter().filter_map(|value| value["transaction"]["total_order"].as_u64()).take(4).collect();
     assert_eq!(orders, [1, 2, 3, 3], "the place in the transaction");
 
     // One that is published while the source runs, without a restart.
@@ -59,7 +56,8 @@ fn rows_and_changes_of_every_kind() {
     pipeline.values_with("marker two");
     sql("INSERT INTO whole VALUES (10, 'marker three')");
     let values = pipeline.values_with("marker three");
-    let told = replay(&values.into_iter().filter(|value| value["source"]["table"] == "later").collect::<Vec<_>>());
+    let told =
+        replay(&values.into_iter().filter(|value| value["source"]["table"] == "later").collect::<Vec<_>>());
     assert_eq!(told["public.later"], rows(&server, "source_kinds", "later"));
 }
 
@@ -75,7 +73,11 @@ fn every_type_is_told_alike_by_rows_and_changes() {
         ("float4", "0.1", json!(0.1)),
         ("float8", "'NaN'", json!("NaN")),
         ("float8", "5e-324", json!(5e-324)),
-        ("numeric", "123456789012345678901234567890.0987654321", json!("123456789012345678901234567890.0987654321")),
+        (
+            "numeric",
+            "123456789012345678901234567890.0987654321",
+            json!("123456789012345678901234567890.0987654321"),
+        ),
         ("numeric", "'NaN'", json!("NaN")),
         ("numeric", "'-Infinity'", json!("-Infinity")),
         ("text", "E'a\\n\"ä\\\\'", json!("a\n\"ä\\")),
@@ -106,7 +108,8 @@ fn every_type_is_told_alike_by_rows_and_changes() {
         ("point", "'(1,2)'", json!("(1,2)")),
         ("int4", "NULL", Value::Null),
     ];
-    let columns: Vec<String> = cases.iter().enumerate().map(|(n, (kind, ..))| format!("c{n} {kind}")).collect();
+    let columns: Vec<String> =
+        cases.iter().enumerate().map(|(n, (kind, ..))| format!("c{n} {kind}")).collect();
     let values: Vec<&str> = cases.iter().map(|(_, value, _)| *value).collect();
     let values = values.join(", ");
     sql(&format!(

@@ -78,8 +78,11 @@ fn kills_and_crashes_lose_nothing_and_tell_nothing_twice() {
         });
         count += 1_000;
         if kill == KILLS / 2 {
-            sql(&server, "ALTER TABLE b ADD COLUMN extra int DEFAULT 7; CREATE TABLE c (id int PRIMARY KEY, v int);
-                 INSERT INTO c SELECT n, 0 FROM generate_series(1, 300) n");
+            sql(
+                &server,
+                "ALTER TABLE b ADD COLUMN extra int DEFAULT 7; CREATE TABLE c (id int PRIMARY KEY, v int);
+                 INSERT INTO c SELECT n, 0 FROM generate_series(1, 300) n",
+            );
         }
         if kill % CRASH_EVERY == 0 {
             server.crash();
@@ -97,11 +100,21 @@ fn kills_and_crashes_lose_nothing_and_tell_nothing_twice() {
     for table in ["a", "b", "c"] {
         let (told, wanted) = (&told[&format!("public.{table}")], rows(&server, "kill", table));
         let wrong = wanted.iter().find(|(id, row)| told.get(*id).is_none_or(|told| !is_like(told, row)));
-        assert!(wrong.is_none(), "{table}: {wrong:?} was told as {:?}", wrong.and_then(|(id, _)| told.get(id)));
+        assert!(
+            wrong.is_none(),
+            "{table}: {wrong:?} was told as {:?}",
+            wrong.and_then(|(id, _)| told.get(id))
+        );
         assert_eq!(told.len(), wanted.len(), "{table}: rows that are not there any more");
     }
     let count = |op: &str| values.iter().filter(|value| value["op"] == op).count();
-    println!("{KILLS} kills: {} rows read, {} created, {} updated, {} deleted", count("r"), count("c"), count("u"), count("d"));
+    println!(
+        "{KILLS} kills: {} rows read, {} created, {} updated, {} deleted",
+        count("r"),
+        count("c"),
+        count("u"),
+        count("d")
+    );
 }
 
 /// A row as it was told and as it is. A column that was added is told with the row's next change, and a large value that moved to

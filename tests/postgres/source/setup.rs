@@ -28,7 +28,9 @@ fn what_is_missing_is_told_with_what_to_run() {
     let url = server.url("source_missing");
     let said = fails(&url, "");
     assert!(said.contains("run: CREATE PUBLICATION \"missing\" FOR ALL TABLES"), "{said}");
-    sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE PUBLICATION missing FOR TABLE t");
+    sql(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE PUBLICATION missing FOR TABLE t",
+    );
     let said = fails(&url, "tables: [public.t, public.u]");
     assert!(said.contains("run: ALTER PUBLICATION \"missing\" ADD TABLE \"public\".\"u\""), "{said}");
     // A role that may neither replicate nor read.
@@ -47,7 +49,8 @@ fn a_slot_that_was_lost_is_not_made_anew_in_silence() {
     let server = database("source_lost");
     let sql = |sql: &str| server.sql("source_lost", sql);
     sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'first')");
-    let mut pipeline = Pipeline::new(&server.url("source_lost"), "lost", "tables: [public.t]\ntransactions: true");
+    let mut pipeline =
+        Pipeline::new(&server.url("source_lost"), "lost", "tables: [public.t]\ntransactions: true");
     pipeline.start();
     pipeline.values_with("first");
     pipeline.kill();
@@ -58,7 +61,10 @@ fn a_slot_that_was_lost_is_not_made_anew_in_silence() {
     });
     pipeline.start();
     let said = pipeline.fails();
-    assert!(said.contains("slot lost can't be read on: it is not there any more. Changes are lost."), "{said}");
+    assert!(
+        said.contains("slot lost can't be read on: it is not there any more. Changes are lost."),
+        "{said}"
+    );
     // Made anew by somebody: it stands behind what was read.
     sql("INSERT INTO t VALUES (2, 'unseen'); SELECT pg_create_logical_replication_slot('lost', 'pgoutput')");
     pipeline.start();

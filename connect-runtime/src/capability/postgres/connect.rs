@@ -18,7 +18,7 @@ use super::address::Host;
 use super::problem::{self, Said};
 use super::session::Session;
 use super::tls;
-use super::wire::{Broken, Socket, Wire};
+use super::wire::{Broken, Socket, Wire, garbled};
 use crate::component::bindings::millrace::connect::postgres::{Mode, Problem};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 
@@ -227,7 +227,7 @@ impl Target {
                 Message::AuthenticationSasl(body) => {
                     use fallible_iterator::FallibleIterator;
                     let offered = body.mechanisms().any(|name| Ok(name == SCRAM_SHA_256));
-                    if !offered.map_err(|error| broken(error.into()))? {
+                    if !offered.map_err(|error| broken(garbled(error)))? {
                         let message =
                             format!("{place} offers no SCRAM-SHA-256, which is the only one we know");
                         return Err(problem::fatal("postgres.auth", message));
@@ -239,7 +239,7 @@ impl Target {
                 }
                 Message::AuthenticationSaslContinue(body) => {
                     let Some(scram) = &mut scram else { break };
-                    scram.update(body.data()).map_err(|error| broken(error.into()))?;
+                    scram.update(body.data()).map_err(|error| broken(garbled(error)))?;
                     frontend::sasl_response(scram.message(), &mut wire.output)
                         .map_err(|e| broken(e.into()))?;
                 }

@@ -13,7 +13,7 @@ use postgres_protocol::message::frontend;
 
 use super::copy::Direction;
 use super::problem::{self, Said};
-use super::wire::{Broken, Wire};
+use super::wire::{Broken, Wire, garbled};
 use crate::component::bindings::millrace::connect::postgres::{
     BatchFailure, Column, Mode, Problem, Rows, SqlError, Statement, Status,
 };
@@ -230,11 +230,11 @@ impl Session {
                         })
                     };
                     let columns = body.fields().map(column).collect();
-                    *rows = Rows { columns: columns.map_err(|e| self.broken(Broken::Io(e)))?, ..no_rows() };
+                    *rows = Rows { columns: columns.map_err(|e| self.broken(garbled(e)))?, ..no_rows() };
                 }
             }
             Message::CommandComplete(body) => {
-                let tag = body.tag().map_err(|error| self.broken(Broken::Io(error)))?;
+                let tag = body.tag().map_err(|error| self.broken(garbled(error)))?;
                 answer.counts.push(tag.rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(0));
                 if let Some(rows) = &mut answer.rows {
                     tag.clone_into(&mut rows.tag);

@@ -44,6 +44,11 @@ pub(super) enum Broken {
     Protocol(String),
 }
 
+/// What can't be a message.
+pub(super) fn garbled(error: io::Error) -> Broken {
+    Broken::Protocol(error.to_string())
+}
+
 /// A socket with its buffers.
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
@@ -68,7 +73,7 @@ impl Wire {
 
     /// The message at the front, if all of it is there: its tag and its length without the head.
     pub(super) fn at_hand(&self) -> Result<Option<(u8, usize)>, Broken> {
-        let Some(header) = Header::parse(&self.input)? else { return Ok(None) };
+        let Some(header) = Header::parse(&self.input).map_err(garbled)? else { return Ok(None) };
         let length = usize::try_from(header.len()).unwrap_or_default().saturating_sub(4);
         if length > self.message_bytes_max {
             return Err(Broken::TooLarge(length, self.message_bytes_max));
@@ -119,7 +124,9 @@ impl Wire {
 
     /// Takes the message at the front, parsed.
     pub(super) fn take(&mut self) -> Result<Message, Broken> {
-        Message::parse(&mut self.input)?.ok_or_else(|| Broken::Protocol("half a message".to_owned()))
+        Message::parse(&mut self.input)
+            .map_err(garbled)?
+            .ok_or_else(|| Broken::Protocol("half a message".to_owned()))
     }
 
     /// Writes what is to be written; fails when nothing of it goes for so long.
