@@ -15,6 +15,7 @@ pub mod files;
 pub(crate) mod http;
 pub mod log;
 pub mod metrics;
+pub(crate) mod postgres;
 mod wasi;
 
 use wasmtime::component::Linker;
@@ -78,6 +79,13 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         name: "http",
         interfaces: &["millrace:connect/http@"],
         link: http::link,
+        validate: needs_no_grant, // a connection is checked where it is declared
+        prepare: nothing_to_prepare,
+    },
+    Capability {
+        name: "postgres",
+        interfaces: &["millrace:connect/postgres@"],
+        link: postgres::link,
         validate: needs_no_grant, // a connection is checked where it is declared
         prepare: nothing_to_prepare,
     },

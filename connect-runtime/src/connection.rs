@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::http;
+use crate::capability::{http, postgres};
 use crate::convert::registry;
 use crate::spec::Environment;
 
@@ -41,6 +41,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: registry::KIND,
         schema: include_str!("convert/registry/settings.schema.json"),
         open: registry::open,
+    },
+    Kind {
+        name: "postgres",
+        schema: include_str!("capability/postgres/settings.schema.json"),
+        open: postgres::open,
     },
 ];
 
@@ -74,6 +79,8 @@ pub(crate) enum Target {
     Http(Box<http::Target>),
     /// Of kind `schema_registry`.
     SchemaRegistry(registry::Target),
+    /// Of kind `postgres`.
+    Postgres(Box<postgres::Target>),
 }
 
 /// A connection, ready to be granted.

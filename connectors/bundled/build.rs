@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 22] = [
+const CONNECTORS: [Component; 24] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -20,6 +20,8 @@ const CONNECTORS: [Component; 22] = [
     transform("insert-header"),
     Component { name: "jq", package: "millrace-connector-jq" },
     transform("mask"),
+    Component { name: "postgres-sink", package: "millrace-connector-postgres-sink" },
+    Component { name: "postgres-source", package: "millrace-connector-postgres-source" },
     transform("regex-router"),
     transform("rename"),
     transform("replace-field"),

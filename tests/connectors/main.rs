@@ -19,6 +19,7 @@ async fn each_bundled_connector_describes_itself() {
         ("file-source", Kind::Source),
         ("http-sink", Kind::Sink),
         ("http-source", Kind::Source),
+        ("postgres-sink", Kind::Sink),
     ];
     let bundled = millrace_connectors::bundled().iter().map(|connector| connector.name);
     let kind =

@@ -1,4 +1,5 @@
-//! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, cargo-deny.
+//! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, a PostgreSQL server,
+//! cargo-deny.
 //!
 //! Each part is installed once into the cache folder by its language's ordinary package client, with pinned
 //! versions; a marker that holds the pins says that it is complete. What can't be installed is named with the way to get it.
@@ -31,7 +32,8 @@ pub(crate) fn all(log: &Log) -> Result<()> {
     node(log)?;
     go(log)?;
     peers::install_kafka(log)?;
-    java(log)
+    java(log)?;
+    postgres(log)
 }
 
 /// The components and targets that `rust-toolchain.toml` names.
@@ -116,6 +118,27 @@ fn java(log: &Log) -> Result<()> {
     let programs = ["ConsumerProtocol.java", "Registry.java", "Scenarios.java", "WordCount.java"];
     compile.args(programs.map(|file| source.join(file)));
     log.run(&mut compile).context("the Java clients cannot be compiled")
+}
+
+/// A PostgreSQL server, from the distribution: on the PATH, or where Debian puts it.
+fn postgres(log: &Log) -> Result<()> {
+    let installed = || {
+        let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        require("initdb", "").is_ok()
+            || debian.into_iter().any(|entry| entry.path().join("bin/initdb").exists())
+    };
+    if installed() {
+        return Ok(());
+    }
+    let way = "install a PostgreSQL server 13 or newer, e.g. apt-get install postgresql";
+    let apt = require("apt-get", way)?;
+    let environment = [("DEBIAN_FRONTEND", "noninteractive")];
+    log.run(Command::new(&apt).arg("update").envs(environment)).context(way)?;
+    let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
+    log.run(Command::new(apt).args(install).envs(environment))
+        .with_context(|| format!("PostgreSQL cannot be installed here (as root it can); {way}"))?;
+    anyhow::ensure!(installed(), "apt-get installed no PostgreSQL server; {way}");
+    Ok(())
 }
 
 /// cargo-deny, compiled once.

@@ -10,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::capability::control::Stopping;
 use crate::capability::log::Budget;
 use crate::capability::metrics::GuestMetrics;
+use crate::capability::postgres;
 use crate::component::usage::Usage;
 use crate::connection::Connections;
 
@@ -44,8 +45,10 @@ pub(crate) struct GuestState {
     pub(crate) limiter: MemoryLimiter,
     /// What it was granted, by the names that its settings have.
     pub(crate) connections: Connections,
+    /// How many sessions of databases it has open.
+    pub(crate) postgres: postgres::Open,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
 }
 
 impl GuestState {
@@ -66,7 +69,8 @@ impl GuestState {
             usage,
         };
         let log_budget = Budget::new(Instant::now());
-        Self { label, stopping, metrics, log_budget, limiter, connections, wasi, table }
+        let postgres = postgres::Open::default();
+        Self { label, stopping, metrics, log_budget, limiter, connections, postgres, wasi, table }
     }
 }
 

@@ -51,6 +51,22 @@ pub mod http {
     });
 }
 
+/// The interface `postgres`; a component imports it if it uses [`crate::postgres`].
+pub mod postgres {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-postgres;
+            world uses-postgres {
+                import millrace:connect/postgres@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-postgres/uses-postgres",
+        generate_all,
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

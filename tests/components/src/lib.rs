@@ -1,6 +1,6 @@
-//! Components that misbehave on request, and such that know types, as `.wasm` bytes.
+//! Components that misbehave on request, such that know types, and one that follows a script, as `.wasm` bytes.
 //!
-//! Those that misbehave take a setting `do` that says how; see the head of each source. Tests write the bytes to a file and name it in a
+//! Their settings say how; see the head of each source. Tests write the bytes to a file and name it in a
 //! pipeline, as a user would.
 
 /// One component.
@@ -35,6 +35,11 @@ pub fn typed_sink() -> &'static [u8] {
 /// Gives values with their types.
 pub fn typed_source() -> &'static [u8] {
     wasm("typed-source")
+}
+
+/// Does with a database what its settings say, and gives what came of it.
+pub fn sql_script() -> &'static [u8] {
+    wasm("sql-script")
 }
 
 static ALL: &[TestComponent] = include!(concat!(env!("OUT_DIR"), "/components.rs"));

@@ -1,0 +1,184 @@
+//! PostgreSQL over connections of kind `postgres` (`wit/postgres.wit`): the host holds the sessions, the guest never sees an address
+//! or a secret.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `settings`, `address` | a connection's settings made into a [`Target`] |
+//! | `connect`, `tls` | how a session begins: hosts, TLS, authentication |
+//! | `wire` | messages over a socket, bounded |
+//! | `session` | statements, round trip by round trip |
+//! | `copy` | COPY, and the stream of a replication |
+//! | `problem` | errors in the classes of the contract |
+//!
+//! The protocol's messages are those of `postgres-protocol`. Why no driver is used: docs/adr/0021-postgres-sessions.md.
+//!
+//! Deliberately absent: pools (a task holds its sessions), types (values are text), LISTEN, GSSAPI, client certificates.
+
+mod address;
+mod connect;
+mod copy;
+mod problem;
+mod session;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+pub(crate) use connect::Target;
+pub(crate) use settings::open;
+
+use self::session::Session;
+use crate::component::bindings::millrace::connect::postgres;
+use crate::component::bindings::millrace::connect::postgres::{
+    BatchFailure, Chunk, Mode, Problem, Rows, Statement, Status,
+};
+use crate::component::state::GuestState;
+use crate::connection;
+
+/// A session as a guest holds it. Dropped, it ends, and what it did not commit is rolled back.
+#[allow(unreachable_pub, reason = "the derived bindings export it again")]
+pub struct Held {
+    session: Option<Session>,
+    _one: One,
+}
+
+/// How many sessions an instance has open.
+#[derive(Debug, Default)]
+pub(crate) struct Open(Arc<AtomicUsize>);
+
+/// One of them.
+struct One(Arc<AtomicUsize>);
+
+impl Open {
+    /// Another one, if there may be.
+    fn one_of(&self, most: usize) -> Option<One> {
+        let more = |open: usize| (open < most).then_some(open + 1);
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(One(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let at_rest = self.session.take().filter(Session::is_at_rest);
+        if let (Some(session), Ok(runtime)) = (at_rest, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(session.wire.end());
+        }
+    }
+}
+
+pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    postgres::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+impl GuestState {
+    async fn open_session(&mut self, name: &str, mode: Mode) -> Result<Resource<Held>, Problem> {
+        let granted = self.connections.get(name).cloned();
+        let Some(connection::Target::Postgres(target)) = granted.as_deref().map(|granted| granted.target())
+        else {
+            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
+            let message = format!(
+                "connection {name:?} of kind postgres is not granted to this connector; granted: [{}]",
+                names.join(", ")
+            );
+            return Err(problem::fatal("postgres.denied", message));
+        };
+        let most = target.sessions();
+        let one = self.postgres.one_of(most).ok_or_else(|| {
+            let message =
+                format!("{most} sessions are open; close one, or raise `sessions` of connection {name}");
+            problem::fatal("postgres.sessions", message)
+        })?;
+        let session = target.open(mode).await?;
+        let held = Held { session: Some(session), _one: one };
+        self.table.push(held).map_err(|error| {
+            problem::fatal("postgres.sessions", format!("the session can't be held: {error}"))
+        })
+    }
+
+    /// The session behind a handle.
+    fn session(&mut self, handle: &Resource<Held>) -> Result<&mut Session, Problem> {
+        let held = self.table.get_mut(handle).ok().and_then(|held| held.session.as_mut());
+        held.ok_or_else(|| problem::fatal("postgres.closed", "no such session".into()))
+    }
+}
+
+impl postgres::Host for GuestState {}
+
+impl postgres::HostSession for GuestState {
+    async fn open(&mut self, connection: String, mode: Mode) -> Result<Resource<Held>, Problem> {
+        self.open_session(&connection, mode).await
+    }
+
+    fn status(&mut self, session: Resource<Held>) -> Status {
+        self.session(&session).map_or(Status::Closed, |session| session.status())
+    }
+
+    fn parameter(&mut self, session: Resource<Held>, name: String) -> Option<String> {
+        self.session(&session).ok()?.parameter(&name)
+    }
+
+    async fn run(&mut self, session: Resource<Held>, sql: String) -> Result<(), Problem> {
+        self.session(&session)?.run(&sql).await
+    }
+
+    async fn rows_of(&mut self, session: Resource<Held>, sql: String) -> Result<Rows, Problem> {
+        self.session(&session)?.rows_of(&sql).await
+    }
+
+    async fn query(&mut self, session: Resource<Held>, statement: Statement) -> Result<Rows, Problem> {
+        self.session(&session)?.query(&statement).await
+    }
+
+    async fn batch(
+        &mut self,
+        session: Resource<Held>,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<u64>, BatchFailure> {
+        let session = self.session(&session).map_err(|problem| BatchFailure { index: 0, problem })?;
+        session.batch(&statements).await
+    }
+
+    async fn copy(&mut self, session: Resource<Held>, sql: String) -> Result<(), Problem> {
+        self.session(&session)?.copy(&sql).await
+    }
+
+    async fn copy_write(&mut self, session: Resource<Held>, data: Vec<u8>) -> Result<(), Problem> {
+        self.session(&session)?.copy_write(data).await
+    }
+
+    async fn copy_read(
+        &mut self,
+        session: Resource<Held>,
+        bytes_max: u32,
+        wait_ms: u32,
+    ) -> Result<Chunk, Problem> {
+        self.session(&session)?.copy_read(bytes_max, Duration::from_millis(wait_ms.into())).await
+    }
+
+    async fn copy_finish(&mut self, session: Resource<Held>) -> Result<u64, Problem> {
+        self.session(&session)?.copy_finish().await
+    }
+
+    async fn copy_abort(&mut self, session: Resource<Held>, reason: String) -> Result<(), Problem> {
+        self.session(&session)?.copy_abort(&reason).await
+    }
+
+    fn drop(&mut self, session: Resource<Held>) -> wasmtime::Result<()> {
+        self.table.delete(session)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! The bundled connector postgres-source: rows of tables, then every change of them, from PostgreSQL's logical replication.
+//!
+//! Exactly once: a record and the place in the log that it stands for are one transaction, and the slot is moved only behind what is
+//! durable. Rows that were there before are read in chunks beside the stream, so that a kill costs a chunk and not the
+//! snapshot, and tables that are published later are read without a restart; [`tables`] says why no row is missed or comes back.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `pull` | the task: stream and chunks in turn, checkpoints |
+//! | `tables`, `snapshot` | which changes belong into the topic while rows are read |
+//! | `position`, `lsn` | checkpoints |
+//! | `pgoutput`, `frame` | what the server sends |
+//! | `types`, `value` | PostgreSQL's types as JSON |
+//! | `shape`, `envelope`, `schema` | records |
+//! | `upstream`, `server` | what is asked of a server; a real one |
+
+mod envelope;
+mod frame;
+mod lsn;
+mod pgoutput;
+mod position;
+mod pull;
+mod schema;
+mod server;
+mod settings;
+mod shape;
+mod snapshot;
+mod tables;
+mod types;
+mod upstream;
+mod value;
+
+use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
+
+use crate::pull::Pull;
+use crate::server::Server;
+use crate::settings::Settings;
+
+/// The source's only task.
+#[derive(Debug)]
+pub struct PostgresSource(Pull<Server>);
+
+/// The settings of a source.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(transparent)]
+pub struct SourceSettings(Settings);
+
+impl Source for PostgresSource {
+    type Settings = SourceSettings;
+
+    fn describe() -> Description {
+        Description::new(
+            "postgres-source",
+            env!("CARGO_PKG_VERSION"),
+            "Reads the tables of a PostgreSQL database and follows their changes",
+        )
+        .settings(include_str!("settings.schema.json"))
+        .key_formats(&["json"])
+        .value_formats(&["json"])
+        .extra("delivery", "exactly-once")
+    }
+
+    fn validate(settings: &SourceSettings) -> Result<Vec<Problem>, Error> {
+        Ok(settings.0.problems())
+    }
+
+    fn open(
+        _task: &Task,
+        SourceSettings(settings): SourceSettings,
+        resume: Vec<Checkpoint>,
+    ) -> Result<Self, Error> {
+        if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
+            return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
+        }
+        let (kept, tables) = match position::resume(&resume)? {
+            Some((kept, tables)) => (Some(kept), tables),
+            None => Default::default(),
+        };
+        let mut server = Server::new(&settings);
+        let facts = server.prepare(kept.as_ref())?;
+        Ok(Self(Pull::new(server, settings, &facts.database, facts.position, tables)))
+    }
+
+    fn poll(&mut self, limits: PollLimits, out: &mut Poll) -> Result<Flow, Error> {
+        self.0.poll(limits, out)
+    }
+
+    fn commit(&mut self, done: &[Checkpoint]) -> Result<(), Error> {
+        if let Some(lsn) = position::confirmed(done)? {
+            self.0.confirm(lsn);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.0.close();
+        Ok(())
+    }
+}
+
+millrace_sdk::export_source!(PostgresSource);

@@ -1,0 +1,292 @@
+//! The source against a model of a server, in many random orders of what can happen: transactions that commit and are seen later, polls,
+//! lost connections, kills. The topic must tell each row's history: nothing is missing, nothing stands there twice, nothing
+//! comes back.
+
+mod model;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use millrace_sdk::testing::{Record, SourceTest};
+use millrace_sdk::{Checkpoint, Description, Poll, PollLimits, Source, Task};
+use serde_json::{Value, json};
+
+use self::model::{KEYLESS, Model, Op, Server, State, TABLES};
+use super::*;
+use crate::position;
+
+/// The task as the host sees it.
+struct Tested(Pull<Model>);
+
+impl Source for Tested {
+    type Settings = ();
+
+    fn describe() -> Description {
+        Description::new("tested", "", "")
+    }
+
+    fn open(_: &Task, (): (), _: Vec<Checkpoint>) -> Result<Self, Error> {
+        Err(Error::fatal("test", "made by hand"))
+    }
+
+    fn poll(&mut self, limits: PollLimits, out: &mut Poll) -> Result<Flow, Error> {
+        self.0.poll(limits, out)
+    }
+}
+
+/// Numbers from a seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most
+    }
+}
+
+/// A run: the server, the task, and what is durable.
+struct Run {
+    random: Random,
+    server: Rc<RefCell<Server>>,
+    test: Option<SourceTest<Tested>>,
+    kept: BTreeMap<String, Vec<u8>>,
+    topic: Vec<Record>,
+    version: u64,
+    truncates: bool,
+}
+
+const KEYS: u64 = 24;
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let server = Rc::new(RefCell::new(Server::new()));
+        let mut run = Self {
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            server,
+            test: None,
+            kept: BTreeMap::new(),
+            topic: Vec::new(),
+            version: 0,
+            truncates: seed.is_multiple_of(4),
+        };
+        // What was there before.
+        for _ in 0..30 {
+            run.transaction();
+            run.server.borrow_mut().flush(0);
+            run.server.borrow_mut().end(0);
+        }
+        run.server.borrow_mut().published.extend([0, KEYLESS]);
+        run
+    }
+
+    fn checkpoints(&self) -> Vec<Checkpoint> {
+        let all = self.kept.iter();
+        all.map(|(partition, position)| Checkpoint {
+            partition: partition.clone(),
+            position: position.clone(),
+        })
+        .collect()
+    }
+
+    fn test(&mut self) -> &mut SourceTest<Tested> {
+        let kept = self.checkpoints();
+        let server = &self.server;
+        self.test.get_or_insert_with(|| {
+            let settings =
+                json!({ "connection": "db", "transactions": true, "topics": {}, "refresh": "1ms" });
+            let settings = serde_json::from_value(settings).expect("settings");
+            let (position, tables) = position::resume(&kept).expect("positions").unwrap_or_default();
+            SourceTest { source: Tested(Pull::new(Model::new(server), settings, "db", position, tables)) }
+        })
+    }
+
+    /// A transaction of a few changes, each possible in the state that it will find.
+    fn transaction(&mut self) {
+        let mut ops = Vec::new();
+        let mut states: Vec<State> =
+            (0..TABLES.len()).map(|table| self.server.borrow().state(table)).collect();
+        for _ in 0..=self.random.below(3) {
+            let table = self.random.below(TABLES.len() as u64) as usize;
+            let id = self.random.below(KEYS) as i64;
+            self.version += 1;
+            let version = self.version;
+            let state = &mut states[table];
+            let touched = |id: i64, ops: &[(usize, Op)]| {
+                ops.iter()
+                    .any(|(known, op)| *known == table && format!("{op:?}").contains(&format!("({id},")))
+            };
+            if table == KEYLESS {
+                // Every row is another one.
+                ops.push((table, Op::Insert(version as i64 + 1000, version)));
+                continue;
+            }
+            if self.server.borrow().is_locked(table, id) || touched(id, &ops) {
+                continue;
+            }
+            let op = match self.random.below(6) {
+                _ if !state.contains_key(&id) => Op::Insert(id, version),
+                0 => Op::Delete(id),
+                1 => {
+                    let to = self.random.below(KEYS) as i64;
+                    if state.contains_key(&to) || to == id || self.server.borrow().is_locked(table, to) {
+                        continue;
+                    }
+                    Op::Move(id, to, version)
+                }
+                2 if self.truncates && ops.is_empty() && !self.server.borrow().is_in_use(table) => {
+                    state.clear();
+                    self.server.borrow_mut().begin(vec![(table, Op::Truncate)]);
+                    // It locks the whole table: nothing else happens until it is over.
+                    self.server.borrow_mut().end_all();
+                    return;
+                }
+                choice => Op::Update(id, version, choice % 2 == 0),
+            };
+            match op {
+                Op::Insert(id, version) => drop(state.insert(id, (version, version))),
+                Op::Delete(id) => drop(state.remove(&id)),
+                Op::Move(from, to, version) => {
+                    state.remove(&from);
+                    state.insert(to, (version, version));
+                    // The rest of the transaction leaves both alone.
+                    ops.push((table, op));
+                    break;
+                }
+                _ => {}
+            }
+            ops.push((table, op));
+        }
+        if !ops.is_empty() {
+            self.server.borrow_mut().begin(ops);
+        }
+    }
+
+    fn pull(&mut self) -> &mut Pull<Model> {
+        &mut self.test().source.0
+    }
+
+    /// One poll, whose records and checkpoints become durable, or not.
+    fn poll(&mut self, is_durable: bool) {
+        let limits = PollLimits { records: 1 + self.random.below(4) as u32, bytes: 1 << 20, wait_ms: 0 };
+        let is_told = self.random.below(2) == 0;
+        // Pauses are of the clock, which stands still here.
+        (self.pull().rows_due, self.pull().refresh_due) = (i64::MIN, i64::MIN);
+        let Ok(polled) = self.test().poll_within(limits) else { return };
+        if !is_durable {
+            self.test = None;
+            return;
+        }
+        self.topic.extend(polled.records);
+        for Checkpoint { partition, position } in &polled.checkpoints {
+            match position.is_empty() {
+                true => drop(self.kept.remove(partition)),
+                false => drop(self.kept.insert(partition.clone(), position.clone())),
+            }
+        }
+        if let Some(lsn) = position::confirmed(&polled.checkpoints).expect("a position").filter(|_| is_told) {
+            self.pull().confirm(lsn);
+        }
+    }
+
+    fn step(&mut self) {
+        let which = self.random.below(8) as usize;
+        match self.random.below(200) {
+            0..24 => self.transaction(),
+            24..48 => self.server.borrow_mut().flush(which),
+            48..76 => self.server.borrow_mut().end(which),
+            76..194 => self.poll(true),
+            194 => self.poll(false),
+            195 => self.test = None,
+            196..199 => self.server.borrow_mut().fails_in = Some(which as u32),
+            _ => drop(self.server.borrow_mut().published.insert(1)),
+        }
+    }
+
+    fn settle(&mut self) {
+        self.server.borrow_mut().end_all();
+        self.server.borrow_mut().published.insert(1);
+        self.server.borrow_mut().fails_in = None;
+        let (mut quiet, mut polls) = (0, 0);
+        while quiet < 60 || !self.pull().tables.is_quiet() {
+            polls += 1;
+            assert!(polls < 20_000, "it does not come to rest: {:?}", self.pull());
+            let before = self.topic.len();
+            self.poll(true);
+            quiet = if self.topic.len() > before { 0 } else { quiet + 1 };
+        }
+    }
+}
+
+/// The state that the topic tells; each record must fit the one before it.
+fn told(topic: &[Record], truncates: bool) -> BTreeMap<String, State> {
+    let mut states: BTreeMap<String, State> =
+        TABLES.iter().map(|table| ((*table).to_owned(), State::new())).collect();
+    let mut seen = BTreeSet::new();
+    for record in topic {
+        let Some(value) = &record.value else { continue };
+        let value: Value = serde_json::from_slice(value).expect("JSON");
+        let (source, op) = (&value["source"], value["op"].as_str().expect("an operation"));
+        let table = format!(
+            "{}.{}",
+            source["schema"].as_str().expect("a schema"),
+            source["table"].as_str().expect("a table")
+        );
+        let state = states.get_mut(&table).expect("a table that is known");
+        let place = &value["transaction"];
+        if !place.is_null() && op != "t" {
+            let new = seen.insert((place.to_string(), op.to_owned()));
+            assert!(new, "told twice: {value}");
+        }
+        let row = if op == "d" { &value["before"] } else { &value["after"] };
+        let id = row["id"].as_i64();
+        let known = id.and_then(|id| state.get(&id).copied());
+        match op {
+            "t" => state.clear(),
+            "d" => {
+                assert!(known.is_some() || truncates, "deleted and not there: {value}");
+                state.remove(&id.expect("a key"));
+            }
+            _ => {
+                let version = row["version"].as_u64().expect("a version");
+                let large = row["large"].as_u64();
+                assert_eq!(known.is_some(), op == "u", "a row is told once, then its changes: {value}");
+                assert!(known.is_none_or(|(old, _)| old < version), "it comes back: {value}");
+                let large = match large {
+                    Some(large) => large,
+                    // Moved under another key, where Debezium's word is all there is.
+                    None if op == "c" => 0,
+                    None => known.expect("a row").1,
+                };
+                state.insert(id.expect("a key"), (version, large));
+            }
+        }
+    }
+    states
+}
+
+#[test]
+fn the_topic_tells_every_rows_history() {
+    for seed in 1..=200 {
+        let mut run = Run::new(seed);
+        for _ in 0..300 {
+            run.step();
+        }
+        run.settle();
+        let told = told(&run.topic, run.truncates);
+        for (number, table) in TABLES.iter().enumerate() {
+            let versions =
+                |state: &State| state.iter().map(|(id, row)| (*id, row.0)).collect::<BTreeMap<_, _>>();
+            let wanted = run.server.borrow().state(number);
+            assert_eq!(versions(&told[*table]), versions(&wanted), "seed {seed}, table {table}");
+            for (id, (_, large)) in &told[*table] {
+                assert!(
+                    *large == 0 || *large == wanted[id].1,
+                    "seed {seed}, table {table}, row {id}: a lost value"
+                );
+            }
+        }
+    }
+}

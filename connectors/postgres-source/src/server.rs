@@ -1,0 +1,223 @@
+//! A real server: one session for SQL, one for replication. Both are opened when they are needed, and anew when they were lost.
+//!
+//! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, chunks).
+
+mod setup;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use millrace_sdk::Error;
+use millrace_sdk::postgres::{Failure, Rows, Session, Statement, Status, identifier, literal};
+
+use self::table::Description;
+use crate::frame;
+use crate::lsn::Lsn;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::tables::Key;
+use crate::types::Entry;
+use crate::upstream::{Read, Received, Upstream};
+
+/// How values are written: [`crate::value`] reads no others.
+const STYLE: &str = "SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'UTC'; \
+                     SET bytea_output = 'hex'; SET extra_float_digits = 1";
+/// What queries need beyond that: rows that a policy hides are an error, and no lock is waited for until the stream breaks.
+const GUARDS: &str = "SET row_security = off; SET lock_timeout = '2s'";
+
+/// The server that the settings name.
+#[derive(Debug)]
+pub(crate) struct Server {
+    settings: Settings,
+    session: Option<Session>,
+    stream: Option<Session>,
+    /// Tables as they were when they were last looked at.
+    descriptions: BTreeMap<String, Description>,
+}
+
+impl Server {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), session: None, stream: None, descriptions: BTreeMap::new() }
+    }
+
+    /// Does something with the session. After a refusal it is outside of a transaction again.
+    fn sql<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, Failure> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => {
+                let mut session = Session::open(&self.settings.connection)?;
+                session.run(&format!("{STYLE}; {GUARDS}"))?;
+                none.insert(session)
+            }
+        };
+        let result = work(session);
+        let is_usable = match &result {
+            Ok(_) => true,
+            Err(Failure::Session(_)) => false,
+            Err(Failure::Statement(_)) => session.status() == Status::Idle || session.run("ROLLBACK").is_ok(),
+        };
+        if !is_usable {
+            self.session = None;
+        }
+        result
+    }
+
+    fn rows(&mut self, sql: &str) -> Result<Rows, Failure> {
+        self.sql(|session| session.rows(sql))
+    }
+
+    fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {
+        self.sql(|session| session.query(statement))
+    }
+
+    /// What the end of a stream means.
+    fn stream_error(&self, failure: Failure) -> Error {
+        let Settings { slot, publication, .. } = &self.settings;
+        let code = match &failure {
+            Failure::Statement(error) => error.code.as_str(),
+            Failure::Session(error) => error.code.strip_prefix("sql.").unwrap_or_default(),
+        };
+        match code {
+            // No such slot, or no such publication at the time of a change.
+            "42704" if failure.to_string().contains("publication") => Error::fatal(
+                "postgres.publication",
+                format!(
+                    "{failure}: the publication must be there, and have been there since the slot was made; if it was dropped, changes are lost: \
+                     create it (CREATE PUBLICATION {} FOR TABLE ...), drop the slot (SELECT pg_drop_replication_slot({})), and \
+                     reset the offsets to read the tables anew",
+                    identifier(publication),
+                    literal(slot)
+                ),
+            ),
+            "42704" | "55000" => setup::lost(slot, &failure.to_string()),
+            "42501" => setup::no_right(&failure),
+            _ => failure.into(),
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An answer that is not what the catalog gives.
+fn odd(what: &str) -> Error {
+    Error::fatal("postgres.protocol", format!("the server's answer about {what} can't be read; report it"))
+}
+
+impl Upstream for Server {
+    fn start(&mut self, from: Lsn) -> Result<(), Error> {
+        let begin = || {
+            let mut session = Session::open_for_replication(&self.settings.connection)?;
+            session.run(STYLE)?;
+            session.copy(&format!(
+                "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names {})",
+                identifier(&self.settings.slot),
+                literal(&identifier(&self.settings.publication))
+            ))?;
+            Ok(session)
+        };
+        let session = begin().map_err(|failure| self.stream_error(failure))?;
+        self.stream = Some(session);
+        Ok(())
+    }
+
+    fn read(&mut self, bytes_max: u32, wait_ms: u32) -> Result<Received, Error> {
+        let Some(stream) = &mut self.stream else {
+            return Err(Error::retriable("postgres.lost", "the stream of changes is not open"));
+        };
+        let chunk = stream.copy_read(bytes_max, wait_ms).map_err(|failure| self.stream_error(failure))?;
+        if chunk.done {
+            let message = "the server ended the stream of changes; it is shutting down";
+            return Err(Error::retriable("postgres.lost", message));
+        }
+        Ok(Received { lens: chunk.lens, data: chunk.data })
+    }
+
+    fn confirm(&mut self, lsn: Lsn, asks: bool) -> Result<(), Error> {
+        let Some(stream) = &mut self.stream else {
+            return Err(Error::retriable("postgres.lost", "the stream of changes is not open"));
+        };
+        let status = frame::status(lsn, now_ms(), asks);
+        stream.copy_write(&status).map_err(|failure| self.stream_error(failure))
+    }
+
+    fn stop(&mut self) {
+        self.stream = None;
+    }
+
+    fn published(&mut self) -> Result<Vec<String>, Error> {
+        let sql =
+            "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1";
+        let rows = self.query(&Statement::new(sql).text(self.settings.publication.as_str()))?;
+        Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
+    }
+
+    fn barrier(&mut self) -> Result<u64, Error> {
+        let rows = self.rows("SELECT pg_current_xact_id()::text")?;
+        let xid = rows.first().and_then(|row| row.text(0)?.parse().ok());
+        xid.ok_or_else(|| odd("the current transaction"))
+    }
+
+    fn chunk(
+        &mut self,
+        table: &str,
+        after: Option<(&[String], &Key)>,
+        accept: &mut dyn FnMut(&Snapshot) -> bool,
+    ) -> Result<Read, Error> {
+        self.read_chunk(table, after, accept)
+    }
+
+    fn is_beyond(&mut self, table: &str, key: &Key, bound: &Key) -> Result<bool, Error> {
+        let description = match self.descriptions.get(table) {
+            Some(known) => known.clone(),
+            None => self.described(table)?,
+        };
+        match description.compared(key, bound) {
+            Some(order) => Ok(order.is_gt()),
+            None => {
+                let rows = self.rows(&description.comparison(key, bound))?;
+                let is_beyond = rows.first().and_then(|row| row.text(0).map(|text| text == "t"));
+                is_beyond.ok_or_else(|| odd("the order of two keys"))
+            }
+        }
+    }
+
+    fn type_entry(&mut self, oid: u32) -> Result<Option<Entry>, Error> {
+        let sql = "SELECT t.typtype, CASE WHEN t.typtype = 'b' AND t.typlen = -1 THEN NULLIF(t.typelem, 0) END, \
+                   coalesce(e.typdelim, ','), NULLIF(t.typbasetype, 0) \
+                   FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem WHERE t.oid = $1::oid";
+        let rows = self.query(&Statement::new(sql).text(oid.to_string()))?;
+        Ok(rows.first().map(|row| {
+            let byte = |column: usize| row.bytes(column).and_then(|bytes| bytes.first().copied());
+            let number = |column: usize| row.text(column).and_then(|text| text.parse().ok());
+            Entry {
+                kind: byte(0).unwrap_or(b'b'),
+                element: number(1),
+                delimiter: byte(2).unwrap_or(b','),
+                base: number(3),
+            }
+        }))
+    }
+
+    fn key(&mut self, relation: u32) -> Result<Vec<String>, Error> {
+        let sql = format!("{} ORDER BY k.place", table::key_of("$1::oid"));
+        let rows = self.query(&Statement::new(sql).text(relation.to_string()))?;
+        Ok(rows.iter().filter_map(|row| row.text(0).map(str::to_owned)).collect())
+    }
+
+    fn slot_lag(&mut self) -> Result<Option<u64>, Error> {
+        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)::bigint \
+                   FROM pg_replication_slots WHERE slot_name = $1";
+        let rows = self.query(&Statement::new(sql).text(self.settings.slot.as_str()))?;
+        Ok(rows.first().and_then(|row| row.text(0)?.parse().ok()))
+    }
+
+    fn run(&mut self, sql: &str) -> Result<(), Error> {
+        Ok(self.sql(|session| session.run(sql))?)
+    }
+}

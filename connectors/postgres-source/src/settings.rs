@@ -1,0 +1,194 @@
+//! The settings, as `settings.schema.json` describes them.
+
+use std::collections::BTreeMap;
+
+use millrace_sdk::Problem;
+use millrace_sdk::settings::{Size, Span};
+use serde::Deserialize;
+
+/// Longest name of a slot or publication: PostgreSQL cuts longer ones.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Settings of one source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Connection that is read from.
+    pub(crate) connection: String,
+    /// The replication slot.
+    #[serde(default = "millrace")]
+    pub(crate) slot: String,
+    /// The publication.
+    #[serde(default = "millrace")]
+    pub(crate) publication: String,
+    /// Tables, `schema.table`; none: all that are published.
+    pub(crate) tables: Option<Vec<String>>,
+    /// Whether rows are read that were there before.
+    #[serde(default)]
+    pub(crate) snapshot: SnapshotMode,
+    /// Rows of a chunk.
+    #[serde(default = "chunk_rows")]
+    pub(crate) chunk_rows: u32,
+    /// What records look like.
+    #[serde(default)]
+    pub(crate) format: Format,
+    /// Whether records carry Kafka Connect's schemas.
+    #[serde(default)]
+    pub(crate) schemas: bool,
+    /// Whether a null record follows a delete.
+    #[serde(default = "yes")]
+    pub(crate) tombstones: bool,
+    /// Whether deletes are rows with a mark.
+    #[serde(default)]
+    pub(crate) rewrite_deletes: bool,
+    /// Whether changes tell their place in the transaction.
+    #[serde(default)]
+    pub(crate) transactions: bool,
+    /// Beginning of topic names; none: the pipeline's topic.
+    pub(crate) topic_prefix: Option<String>,
+    /// Topics by table.
+    #[serde(default)]
+    pub(crate) topics: BTreeMap<String, String>,
+    /// How often the slot moves when nothing happens.
+    #[serde(default = "heartbeat")]
+    pub(crate) heartbeat: Span,
+    /// A statement that is run at each heartbeat.
+    pub(crate) heartbeat_query: Option<String>,
+    /// How often new tables are looked for.
+    #[serde(default = "heartbeat")]
+    pub(crate) refresh: Span,
+    /// Most bytes of log that the slot may hold back before there is an alarm.
+    pub(crate) slot_lag_max: Option<Size>,
+    /// What an alarm is.
+    #[serde(default)]
+    pub(crate) slot_lag_action: LagAction,
+}
+
+/// Whether rows are read that were there before.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SnapshotMode {
+    /// All rows of each table.
+    #[default]
+    Initial,
+    /// Changes only.
+    Never,
+}
+
+/// What records look like.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Debezium's envelope.
+    #[default]
+    Debezium,
+    /// The row.
+    Flat,
+}
+
+/// What happens when the slot holds back too much.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LagAction {
+    /// A line in the log, at each refresh.
+    #[default]
+    Warn,
+    /// The task fails.
+    Fail,
+}
+
+fn millrace() -> String {
+    "millrace".to_owned()
+}
+
+fn chunk_rows() -> u32 {
+    10_000
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn heartbeat() -> Span {
+    Span::from_ms(10_000)
+}
+
+impl Settings {
+    /// What stands for the database in records: Debezium's `topic.prefix`.
+    pub(crate) fn name(&self) -> &str {
+        self.topic_prefix.as_deref().unwrap_or(&self.slot)
+    }
+
+    /// The topic of a table's records; empty: the pipeline's.
+    pub(crate) fn topic(&self, table: &str) -> String {
+        match (self.topics.get(table), &self.topic_prefix) {
+            (Some(topic), _) => topic.clone(),
+            (None, Some(prefix)) => format!("{prefix}.{}", topic_name(table)),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Whether this table is wanted.
+    pub(crate) fn wants(&self, table: &str) -> bool {
+        self.tables.as_ref().is_none_or(|tables| tables.iter().any(|wanted| wanted == table))
+    }
+
+    /// Whether rows say if they were deleted.
+    pub(crate) fn marks_deletes(&self) -> bool {
+        self.format == Format::Flat && self.rewrite_deletes
+    }
+
+    /// Checks beyond the schema.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let is_slot = |name: &str| {
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        if !is_slot(&self.slot) || self.slot.is_empty() || self.slot.len() > NAME_BYTES_MAX {
+            let message = "a slot's name has lower case letters, digits and underscores, at most 63";
+            problems.push(Problem::error("/slot", message));
+        }
+        if self.publication.is_empty() || self.publication.len() > NAME_BYTES_MAX {
+            problems.push(Problem::error("/publication", "a publication's name has at most 63 bytes"));
+        }
+        for (place, table) in self.tables.iter().flatten().enumerate() {
+            if !is_table(table) {
+                problems.push(Problem::error(format!("/tables/{place}"), "no table such as public.orders"));
+            }
+        }
+        for table in self.topics.keys() {
+            let pointer = format!("/topics/{}", table.replace('~', "~0").replace('/', "~1"));
+            if !is_table(table) {
+                problems.push(Problem::error(pointer, "no table such as public.orders"));
+            } else if !self.wants(table) {
+                problems.push(Problem::error(pointer, "not one of `tables`"));
+            }
+        }
+        if self.rewrite_deletes && self.format == Format::Debezium {
+            let message = "Debezium's envelope tells deletes already; it is for the format flat";
+            problems.push(Problem::error("/rewrite_deletes", message));
+        }
+        if self.transactions && self.format == Format::Flat {
+            let message = "rows have no place for it; it is for the format debezium";
+            problems.push(Problem::error("/transactions", message));
+        }
+        if self.heartbeat.ms() == 0 {
+            problems.push(Problem::error("/heartbeat", "at least 1ms"));
+        }
+        if self.refresh.ms() == 0 {
+            problems.push(Problem::error("/refresh", "at least 1ms"));
+        }
+        problems
+    }
+}
+
+fn is_table(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(schema, table)| !schema.is_empty() && !table.is_empty())
+}
+
+/// Kafka's names of topics have letters, digits, dots, underscores and hyphens: anything else becomes an underscore, as with
+/// Debezium.
+fn topic_name(table: &str) -> String {
+    let fits = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    table.chars().map(|char| if fits(char) { char } else { '_' }).collect()
+}

@@ -1,0 +1,1 @@
+SELECT * FROM envelopes ORDER BY id;

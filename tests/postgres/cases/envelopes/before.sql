@@ -1,0 +1,1 @@
+CREATE TABLE envelopes (id int PRIMARY KEY, name text, long text);

@@ -1,0 +1,1 @@
+SELECT * FROM updates ORDER BY id;

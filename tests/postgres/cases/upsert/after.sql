@@ -1,0 +1,1 @@
+SELECT * FROM upsert ORDER BY id;
