@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::http;
+use crate::capability::{http, object_store};
 use crate::spec::Environment;
 
 /// Connections by name.
@@ -33,8 +33,14 @@ pub(crate) struct Kind {
 type Open = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Target, Vec<Fault>>;
 
 /// Every kind.
-pub(crate) const KINDS: &[Kind] =
-    &[Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open }];
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open },
+    Kind {
+        name: "s3",
+        schema: include_str!("capability/object_store/settings.schema.json"),
+        open: object_store::open,
+    },
+];
 
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -64,6 +70,8 @@ pub(crate) struct Fault {
 pub(crate) enum Target {
     /// Of kind `http`.
     Http(http::Target),
+    /// Of kind `s3`.
+    S3(Box<object_store::Target>),
 }
 
 /// A connection, ready to be granted.

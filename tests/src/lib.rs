@@ -12,6 +12,7 @@ pub mod http;
 pub mod peer;
 pub mod process;
 pub mod random;
+pub mod s3;
 pub mod tools;
 pub mod topic;
 pub mod worker;
