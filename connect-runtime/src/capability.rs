@@ -15,6 +15,7 @@ pub mod files;
 pub(crate) mod http;
 pub mod log;
 pub mod metrics;
+pub(crate) mod object_store;
 pub(crate) mod postgres;
 mod wasi;
 
@@ -87,6 +88,13 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         interfaces: &["millrace:connect/postgres@"],
         link: postgres::link,
         validate: needs_no_grant, // a connection is checked where it is declared
+        prepare: nothing_to_prepare,
+    },
+    Capability {
+        name: "object store",
+        interfaces: &["millrace:connect/object-store@"],
+        link: object_store::link,
+        validate: needs_no_grant,
         prepare: nothing_to_prepare,
     },
     Capability {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::{http, postgres};
+use crate::capability::{http, object_store, postgres};
 use crate::convert::registry;
 use crate::spec::Environment;
 
@@ -46,6 +46,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "postgres",
         schema: include_str!("capability/postgres/settings.schema.json"),
         open: postgres::open,
+    },
+    Kind {
+        name: "s3",
+        schema: include_str!("capability/object_store/settings.schema.json"),
+        open: object_store::open,
     },
 ];
 
@@ -81,6 +86,8 @@ pub(crate) enum Target {
     SchemaRegistry(registry::Target),
     /// Of kind `postgres`.
     Postgres(Box<postgres::Target>),
+    /// Of kind `s3`.
+    S3(Box<object_store::Target>),
 }
 
 /// A connection, ready to be granted.

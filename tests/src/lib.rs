@@ -13,6 +13,7 @@ pub mod peer;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod s3;
 pub mod tools;
 pub mod topic;
 pub mod worker;

@@ -41,6 +41,16 @@ pub fn franz_go() -> Command {
     command(installed("bin/franz-go-client"))
 }
 
+/// Versity's S3 gateway.
+pub fn versitygw() -> PathBuf {
+    installed("bin/versitygw")
+}
+
+/// The S3 server `s3s-fs`.
+pub fn s3s_fs() -> PathBuf {
+    installed("tools/bin/s3s-fs")
+}
+
 /// A tool of Apache Kafka by its short name: `topics`, `console-producer`, `dump-log`, ...
 pub fn kafka(tool: &str) -> Command {
     let mut script = kafka_script();

@@ -1,5 +1,5 @@
 //! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, a PostgreSQL server,
-//! cargo-deny.
+//! S3 servers, cargo-deny.
 //!
 //! Each part is installed once into the cache folder by its language's ordinary package client, with pinned
 //! versions; a marker that holds the pins says that it is complete. What can't be installed is named with the way to get it.
@@ -17,6 +17,11 @@ use crate::process::{self, Log, require};
 /// The version of cargo-deny that reads `deny.toml`.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
+/// The S3 servers that object stores are tested with.
+const VERSITYGW: &str = "github.com/versity/versitygw/cmd/versitygw";
+const VERSITYGW_VERSION: &str = "v1.8.0";
+const S3S_FS_VERSION: &str = "0.14.1";
+
 /// Folder and file names that the client tests look for; the other half is in `tests/src/tools.rs`.
 const PYTHON: &str = "python";
 const NODE: &str = "node";
@@ -31,6 +36,7 @@ pub(crate) fn all(log: &Log) -> Result<()> {
     python(log)?;
     node(log)?;
     go(log)?;
+    s3_servers(log)?;
     peers::install_kafka(log)?;
     java(log)?;
     postgres(log)
@@ -65,8 +71,8 @@ pub(crate) fn rust(log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, and a JSON Schema
-/// validator.
+/// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, a JSON Schema
+/// validator, and pyarrow, which reads what is written to object stores.
 fn python(log: &Log) -> Result<()> {
     let pins = cache::repository().join("tests/clients/python/requirements.txt");
     once(PYTHON, &pins, |folder| {
@@ -103,6 +109,26 @@ fn go(log: &Log) -> Result<()> {
     let program = cache::folder("bin")?.join("franz-go-client");
     log.run(Command::new(go).args(["build", "-trimpath", "-o"]).arg(program).arg(".").current_dir(source))
         .context("the franz-go client cannot be built")
+}
+
+/// Two S3 servers that have no code in common, each compiled once.
+fn s3_servers(log: &Log) -> Result<()> {
+    let bin = cache::folder("bin")?;
+    pinned(&bin.join("versitygw"), VERSITYGW_VERSION, || {
+        let go = require("go", "install Go 1.26 or newer")?;
+        let module = format!("{VERSITYGW}@{VERSITYGW_VERSION}");
+        let mut install = Command::new(go);
+        install.args(["install", "-trimpath", "-ldflags", "-s -w", &module]).env("GOBIN", &bin);
+        log.run(install.current_dir(&bin)).context("versitygw cannot be built from the Go module proxy")
+    })?;
+    let tools = cache::folder("tools")?;
+    pinned(&tools.join("bin/s3s-fs"), S3S_FS_VERSION, || {
+        let mut install =
+            process::cargo(["install", "--locked", "--force", "s3s-fs", "--features", "binary"]);
+        install.args(["--version", S3S_FS_VERSION, "--root"]).arg(&tools);
+        install.env("CARGO_TARGET_DIR", cache::folder("build-tools")?);
+        log.run(&mut install).context("s3s-fs cannot be built from the crates' registry")
+    })
 }
 
 /// The programs on Kafka's Java clients, Kafka Streams and Confluent's client of a schema registry.
@@ -156,6 +182,16 @@ pub(crate) fn cargo_deny(log: &Log) -> Result<PathBuf> {
     install.arg("--root").arg(&folder).env("CARGO_TARGET_DIR", cache::folder("build-tools")?);
     log.run(&mut install)?;
     Ok(program)
+}
+
+/// Runs `install` for a program unless this very version was installed before.
+fn pinned(program: &Path, version: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let marker = program.with_extension("version");
+    if program.exists() && fs::read_to_string(&marker).is_ok_and(|held| held == version) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(&marker, version).with_context(|| format!("{}", marker.display()))
 }
 
 /// Runs `install` on an empty folder of the cache unless it was done before with these very pins.

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
-pub(crate) use client::{Failed, Target};
-pub(crate) use settings::{open, target};
+pub(crate) use client::{Failed, Target, tls};
+pub(crate) use settings::{Faults, bytes, certificates, open, target, time};
 
 use crate::component::bindings::millrace::connect::http;
 pub(crate) use crate::component::bindings::millrace::connect::http::{Request, Response};

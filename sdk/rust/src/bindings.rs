@@ -67,6 +67,23 @@ pub mod postgres {
     });
 }
 
+/// The interface `object-store`; a component imports it if it uses [`crate::object_store`].
+pub mod object_store {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-object-store;
+            world uses-object-store {
+                import millrace:connect/object-store@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-object-store/uses-object-store",
+        additional_derives: [PartialEq, Eq],
+        generate_all,
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

@@ -44,6 +44,7 @@
 //! - [`host`]: log, metrics, waiting
 //! - [`http`]: requests over a connection that the pipeline grants
 //! - [`postgres`]: sessions of a database over a connection that the pipeline grants
+//! - [`object_store`]: objects of a bucket, likewise
 //! - [`testing`]: run a connector's logic natively, without a sandbox
 //! - `bindings`, `export`: the joint to WebAssembly; authors need neither
 
@@ -61,6 +62,7 @@ pub mod error;
 pub mod export;
 pub mod host;
 pub mod http;
+pub mod object_store;
 pub mod postgres;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod http;
+pub mod object_store;
 pub mod postgres;
 
 use crate::batch::Records;

@@ -327,7 +327,7 @@ impl Target {
 }
 
 /// The certificates of the system and those of the connection.
-fn tls(own: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, String> {
+pub(crate) fn tls(own: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     // What can't be read is left out: what is missing shows when a server is not trusted.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

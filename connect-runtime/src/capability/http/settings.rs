@@ -61,10 +61,10 @@ struct RawOAuth2 {
 
 /// What is wrong, collected.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
 impl Faults {
-    fn push(&mut self, pointer: &str, message: &str, expected: &str) {
+    pub(crate) fn push(&mut self, pointer: &str, message: &str, expected: &str) {
         self.0.push(Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() });
     }
 }
@@ -198,7 +198,8 @@ fn read_auth(raw: RawAuth, reach: &mut Reach, faults: &mut Faults) -> Option<Aut
     auth
 }
 
-fn time(text: Option<String>, pointer: &str, default_s: u64, faults: &mut Faults) -> Duration {
+/// A duration that is not zero.
+pub(crate) fn time(text: Option<String>, pointer: &str, default_s: u64, faults: &mut Faults) -> Duration {
     let found = text.and_then(|text| duration(&text)).unwrap_or(Duration::from_secs(default_s));
     if found.is_zero() {
         faults.push(pointer, "can't be zero", "such as \"10s\"");
@@ -206,7 +207,14 @@ fn time(text: Option<String>, pointer: &str, default_s: u64, faults: &mut Faults
     found
 }
 
-fn bytes(text: Option<String>, pointer: &str, default: u64, most: u64, faults: &mut Faults) -> usize {
+/// A size up to `most`.
+pub(crate) fn bytes(
+    text: Option<String>,
+    pointer: &str,
+    default: u64,
+    most: u64,
+    faults: &mut Faults,
+) -> usize {
     let found = text.and_then(|text| size(&text)).unwrap_or(default);
     if found > most {
         faults.push(pointer, "is too large", &format!("at most {}MiB", most >> 20));
@@ -214,7 +222,12 @@ fn bytes(text: Option<String>, pointer: &str, default: u64, most: u64, faults: &
     usize::try_from(found).unwrap_or(usize::MAX)
 }
 
-fn certificates(path: &str, around: &Surroundings<'_>, faults: &mut Faults) -> Vec<CertificateDer<'static>> {
+/// The certificates of a PEM file, from the setting `ca`.
+pub(crate) fn certificates(
+    path: &str,
+    around: &Surroundings<'_>,
+    faults: &mut Faults,
+) -> Vec<CertificateDer<'static>> {
     let text = match around.env.read(&around.folder.join(path)) {
         Ok(text) => text,
         Err(error) => {

@@ -8,6 +8,7 @@
 //! - `write`: creates the file `path`, likewise
 //! - `http`: asks for the URL `path` over `connection`, and fails the task with what came: "status 200, 12 bytes" or the host's
 //!   error
+//! - `bucket`: does all that the object store of connection `bucket` can do, and fails the task with what came of each step
 //! - `retriable`: fails each call with a retriable error; `fatal`: with a fatal one
 //! - `reject`: rejects every record whose value holds the text of `match`
 //! - `metrics`: keeps numbers of its own, most of them under names that break the format
@@ -17,6 +18,8 @@
 //! Records are counted, not kept.
 
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
+
+mod bucket;
 
 use std::fs;
 
@@ -37,6 +40,8 @@ struct Settings {
     path: String,
     #[serde(default)]
     connection: String,
+    #[serde(default)]
+    bucket: String,
     #[serde(default, rename = "match")]
     matching: String,
 }
@@ -47,6 +52,7 @@ const SCHEMA: &str = r#"{
     "do": { "description": "What to do wrong.", "type": "string" },
     "path": { "description": "For read, write and http.", "type": "string" },
     "connection": { "description": "For http.", "type": "string", "x-connection": "http" },
+    "bucket": { "description": "For bucket.", "type": "string", "x-connection": "s3" },
     "match": { "description": "For reject.", "type": "string" }
   }
 }"#;
@@ -75,6 +81,7 @@ impl Sink for Hostile {
                 let said = format!("status {}, {} bytes", answer.status, answer.body.len());
                 Err(Error::fatal("test.done", said))
             }
+            "bucket" => Err(bucket::walk(&self.settings.bucket)),
             "retriable" => Err(Error::retriable("test.retriable", "the target is out of reach")),
             "fatal" => Err(Error::fatal("test.fatal", "the target does not want it")),
             "metrics" => {
