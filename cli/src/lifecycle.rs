@@ -5,11 +5,13 @@
 //! | `wanted` | pipeline files as the maps that a worker takes |
 //! | `difference` | what would change |
 //! | `apply` | `plan` and `apply` |
+//! | `components` | what connectors are made of, and how an upgrade goes |
 //! | `health` | waiting until everything runs |
 //! | `show` | `get` and `describe` |
 //! | `offsets` | `offsets get`, `set`, `reset` |
 
 mod apply;
+mod components;
 mod difference;
 mod health;
 mod offsets;
@@ -92,7 +94,8 @@ fn path(connector: &str, what: &str) -> String {
 
 /// What the worker says of connectors, by name: of those that are called so, and of all of a pipeline that is. None: all.
 async fn connectors(rest: &Rest, names: &[String]) -> Result<Map<String, Value>, Failure> {
-    let Value::Object(all) = rest.get("/connectors?expand=status&expand=info").await? else {
+    let Value::Object(all) = rest.get("/connectors?expand=status&expand=info&expand=components").await?
+    else {
         return Err(Failure::runtime("the worker's answer is not understood; is it a worker's address?"));
     };
     if names.is_empty() {

@@ -1,7 +1,11 @@
 //! `millrace connect` without files: a REST API, and whatever the topics say there is to run.
 
+use std::time::Duration;
+
 use millrace_connect_runtime::herder::membership::{Membership, MembershipConfig};
-use millrace_connect_runtime::herder::service::{Error, HerderConfig, HerderService};
+use millrace_connect_runtime::herder::service::{
+    DEFAULT_UPGRADE_PROBATION, Error, HerderConfig, HerderService,
+};
 use millrace_connect_runtime::rest::{RestListener, RestServer};
 use millrace_connect_runtime::worker::WorkerConfig;
 
@@ -15,7 +19,7 @@ const DEFAULT_REST: &str = "127.0.0.1:8083";
 
 /// Runs until a signal.
 pub(crate) async fn run(args: ConnectArgs) -> Outcome {
-    let membership = membership(&args)?;
+    let Properties { membership, upgrade_probation } = properties(&args)?;
     let host = components::host_with(args.connections.as_ref())?;
     let mut stop = signals::watch()?;
     let address = args.rest.as_deref().unwrap_or(DEFAULT_REST);
@@ -31,7 +35,7 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     let worker = traced(args.otlp.as_deref(), worker)?;
     let tracer = worker.tracer.clone();
     let _watched = watched(args.metrics.as_deref(), &worker.metrics).await?;
-    let config = HerderConfig { worker, ..HerderConfig::new(listens.to_string()) };
+    let config = HerderConfig { worker, upgrade_probation, ..HerderConfig::new(listens.to_string()) };
     let started = HerderService::start(config, host, client, Box::new(membership)).await;
     let service = started.map_err(|Error::Topics(error)| Failure::client(error))?;
     let server = RestServer::start(listener, service.handle(), logging::worker_loggers());
@@ -53,14 +57,34 @@ pub(crate) async fn run(args: ConnectArgs) -> Outcome {
     Ok(())
 }
 
-/// How it behaves towards the other workers.
-fn membership(args: &ConnectArgs) -> Result<MembershipConfig, Failure> {
-    let mut config = MembershipConfig { group_id: args.group.clone(), ..MembershipConfig::default() };
+/// What `--set` says.
+struct Properties {
+    /// How it behaves towards the other workers.
+    membership: MembershipConfig,
+    /// How long new components have to run before they are taken for good.
+    upgrade_probation: Duration,
+}
+
+/// The property of [`Properties::upgrade_probation`], which is not Kafka Connect's.
+const PROBATION: &str = "upgrade.probation.ms";
+
+fn properties(args: &ConnectArgs) -> Result<Properties, Failure> {
+    let membership = MembershipConfig { group_id: args.group.clone(), ..MembershipConfig::default() };
+    let mut set = Properties { membership, upgrade_probation: DEFAULT_UPGRADE_PROBATION };
     for property in &args.set {
         let (name, value) = property
             .split_once('=')
             .ok_or_else(|| Failure::validation(format!("--set {property}: expected KEY=VALUE")))?;
-        config.set(name, value).map_err(Failure::validation)?;
+        if name == PROBATION {
+            let millis: u32 = value.parse().map_err(|_| {
+                Failure::validation(format!(
+                    "worker property {name} is {value:?}; expected a number of milliseconds"
+                ))
+            })?;
+            set.upgrade_probation = Duration::from_millis(u64::from(millis));
+        } else {
+            set.membership.set(name, value).map_err(Failure::validation)?;
+        }
     }
-    Ok(config)
+    Ok(set)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `engine` | settings of the engine; the ticker that keeps guests interruptible |
 //! | `cache` | compiled code on disk, authenticated |
+//! | `digest`, `file` | which component it is; its file |
 //! | `load` | a component: what it is, what it imports, what it says about itself |
 //! | `instance` | one instance: a call with its time limit, a trap put into words |
 //! | `source`, `sink`, `transform` | the calls of `wit/`, one wrapper each |
@@ -19,7 +20,9 @@ pub mod batch;
 pub(crate) mod bindings;
 mod cache;
 mod captured;
+mod digest;
 mod engine;
+mod file;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod instance;
@@ -30,8 +33,9 @@ pub(crate) mod state;
 mod transform;
 pub(crate) mod usage;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -48,6 +52,7 @@ pub use bindings::millrace::connect::types::{
     Checkpoint, Failure, RecordError, TaskContext, TopicOffset, TopicPartition,
 };
 pub use cache::Error as CacheError;
+pub use digest::{Digest, NotADigest};
 pub use instance::{CallError, Environment};
 pub use load::{Component, Kind};
 pub use sink::SinkInstance;
@@ -103,6 +108,18 @@ pub enum Error {
     /// The file is larger than [`COMPONENT_BYTES_MAX`].
     #[error("component {0}: larger than {COMPONENT_BYTES_MAX} bytes")]
     TooLarge(PathBuf),
+    /// The file was replaced, and what it was is nowhere on this machine.
+    #[error(
+        "component {path}: the connector runs {wanted} of it, which is neither in the file any more ({}) nor in this worker's cache; put that file back, or apply the connector again, which takes the file as it is", found.as_ref().map_or_else(|error| error.clone(), |digest| format!("now {}", digest.short()))
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// What is asked for.
+        wanted: Digest,
+        /// What the file is now, or why that is not known.
+        found: Result<Digest, String>,
+    },
     /// The bytes are no component.
     #[error("component {component}: not a WebAssembly component: {reason}")]
     Invalid {
@@ -151,8 +168,10 @@ struct Host {
     bundled: BTreeMap<&'static str, &'static [u8]>,
     connections: Connections,
     /// Compiled code by the address of the bundled bytes, which several names may share.
-    shared: parking_lot::Mutex<BTreeMap<usize, wasmtime::component::Component>>,
+    shared: parking_lot::Mutex<BTreeMap<usize, (Digest, wasmtime::component::Component)>>,
+    /// By name, or by path and digest.
     loaded: Mutex<BTreeMap<ComponentRef, Arc<Component>>>,
+    files: file::Files,
 }
 
 impl ComponentHost {
@@ -173,8 +192,10 @@ impl ComponentHost {
         });
         let bundled = config.bundled.into_iter().map(|component| (component.name, component.wasm)).collect();
         let (ticker, connections) = (Arc::new(ticker), config.connections);
-        let (shared, loaded) = (parking_lot::Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Host { engine, linker, ticker, cache, bundled, connections, shared, loaded })))
+        let (shared, loaded, files) =
+            (parking_lot::Mutex::default(), Mutex::default(), file::Files::default());
+        let host = Host { engine, linker, ticker, cache, bundled, connections, shared, loaded, files };
+        Ok(Self(Arc::new(host)))
     }
 
     /// Names of the bundled connectors, in order.
@@ -189,63 +210,121 @@ impl ComponentHost {
     }
 
     /// Loads a component, compiling it when no compiled code is at hand, and asks it what it is. A second call for the
-    /// same component gives the same.
+    /// same component gives the same, unless its file was replaced.
     ///
     /// # Errors
     /// See [`Error`]; each names the component and the way out.
     pub async fn load(&self, component: &ComponentRef) -> Result<Arc<Component>, Error> {
+        let wanted = match component {
+            ComponentRef::Path(path) => ComponentRef::Build(path.clone(), self.digest(path).await?),
+            known => known.clone(),
+        };
         let mut loaded = self.0.loaded.lock().await;
-        if let Some(known) = loaded.get(component) {
-            return Ok(Arc::clone(known));
+        let new = match loaded.get(&wanted) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let (host, asked) = (Arc::clone(&self.0), wanted.clone());
+                let (digest, compiled) = blocking(move || host.compile(&asked)).await?;
+                let (linker, ticker) = (&self.0.linker, Arc::clone(&self.0.ticker));
+                let new = load::Component::new(wanted.clone(), digest, &compiled, linker, ticker).await?;
+                Arc::new(new)
+            }
+        };
+        if self.0.cache.is_some() {
+            // Builds that nobody uses any more: the cache still has them.
+            let of_one_file = |other: &ComponentRef| other.to_string() == wanted.to_string();
+            loaded.retain(|other, known| !of_one_file(other) || Arc::strong_count(known) > 1);
         }
-        let (host, wanted) = (Arc::clone(&self.0), component.clone());
-        let compiled = tokio::task::spawn_blocking(move || host.compile(&wanted))
-            .await
-            .map_err(|error| Error::Engine(error.to_string()))??;
-        let host = &self.0;
-        let new = load::Component::new(component.clone(), &compiled, &host.linker, Arc::clone(&host.ticker))
+        loaded.insert(wanted, Arc::clone(&new));
+        drop(loaded);
+        if let ComponentRef::Build(path, digest) = component.clone() {
+            // A connector runs it.
+            let host = Arc::clone(&self.0);
+            blocking(move || {
+                host.keep(&path, digest);
+                Ok(())
+            })
             .await?;
-        let new = Arc::new(new);
-        loaded.insert(component.clone(), Arc::clone(&new));
+        }
         Ok(new)
+    }
+
+    /// The digest of a component's file as it is now.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn digest(&self, path: &Path) -> Result<Digest, Error> {
+        let (host, path) = (Arc::clone(&self.0), path.to_owned());
+        blocking(move || host.files.digest(&path)).await
     }
 }
 
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Engine(error.to_string()))?
+}
+
 impl Host {
-    fn compile(&self, component: &ComponentRef) -> Result<wasmtime::component::Component, Error> {
+    fn compile(&self, component: &ComponentRef) -> Result<(Digest, wasmtime::component::Component), Error> {
         match component {
             ComponentRef::Bundled(name) => {
                 let wasm = self.bundled.get(name.as_str()).copied().ok_or_else(|| self.unknown(name))?;
                 let address = wasm.as_ptr() as usize;
-                if let Some(compiled) = self.shared.lock().get(&address) {
-                    return Ok(compiled.clone());
+                if let Some(known) = self.shared.lock().get(&address) {
+                    return Ok(known.clone());
                 }
-                let compiled = self.compiled(component, wasm)?;
-                self.shared.lock().insert(address, compiled.clone());
-                Ok(compiled)
+                let digest = Digest::of(wasm);
+                let compiled = self.compiled(component, digest, || Ok(wasm.into()))?;
+                self.shared.lock().insert(address, (digest, compiled.clone()));
+                Ok((digest, compiled))
             }
             ComponentRef::Path(path) => {
-                let io = |source| Error::Read { path: path.clone(), source };
-                if std::fs::metadata(path).map_err(io)?.len() > COMPONENT_BYTES_MAX {
-                    return Err(Error::TooLarge(path.clone()));
-                }
-                self.compiled(component, &std::fs::read(path).map_err(io)?)
+                let wasm = file::read(path)?;
+                let digest = Digest::of(&wasm);
+                Ok((digest, self.compiled(component, digest, || Ok(wasm.into()))?))
+            }
+            ComponentRef::Build(path, digest) => {
+                let wasm = || self.bytes_of(path, *digest).map(Cow::Owned);
+                Ok((*digest, self.compiled(component, *digest, wasm)?))
             }
         }
     }
 
-    fn compiled(
+    /// The bytes with this digest: from the file, or as they were kept.
+    fn bytes_of(&self, path: &Path, digest: Digest) -> Result<Vec<u8>, Error> {
+        let found = file::read(path);
+        match found {
+            Ok(wasm) if Digest::of(&wasm) == digest => Ok(wasm),
+            other => self.cache.as_ref().and_then(|cache| cache.kept(digest)).ok_or_else(|| {
+                let found = other.map(|wasm| Digest::of(&wasm)).map_err(|error| error.to_string());
+                Error::Replaced { path: path.to_owned(), wanted: digest, found }
+            }),
+        }
+    }
+
+    /// Keeps what a connector runs, so that it can go on, and be gone back to, when the file is replaced.
+    fn keep(&self, path: &Path, digest: Digest) {
+        let Some(cache) = &self.cache else { return };
+        let wasm = || file::read(path).ok().filter(|wasm| Digest::of(wasm) == digest);
+        if let Err(error) = cache.keep(digest, wasm) {
+            tracing::warn!(%error, "a component could not be kept; should its file be replaced, there may be no way back");
+        }
+    }
+
+    fn compiled<'w>(
         &self,
         component: &ComponentRef,
-        wasm: &[u8],
+        digest: Digest,
+        wasm: impl FnOnce() -> Result<Cow<'w, [u8]>, Error>,
     ) -> Result<wasmtime::component::Component, Error> {
-        if let Some(compiled) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm)) {
+        if let Some(compiled) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest)) {
             return Ok(compiled);
         }
-        let compiled = wasmtime::component::Component::from_binary(&self.engine, wasm)
+        let compiled = wasmtime::component::Component::from_binary(&self.engine, &wasm()?)
             .map_err(|error| Error::Invalid { component: component.clone(), reason: format!("{error:#}") })?;
-        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.store(&self.engine, wasm, &compiled))
-        {
+        let stored = self.cache.as_ref().map(|cache| cache.store(&self.engine, digest, &compiled));
+        if let Some(Err(error)) = stored {
             tracing::warn!(%error, "compiled code could not be kept");
         }
         Ok(compiled)

@@ -93,6 +93,12 @@ impl TaskError {
         if restart { Class::Restart } else { Class::Fatal }
     }
 
+    /// Whether the cluster refused something or is out of reach: no other component would have fared better.
+    #[must_use]
+    pub fn is_of_the_cluster(&self) -> bool {
+        matches!(self, Self::Cluster { .. } | Self::Superseded { .. })
+    }
+
     /// Whether the cluster is out of reach, which says nothing against the task.
     #[must_use]
     pub fn is_outage(&self) -> bool {

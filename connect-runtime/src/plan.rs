@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::component::Digest;
 use crate::connection::Connections;
 
 pub use catalog::{Catalog, Description, components};
@@ -54,6 +57,20 @@ pub struct PipelinePlan {
     pub source: Option<SourcePlan>,
     /// What reads the topic.
     pub sinks: Vec<SinkPlan>,
+}
+
+impl PipelinePlan {
+    /// Makes every component the one that it was when `builds` were written down.
+    pub(crate) fn pin(&mut self, builds: &Builds) {
+        let sources = self.source.iter_mut().map(|source| (&mut source.guest, &mut source.transforms));
+        let sinks = self.sinks.iter_mut().map(|sink| (&mut sink.guest, &mut sink.transforms));
+        for (guest, transforms) in sources.chain(sinks) {
+            let guests = transforms.iter_mut().map(|transform| &mut transform.guest);
+            for guest in std::iter::once(guest).chain(guests) {
+                guest.component = guest.component.pinned(builds);
+            }
+        }
+    }
 }
 
 /// A topic and how to make it when it does not exist.
@@ -154,15 +171,40 @@ pub struct GuestPlan {
 pub enum ComponentRef {
     /// One that is built into the binary, by its connector name.
     Bundled(String),
-    /// A `.wasm` file, absolute.
+    /// A `.wasm` file, absolute, as it is now.
     Path(PathBuf),
+    /// A `.wasm` file as it was when a connector was planned with it, whatever has become of the file.
+    Build(PathBuf, Digest),
 }
+
+impl ComponentRef {
+    /// The same as it was when `builds` were written down; what they don't have, as it is now.
+    #[must_use]
+    pub fn pinned(&self, builds: &Builds) -> Self {
+        match (self, builds.get(&self.to_string())) {
+            (Self::Path(path), Some(build)) => Self::Build(path.clone(), build.digest),
+            _ => self.clone(),
+        }
+    }
+}
+
+/// What a component was when a connector was planned with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// As it calls it.
+    pub version: String,
+    /// Its bytes.
+    pub digest: Digest,
+}
+
+/// The components of a connector, by name or path.
+pub type Builds = BTreeMap<String, Build>;
 
 impl std::fmt::Display for ComponentRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bundled(name) => f.write_str(name),
-            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Path(path) | Self::Build(path, _) => write!(f, "{}", path.display()),
         }
     }
 }

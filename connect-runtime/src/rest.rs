@@ -19,6 +19,7 @@
 
 mod admin;
 mod answer;
+mod components;
 mod connectors;
 mod definition;
 mod offsets;

@@ -9,3 +9,4 @@ mod command_line;
 mod dead_letters;
 mod differences;
 mod python;
+mod upgrade;

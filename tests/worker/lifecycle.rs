@@ -88,13 +88,13 @@ pub(crate) async fn wait_for(handle: &HerderHandle, name: &str, wanted: &[RunSta
 }
 
 /// Where a counting source is, as its position says.
-async fn position(handle: &HerderHandle, name: &str) -> u64 {
+pub(crate) async fn position(handle: &HerderHandle, name: &str) -> u64 {
     let offsets = handle.offsets(name).await.unwrap();
     let number = |(_, offset): &(Value, Value)| offset["position"].as_str().unwrap().parse().unwrap();
     offsets.first().map_or(0, number)
 }
 
-async fn wait_for_position(handle: &HerderHandle, name: &str, least: u64) -> u64 {
+pub(crate) async fn wait_for_position(handle: &HerderHandle, name: &str, least: u64) -> u64 {
     let started = Instant::now();
     loop {
         let position = position(handle, name).await;

@@ -8,6 +8,7 @@ mod metrics;
 mod redrive;
 mod setup;
 mod traces;
+mod upgrade;
 
 use std::time::Duration;
 

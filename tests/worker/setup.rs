@@ -1,6 +1,7 @@
 //! A broker in this process, plans made of hostile components, and a reader of what is in a topic.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use millrace_broker::{Broker, BrokerHandle, Config, Env};
@@ -35,6 +36,18 @@ pub(crate) struct Record {
     pub(crate) headers: Vec<(String, String)>,
 }
 
+/// All components there are, compiled once for each folder.
+fn host(cache: &Path) -> ComponentHost {
+    let bundled =
+        [("sink", hostile_sink()), ("source", hostile_source()), ("transform", hostile_transform())];
+    let mut bundled = bundled.map(|(name, wasm)| BundledComponent { name, wasm }).to_vec();
+    bundled.extend(
+        millrace_connectors::bundled().iter().map(|c| BundledComponent { name: c.name, wasm: c.wasm }),
+    );
+    let config = HostConfig { cache_dir: Some(cache.to_owned()), bundled, ..HostConfig::default() };
+    ComponentHost::new(config).unwrap()
+}
+
 impl Cluster {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -44,17 +57,14 @@ impl Cluster {
         let broker = Broker::start(config, Env::real()).await.unwrap();
         let bootstrap = vec![broker.local_addr().to_string()];
         let client = Client::new(ClientConfig { bootstrap, ..ClientConfig::default() }).unwrap();
-        let bundled =
-            [("sink", hostile_sink()), ("source", hostile_source()), ("transform", hostile_transform())];
-        let mut bundled = bundled.map(|(name, wasm)| BundledComponent { name, wasm }).to_vec();
-        bundled.extend(
-            millrace_connectors::bundled().iter().map(|c| BundledComponent { name: c.name, wasm: c.wasm }),
-        );
         static CACHE: std::sync::LazyLock<tempfile::TempDir> =
             std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
-        let host =
-            HostConfig { cache_dir: Some(CACHE.path().join("code")), bundled, ..HostConfig::default() };
-        Self { _broker: broker, _dir: dir, client, host: ComponentHost::new(host).unwrap() }
+        Self { _broker: broker, _dir: dir, client, host: host(&CACHE.path().join("code")) }
+    }
+
+    /// The same cluster, as a machine sees it on which nothing has run yet.
+    pub(crate) fn with_own_cache(self, cache: &Path) -> Self {
+        Self { host: host(cache), ..self }
     }
 
     pub(crate) fn client(&self) -> &Client {

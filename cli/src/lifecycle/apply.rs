@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use millrace_connect_runtime::spec::flat::{CONNECTOR_CLASS, ConnectorConfig};
+use millrace_connect_runtime::spec::flat::CONNECTOR_CLASS;
 use serde_json::{Value, json};
 
-use super::difference::{Change, changes, shown};
+use super::difference::{Change, Running, changes, shown};
 use super::wanted::{self, Wanted};
-use super::{connectors, health, path};
+use super::{components, connectors, health, path};
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use crate::rest::{Error, Rest, encoded};
@@ -85,12 +85,12 @@ async fn check(rest: &Rest, wanted: &Wanted) -> Result<(), Failure> {
     }
 }
 
-/// The maps of all connectors of the worker.
-async fn running(rest: &Rest) -> Result<BTreeMap<String, ConnectorConfig>, Failure> {
+/// All connectors of the worker.
+async fn running(rest: &Rest) -> Result<BTreeMap<String, Running>, Failure> {
     let all = connectors(rest, &[]).await?;
-    let map = |(name, value): (String, Value)| {
+    let one = |(name, value): (String, Value)| {
         let config = serde_json::from_value(value["info"]["config"].clone()).unwrap_or_default();
-        (name, config)
+        (name, Running { config, replaced: components::replaced(&value["components"]) })
     };
-    Ok(all.into_iter().map(map).collect())
+    Ok(all.into_iter().map(one).collect())
 }

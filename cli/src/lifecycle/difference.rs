@@ -20,7 +20,15 @@ pub(super) enum Change {
     Remove,
 }
 
-/// One key.
+/// A connector of the worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) config: ConnectorConfig,
+    /// Components whose files are others by now.
+    pub(super) replaced: Vec<Altered>,
+}
+
+/// One key, or one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Altered {
     pub(super) key: String,
@@ -29,13 +37,15 @@ pub(super) struct Altered {
 }
 
 /// Changes by connector: those of the files in their order, then what goes.
-pub(super) fn changes(wanted: &Wanted, running: &BTreeMap<String, ConnectorConfig>) -> Vec<(String, Change)> {
+pub(super) fn changes(wanted: &Wanted, running: &BTreeMap<String, Running>) -> Vec<(String, Change)> {
     let mut changes: Vec<(String, Change)> = Vec::new();
     for (name, config) in &wanted.connectors {
         let change = match running.get(name) {
             None => Change::Make,
-            Some(now) if now == config => Change::Keep,
-            Some(now) => Change::Alter(altered(now, config)),
+            Some(now) if now.config == *config && now.replaced.is_empty() => Change::Keep,
+            Some(now) => {
+                Change::Alter(altered(&now.config, config).into_iter().chain(now.replaced.clone()).collect())
+            }
         };
         changes.push((name.clone(), change));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::connectors;
+use super::{components, connectors};
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use crate::rest::Rest;
@@ -68,13 +68,27 @@ fn count(connectors: usize) -> String {
 }
 
 fn of(connector: &Value) -> Health {
-    let status = &connector["status"];
+    let (status, made_of) = (&connector["status"], &connector["components"]);
+    match made_of["upgrade"]["state"].as_str() {
+        // `apply` asked for it a moment ago: an earlier one is over as soon as a configuration is put.
+        Some("ROLLED_BACK") => {
+            let why = components::upgrade(made_of).unwrap_or_default();
+            return Health::Failed(format!("the upgrade was {why}"));
+        }
+        // Tasks that fail are gone back from.
+        Some(_) if !is_resting(&status["connector"]) => {
+            return Health::Waits("is on probation with its new components".to_owned());
+        }
+        _ => {}
+    }
     let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let state = |of: &Value| of["state"].as_str().unwrap_or_default().to_owned();
     let trace = |of: &Value| of["trace"].as_str().unwrap_or_default().to_owned();
     match state(&status["connector"]).as_str() {
         "FAILED" => return Health::Failed(trace(&status["connector"])),
         resting @ ("PAUSED" | "STOPPED") => return Health::Rests(resting.to_lowercase()),
+        // What runs is what was before.
+        "RUNNING" if made_of["planned"] == false => return Health::Waits("is being planned".to_owned()),
         "RUNNING" => {}
         other => return Health::Waits(format!("is {}", with_trace(other, &status["connector"]))),
     }
@@ -85,6 +99,10 @@ fn of(connector: &Value) -> Health {
         Some(task) => Health::Waits(format!("task {} is {}", task["id"], with_trace(&state(task), task))),
         None => Health::Runs,
     }
+}
+
+fn is_resting(connector: &Value) -> bool {
+    connector["state"] == "PAUSED" || connector["state"] == "STOPPED"
 }
 
 fn with_trace(state: &str, of: &Value) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::health::tasks_running;
-use super::{connectors, path};
+use super::{components, connectors, path};
 use crate::args::Shown;
 use crate::exit::{Failure, Outcome};
 use crate::output;
@@ -47,6 +47,12 @@ pub(super) async fn describe(rest: &Rest, names: &[String]) -> Outcome {
         shown.push_str(&format!("  {}\n", line_of(&status["connector"])));
         for task in status["tasks"].as_array().into_iter().flatten() {
             shown.push_str(&format!("  task {}: {}\n", task["id"], line_of(task)));
+        }
+        for line in components::lines(&connector["components"]) {
+            shown.push_str(&format!("  {line}\n"));
+        }
+        if let Some(upgrade) = components::upgrade(&connector["components"]) {
+            shown.push_str(&format!("  upgrade {upgrade}\n"));
         }
         let topics = rest.get(&path(&name, "/topics")).await?;
         let topics = topics[&name]["topics"].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -8,6 +8,9 @@
 //! - an entry's name holds the hash of the component and of everything in the engine that decides about compiled code (version
 //!   of wasmtime, settings, features of the processor), so that an upgrade misses instead of loading stale code.
 //!
+//! Beside it lie the components themselves that connectors run (`<digest>.wasm`): of a file that was replaced the worker
+//! still has what runs, and can go back to it. They are known by their digest, so they need no key.
+//!
 //! Whatever is torn, foreign or unreadable is ignored and made anew: the cache can be deleted at any time.
 
 use std::fs::{self, OpenOptions};
@@ -16,14 +19,18 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::{COMPONENT_BYTES_MAX, Digest};
 
 /// First bytes of an entry; the digit is the version of this layout.
 const MAGIC: &[u8; 8] = b"MRCODE1\n";
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
+/// Components that are kept; of more the ones that nobody used for longest go.
+const KEPT_MAX: usize = 64;
 /// Largest entry that is read.
 const ENTRY_BYTES_MAX: u64 = 1 << 30;
 
@@ -82,9 +89,9 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), key })
     }
 
-    /// The compiled form of `wasm`, if this host wrote one for this engine.
-    pub(super) fn load(&self, engine: &Engine, wasm: &[u8]) -> Option<Component> {
-        let name = entry_name(engine, wasm);
+    /// The compiled form of a component, if this host wrote one for this engine.
+    pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let name = entry_name(engine, digest);
         let path = self.dir.join(&name);
         let code = match self.read_entry(&path, &name) {
             Ok(code) => code?,
@@ -102,13 +109,60 @@ impl Cache {
         }
     }
 
-    /// Keeps the compiled form of `wasm`.
-    pub(super) fn store(&self, engine: &Engine, wasm: &[u8], component: &Component) -> Result<(), Error> {
-        let name = entry_name(engine, wasm);
+    /// Keeps the compiled form of a component.
+    pub(super) fn store(&self, engine: &Engine, digest: Digest, component: &Component) -> Result<(), Error> {
+        let name = entry_name(engine, digest);
         let path = self.dir.join(&name);
         let io = |source| Error::Io { path: path.clone(), source };
         let code = component.serialize().map_err(|error| io(std::io::Error::other(format!("{error:#}"))))?;
         write_new(&path, &[MAGIC, &self.mac(&name, &code), &code]).map_err(io)
+    }
+
+    /// The bytes of a component that was kept.
+    pub(super) fn kept(&self, digest: Digest) -> Option<Vec<u8>> {
+        let path = self.kept_path(digest);
+        let mut bytes = Vec::new();
+        let mut file = fs::File::open(&path).ok()?;
+        (&mut file).take(COMPONENT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        if Digest::of(&bytes) != digest {
+            tracing::warn!(path = %path.display(), "a kept component is damaged; it is left aside");
+            return None;
+        }
+        Some(bytes)
+    }
+
+    /// Keeps the bytes of a component that a connector runs, or notes that one does.
+    pub(super) fn keep(&self, digest: Digest, wasm: impl FnOnce() -> Option<Vec<u8>>) -> Result<(), Error> {
+        let path = self.kept_path(digest);
+        let io = |source| Error::Io { path: path.clone(), source };
+        match OpenOptions::new().append(true).open(&path) {
+            Ok(file) => return file.set_modified(std::time::SystemTime::now()).map_err(io),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(error)),
+        }
+        let Some(wasm) = wasm() else { return Ok(()) };
+        write_new(&path, &[&wasm]).map_err(io)?;
+        self.forget_oldest().map_err(|source| Error::Io { path: self.dir.clone(), source })
+    }
+
+    fn kept_path(&self, digest: Digest) -> PathBuf {
+        self.dir.join(format!("{}.wasm", digest.hex()))
+    }
+
+    fn forget_oldest(&self) -> std::io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "wasm")
+                && let Ok(found) = fs::metadata(&path)
+            {
+                kept.push((found.modified()?, path));
+            }
+        }
+        kept.sort_unstable();
+        // Another process may have been quicker.
+        kept.iter().rev().skip(KEPT_MAX).for_each(|(_, path)| drop(fs::remove_file(path)));
+        Ok(())
     }
 
     /// The code in an entry; none: there is no entry, or it is not ours.
@@ -150,16 +204,11 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(engine, code) }
 }
 
-fn entry_name(engine: &Engine, wasm: &[u8]) -> String {
+fn entry_name(engine: &Engine, digest: Digest) -> String {
     use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
     let settings =
         BuildHasherDefault::<DefaultHasher>::default().hash_one(engine.precompile_compatibility_hash());
-    let mut name = String::with_capacity(96);
-    for byte in Sha256::digest(wasm) {
-        name.push_str(&format!("{byte:02x}"));
-    }
-    name.push_str(&format!("-{settings:016x}.code"));
-    name
+    format!("{}-{settings:016x}.code", digest.hex())
 }
 
 fn read_key(path: &Path, me: u32) -> Result<Option<[u8; KEY_BYTES]>, Error> {
@@ -208,13 +257,17 @@ mod tests {
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0"; // a component without anything in it
 
+    fn empty() -> Digest {
+        Digest::of(EMPTY)
+    }
+
     fn stored() -> (tempfile::TempDir, Engine, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let engine = crate::component::engine::engine().unwrap();
         let cache = Cache::open(&dir.path().join("code")).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-        cache.store(&engine, EMPTY, &Component::new(&engine, EMPTY).unwrap()).unwrap();
-        let entry = dir.path().join("code").join(entry_name(&engine, EMPTY));
+        assert!(cache.load(&engine, empty()).is_none());
+        cache.store(&engine, empty(), &Component::new(&engine, EMPTY).unwrap()).unwrap();
+        let entry = dir.path().join("code").join(entry_name(&engine, empty()));
         (dir, engine, entry)
     }
 
@@ -222,7 +275,7 @@ mod tests {
     fn what_was_stored_is_loaded_by_the_next_process() {
         let (dir, engine, _) = stored();
         let again = Cache::open(&dir.path().join("code")).unwrap();
-        assert!(again.load(&engine, EMPTY).is_some());
+        assert!(again.load(&engine, empty()).is_some());
         let names = fs::read_dir(dir.path().join("code")).unwrap().count();
         assert_eq!(names, 2, "the key and one entry, no unfinished file");
     }
@@ -237,13 +290,37 @@ mod tests {
         for bad in [&flipped[..], &good[..good.len() - 1], &good[..5], b"", &good[MAGIC.len() + MAC_BYTES..]]
         {
             fs::write(&entry, bad).unwrap();
-            assert!(cache.load(&engine, EMPTY).is_none());
+            assert!(cache.load(&engine, empty()).is_none());
         }
         fs::write(&entry, &good).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_some());
+        assert!(cache.load(&engine, empty()).is_some());
         // Code written by another host, with a key of its own.
         fs::remove_file(dir.path().join("code/key")).unwrap();
-        assert!(Cache::open(&dir.path().join("code")).unwrap().load(&engine, EMPTY).is_none());
+        assert!(Cache::open(&dir.path().join("code")).unwrap().load(&engine, empty()).is_none());
+    }
+
+    #[test]
+    fn kept_components_are_found_by_their_digest_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir.path().join("code")).unwrap();
+        let bytes = |number: usize| number.to_string().into_bytes();
+        let digest = |number| Digest::of(&bytes(number));
+        cache.keep(digest(0), || Some(bytes(0))).unwrap();
+        assert_eq!(cache.kept(digest(0)), Some(bytes(0)));
+        assert_eq!(cache.kept(digest(1)), None);
+        for number in 1..=KEPT_MAX + 1 {
+            // Number 0 is in use all the time.
+            cache.keep(digest(0), || None).unwrap();
+            let before =
+                std::time::SystemTime::now() - std::time::Duration::from_secs(10_000 - number as u64);
+            cache.keep(digest(number), || Some(bytes(number))).unwrap();
+            let file = OpenOptions::new().append(true).open(cache.kept_path(digest(number))).unwrap();
+            file.set_modified(before).unwrap();
+        }
+        let there = |number| cache.kept(digest(number)).is_some();
+        assert_eq!([there(0), there(1), there(2), there(3)], [true, false, false, true]);
+        fs::write(cache.kept_path(digest(3)), "other").unwrap();
+        assert!(!there(3), "what was changed is not given out");
     }
 
     #[test]

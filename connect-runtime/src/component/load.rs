@@ -10,7 +10,9 @@ use super::bindings::exports::millrace::connect::{connector, sink, source, trans
 use super::engine::Ticker;
 use super::instance::{Environment, Instance, cut};
 use super::state::GuestState;
-use super::{CallError, ConfigProblem, Description, Error, SinkInstance, SourceInstance, TransformInstance};
+use super::{
+    CallError, ConfigProblem, Description, Digest, Error, SinkInstance, SourceInstance, TransformInstance,
+};
 use crate::capability;
 use crate::plan::{ComponentRef, Grants, Limits};
 
@@ -43,6 +45,7 @@ impl std::fmt::Display for Kind {
 /// A component that is ready to be instantiated.
 pub struct Component {
     reference: ComponentRef,
+    digest: Digest,
     description: Description,
     imports: Vec<String>,
     exports: Exports,
@@ -61,6 +64,7 @@ enum Exports {
 impl Component {
     pub(super) async fn new(
         reference: ComponentRef,
+        digest: Digest,
         compiled: &wasmtime::component::Component,
         linker: &Linker<GuestState>,
         ticker: Arc<Ticker>,
@@ -85,7 +89,7 @@ impl Component {
             value_formats: Vec::new(),
             extra: Vec::new(),
         };
-        let mut new = Self { reference, description, imports, exports, pre, ticker, connector };
+        let mut new = Self { reference, digest, description, imports, exports, pre, ticker, connector };
         new.description = new.ask().await?;
         Ok(new)
     }
@@ -94,6 +98,12 @@ impl Component {
     #[must_use]
     pub fn reference(&self) -> &ComponentRef {
         &self.reference
+    }
+
+    /// Which bytes it was made of.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// What it is for.

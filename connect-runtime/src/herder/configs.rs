@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ownership::Work;
-use super::record::{Commit, ConfigRecord, Fencing, TargetState};
+use super::record::{Chosen, Commit, ConfigRecord, Fencing, Proven, RolledBack, TargetState, Verdict};
+use crate::plan::Builds;
 use crate::spec::flat::ConnectorConfig;
 
 /// A connector as it is wanted.
@@ -21,6 +22,19 @@ pub struct Wanted {
     pub target: TargetState,
     /// Its tasks, once they were planned.
     pub tasks: Option<Tasks>,
+    /// How its upgrade goes.
+    pub upgrade: Upgrade,
+}
+
+/// How a connector came to its components.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upgrade {
+    /// What ran before, to go back to.
+    proven: Option<Arc<Proven>>,
+    /// How it went, as soon as that is known; about this version or an earlier one.
+    verdict: Option<Arc<Verdict>>,
+    /// The verdict changed the configuration: this is what the connector went back to.
+    is_back: bool,
 }
 
 /// The tasks of a connector as they are wanted.
@@ -32,6 +46,8 @@ pub struct Tasks {
     pub config_version: i64,
     /// What each is given, references unresolved.
     pub configs: Arc<[String]>,
+    /// What they are made of.
+    pub chosen: Option<Arc<Chosen>>,
 }
 
 impl Wanted {
@@ -45,7 +61,62 @@ impl Wanted {
     pub(super) fn current_tasks(&self) -> Option<&Tasks> {
         self.tasks.as_ref().filter(|tasks| tasks.config_version == self.version)
     }
+
+    /// Whether it is to run, and its tasks have not been planned yet.
+    #[must_use]
+    pub fn is_unplanned(&self) -> bool {
+        self.target.is_started() && self.current_tasks().is_none()
+    }
+
+    /// Its components, once they were chosen: whoever plans or starts it takes these.
+    #[must_use]
+    pub fn builds(&self) -> Option<&Builds> {
+        let chosen = self.tasks.as_ref().and_then(|tasks| tasks.chosen.as_ref());
+        let chosen = chosen.filter(|chosen| chosen.config == self.version).map(|chosen| &chosen.builds);
+        chosen.or_else(|| self.rolled_back().map(|back| &back.back_to.components))
+    }
+
+    /// Why it went back to what it was, if it did.
+    #[must_use]
+    pub fn rolled_back(&self) -> Option<&RolledBack> {
+        let verdict = self.upgrade.verdict.as_ref().filter(|_| self.upgrade.is_back)?;
+        verdict.rolled_back.as_ref()
+    }
+
+    /// What to go back to if `builds` don't work; none: they are no others than before, or were found good.
+    #[must_use]
+    pub fn upgrade_from(&self, builds: &Builds) -> Option<&Arc<Proven>> {
+        let is_judged = self.upgrade.verdict.as_ref().is_some_and(|verdict| verdict.config == self.version);
+        let proven = self.upgrade.proven.as_ref().filter(|_| !is_judged && !self.upgrade.is_back)?;
+        (!is_alike(&proven.components, builds)).then_some(proven)
+    }
+
+    /// The same for the components that were chosen: they are on probation.
+    #[must_use]
+    pub fn probation(&self) -> Option<&Arc<Proven>> {
+        self.upgrade_from(self.builds()?)
+    }
+
+    /// What a change of it could go back to, unless that is in the topic already.
+    pub(super) fn to_prove(&self) -> Option<Proven> {
+        if self.probation().is_some() {
+            return None;
+        }
+        let proven = Proven { properties: (*self.config).clone(), components: self.builds()?.clone() };
+        (self.upgrade.proven.as_deref() != Some(&proven)).then_some(proven)
+    }
 }
+
+/// Whether they are the same. What is in the binary goes with that: there is no other to go back to.
+fn is_alike(one: &Builds, other: &Builds) -> bool {
+    let is_file = |name: &str| name.contains('/');
+    one.len() == other.len()
+        && one.iter().all(|(name, build)| {
+            other.get(name).is_some_and(|other| !is_file(name) || other.digest == build.digest)
+        })
+}
+
+impl Wanted {}
 
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +126,8 @@ pub(super) struct Configs {
     targets: BTreeMap<String, TargetState>,
     /// Outlive their connectors: tasks of one that was deleted may still run somewhere when it is made again.
     fencings: BTreeMap<String, Fencing>,
+    /// What upgrades may go back to.
+    proven: BTreeMap<String, Arc<Proven>>,
     /// The next record to be read.
     offset: i64,
 }
@@ -70,9 +143,12 @@ impl Configs {
             }
             ConfigRecord::Connector(name, Some(config)) => {
                 let target = self.targets.get(&name).copied().unwrap_or_default();
-                let tasks = self.connectors.remove(&name).and_then(|wanted| wanted.tasks);
+                let before = self.connectors.remove(&name);
+                let (tasks, verdict) =
+                    before.map_or_else(Default::default, |wanted| (wanted.tasks, wanted.upgrade.verdict));
+                let upgrade = Upgrade { proven: self.proven.get(&name).cloned(), verdict, is_back: false };
                 let config = Arc::new(config);
-                self.connectors.insert(name, Wanted { config, version: offset, target, tasks });
+                self.connectors.insert(name, Wanted { config, version: offset, target, tasks, upgrade });
             }
             ConfigRecord::Target(name, state) => {
                 let state = state.unwrap_or_default();
@@ -83,18 +159,36 @@ impl Configs {
             }
             ConfigRecord::Commit(name, commit) => {
                 if let Some(wanted) = self.connectors.get_mut(&name) {
-                    let tasks = |Commit { config, configs, .. }| Tasks {
+                    let tasks = |Commit { config, configs, chosen, .. }| Tasks {
                         version: offset,
                         config_version: config,
                         configs: configs.into(),
+                        chosen: chosen.map(Arc::new),
                     };
                     wanted.tasks = commit.map(tasks);
                 }
             }
             ConfigRecord::Fencing(name, Some(fencing)) => drop(self.fencings.insert(name, fencing)),
             ConfigRecord::Fencing(name, None) => drop(self.fencings.remove(&name)),
+            ConfigRecord::Proven(name, proven) => match proven {
+                Some(proven) => drop(self.proven.insert(name, Arc::new(proven))),
+                None => drop(self.proven.remove(&name)),
+            },
+            ConfigRecord::Upgrade(name, verdict) => self.judged(offset, &name, verdict),
             ConfigRecord::Restart(..) | ConfigRecord::RestartTask(_) => {}
         }
+    }
+
+    /// A verdict about another configuration than the present one comes too late.
+    fn judged(&mut self, offset: i64, name: &str, verdict: Option<Verdict>) {
+        let Some(wanted) = self.connectors.get_mut(name) else { return };
+        let Some(verdict) = verdict.filter(|verdict| verdict.config == wanted.version) else { return };
+        if let Some(back) = &verdict.rolled_back {
+            wanted.config = Arc::new(back.back_to.properties.clone());
+            wanted.version = offset;
+            wanted.upgrade.is_back = true;
+        }
+        wanted.upgrade.verdict = Some(Arc::new(verdict));
     }
 
     /// Everything before `offset` was read.
@@ -104,6 +198,11 @@ impl Configs {
 
     pub(super) fn offset(&self) -> i64 {
         self.offset
+    }
+
+    /// Whether an upgrade of a connector of this name could go back to something.
+    pub(super) fn is_proven(&self, name: &str) -> bool {
+        self.proven.contains_key(name)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Wanted> {
@@ -140,7 +239,7 @@ mod tests {
 
     fn commit(name: &str, config: i64, tasks: usize) -> ConfigRecord {
         let configs = vec![String::new(); tasks];
-        ConfigRecord::Commit(name.into(), Some(Commit { tasks: tasks as u32, config, configs }))
+        ConfigRecord::Commit(name.into(), Some(Commit { tasks: tasks as u32, config, configs, chosen: None }))
     }
 
     #[test]

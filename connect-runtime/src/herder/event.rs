@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ownership::{Assignment, Report, TaskId};
 use super::record::{ConfigRecord, StatusRecord};
+use crate::plan::Builds;
 use crate::spec::flat::ConnectorConfig;
 
 /// What happens.
@@ -19,8 +20,8 @@ pub(super) enum Event {
     Loaded,
     /// Who divides the work has spoken.
     Assigned(Assignment),
-    /// A connector was planned, or can't be.
-    Planned { connector: String, attempt: u64, planned: Result<Vec<String>, PlanFailure> },
+    /// A connector was planned with these components, as far as they could be loaded, or can't be.
+    Planned { connector: String, attempt: u64, builds: Builds, planned: Result<Vec<String>, PlanFailure> },
     /// Tasks of earlier commits were fenced, or not.
     Fenced { connector: String, commit: i64, fenced: Result<(), String> },
     /// A record of the herder's own is in the topic, or can't be written.
@@ -47,6 +48,8 @@ pub(crate) enum TaskNews {
     Running,
     /// It failed and starts again by itself.
     Restarting(String),
+    /// It starts again by itself: the cluster was out of reach.
+    Interrupted(String),
     /// It came to its end.
     Done,
     /// It ended because it was told to.
@@ -69,10 +72,11 @@ pub(super) enum Effect {
     Config(String, ConfigRecord),
     /// Write to `connect-status`, in order.
     Status(StatusRecord),
-    /// Plan a connector; answered by [`Event::Planned`].
-    Plan { connector: String, attempt: u64, config: Arc<ConnectorConfig> },
+    /// Plan a connector, with components as they were when `builds` were written down, others as they are; answered by
+    /// [`Event::Planned`].
+    Plan { connector: String, attempt: u64, config: Arc<ConnectorConfig>, builds: Builds },
     /// Plan a connector that runs once more, without making anything; answered by [`Event::Planned`].
-    Look { connector: String, attempt: u64, config: Arc<ConnectorConfig> },
+    Look { connector: String, attempt: u64, config: Arc<ConnectorConfig>, builds: Builds },
     /// Take the transactional ids of a connector's first `ids` tasks; answered by [`Event::Fenced`].
     Fence { connector: String, commit: i64, ids: u32 },
     /// Start a task; it answers with [`Event::Task`] until its end.
@@ -100,4 +104,6 @@ pub(super) struct StartTask {
     pub(super) config: Arc<ConnectorConfig>,
     /// The task's own, references unresolved.
     pub(super) task_config: String,
+    /// The components that it was planned with.
+    pub(super) builds: Builds,
 }

@@ -1,5 +1,6 @@
 //! Asks things of a running herder. Cheap to clone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::request::{Refusal, Request};
 use super::service::Reader;
 use super::writer::{ConfigWriter, StatusQueue};
 use crate::component::{Component, ComponentHost, Kind};
-use crate::plan::{Catalog, ComponentRef};
+use crate::plan::{Build, Builds, Catalog, ComponentRef};
 use crate::spec::flat::{self, ConnectorConfig};
 use crate::worker::Shared;
 
@@ -203,27 +204,47 @@ impl HerderHandle {
     }
 
     /// Source or sink; none: its component can't be loaded.
-    pub async fn kind(&self, config: &ConnectorConfig) -> Option<Kind> {
-        self.component(config).await.map(|component| component.kind())
+    pub async fn kind(&self, wanted: &Wanted) -> Option<Kind> {
+        self.component(wanted).await.map(|component| component.kind())
     }
 
-    /// A connector's component, if it can be loaded.
-    pub async fn component(&self, config: &ConnectorConfig) -> Option<Arc<Component>> {
+    /// The component that a connector runs, if it can be loaded.
+    pub async fn component(&self, wanted: &Wanted) -> Option<Arc<Component>> {
+        let config = &wanted.config;
         let class = config.get(flat::CONNECTOR_CLASS)?;
         let only = ConnectorConfig::from([(flat::CONNECTOR_CLASS.to_owned(), class.clone())]);
         let base = config.get("base.folder").map(|base| ("base.folder".to_owned(), base.clone()));
         let component = flat::components(&only.into_iter().chain(base).collect()).into_iter().next()?;
-        self.host().load(&component).await.ok()
+        let as_chosen = wanted.builds().map(|builds| component.pinned(builds));
+        self.host().load(as_chosen.as_ref().unwrap_or(&component)).await.ok()
+    }
+
+    /// Components of a connector whose files are others by now than what it runs, as this worker sees them.
+    pub async fn replaced(&self, wanted: &Wanted) -> Builds {
+        let mut replaced = Builds::new();
+        let running = wanted.builds().into_iter().flatten();
+        for (name, build) in running.filter(|(name, _)| name.contains('/')) {
+            let path = PathBuf::from(name);
+            let Ok(digest) = self.host().digest(&path).await else { continue };
+            if digest != build.digest {
+                // It need not be a component at all.
+                let loaded = self.host().load(&ComponentRef::Path(path)).await;
+                let version = loaded.map(|loaded| loaded.describe().version.clone()).unwrap_or_default();
+                replaced.insert(name.clone(), Build { version, digest });
+            }
+        }
+        replaced
     }
 
     /// What is known of the components that a map names, and everything that is wrong with it.
     pub async fn check(&self, name: &str, config: &ConnectorConfig) -> (Catalog, Problems) {
-        let catalog = prepare::catalog(self.host(), config).await;
-        let checked = prepare::prepare(name, config, self.host(), &self.env, true).await;
+        let as_is = Builds::new();
+        let catalog = prepare::catalog(self.host(), config, &as_is).await;
+        let checked = prepare::prepare(name, config, &catalog, &self.env, Some(self.host())).await;
         let mut problems = checked.err().unwrap_or_default();
         let written = flat::written(config, &catalog);
         for other in self.connectors().into_iter().filter(|other| other.name != name && !written.is_empty()) {
-            let catalog = prepare::catalog(self.host(), &other.wanted.config).await;
+            let catalog = prepare::catalog(self.host(), &other.wanted.config, &as_is).await;
             let theirs = flat::written(&other.wanted.config, &catalog);
             for (key, _) in written.iter().filter(|(_, path)| theirs.iter().any(|(_, other)| other == path)) {
                 let problem = format!("connector {} writes to the same path; give each its own", other.name);
@@ -244,7 +265,7 @@ impl HerderHandle {
     /// When it is not there, or the cluster can't be read.
     pub async fn offsets(&self, name: &str) -> Result<Vec<(Value, Value)>, OffsetsError> {
         let view = self.connector(name).ok_or_else(|| Refusal::NoConnector(name.to_owned()))?;
-        let kind = self.kind(&view.wanted.config).await;
+        let kind = self.kind(&view.wanted).await;
         offsets::read(&self.shared, name, kind).await
     }
 
@@ -281,7 +302,7 @@ impl HerderHandle {
         // As of now: what was read so far may be from before somebody resumed it.
         self.reader.read_to_end().await?;
         let wanted = stopped()?;
-        let kind = self.kind(&wanted.config).await;
+        let kind = self.kind(&wanted).await;
         let ids = self.reader.herder.lock().configs.ids_to_fence(name, 1);
         let change = offsets::Change::begin(&self.shared, name, kind, ids, changes).await?;
         // Whoever resumes it from here on takes its transactional ids from this change.

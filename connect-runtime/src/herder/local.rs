@@ -20,6 +20,8 @@ enum Phase {
     Running,
     /// It failed and starts again by itself.
     Restarting(String),
+    /// Likewise, because the cluster was out of reach.
+    Interrupted(String),
     /// It was asked to end.
     Stopping,
     Done,
@@ -40,6 +42,10 @@ impl Local {
         self.phase == Phase::Stopping
     }
 
+    pub(super) fn is_interrupted(&self) -> bool {
+        matches!(self.phase, Phase::Interrupted(_))
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.phase == Phase::Running
     }
@@ -50,6 +56,7 @@ impl Local {
             _ if self.is_stopping() => {}
             TaskNews::Running => self.phase = Phase::Running,
             TaskNews::Restarting(error) => self.phase = Phase::Restarting(error),
+            TaskNews::Interrupted(error) => self.phase = Phase::Interrupted(error),
             TaskNews::Done => self.phase = Phase::Done,
             // It was not asked to, so whatever stopped it stops the worker.
             TaskNews::Stopped => self.phase = Phase::Done,
@@ -71,7 +78,10 @@ impl Local {
 
     /// Whether the task has to be asked to end now: `version` is what may go on, none: nothing.
     pub(super) fn keep(&mut self, version: Option<i64>) -> bool {
-        let is_live = matches!(self.phase, Phase::Starting | Phase::Running | Phase::Restarting(_));
+        let is_live = matches!(
+            self.phase,
+            Phase::Starting | Phase::Running | Phase::Restarting(_) | Phase::Interrupted(_)
+        );
         let stop = is_live && (self.restart || version != Some(self.version));
         if stop {
             self.phase = Phase::Stopping;
@@ -95,7 +105,9 @@ pub(super) fn state(
 ) -> Option<(RunState, Option<String>)> {
     match local.map(|local| (&local.phase, local.restart)) {
         Some((Phase::Running | Phase::Done, _)) => Some((RunState::Running, None)),
-        Some((Phase::Restarting(error), _)) => Some((RunState::Restarting, Some(error.clone()))),
+        Some((Phase::Restarting(error) | Phase::Interrupted(error), _)) => {
+            Some((RunState::Restarting, Some(error.clone())))
+        }
         Some((Phase::Failed(error), _)) => Some((RunState::Failed, Some(error.clone()))),
         // It is started again when it has ended.
         Some((Phase::Stopping, restart)) if mine && (restart || target.is_started()) => {

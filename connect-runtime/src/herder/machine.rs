@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::configs::{Configs, Tasks, Wanted};
 use super::event::{Effect, Event, StartTask};
 use super::local::{self, Local};
-use super::owned::Owned;
+use super::owned::{Health, Owned};
 use super::ownership::{Assignment, Holdings, Report, TaskId};
 use super::record::{ConfigRecord, RunState, Status, StatusKey, StatusRecord, UsedTopic};
 use super::statuses::Statuses;
@@ -46,6 +46,8 @@ pub(super) struct Herder {
     next_number: u64,
     /// How often sinks are looked at; none: never.
     look_every_ms: Option<i64>,
+    /// How long new components have to run before they are taken for good.
+    probation_ms: i64,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -64,6 +66,7 @@ impl Herder {
             reported: None,
             next_number: 0,
             look_every_ms: None,
+            probation_ms: 0,
             effects: Vec::new(),
         }
     }
@@ -71,6 +74,12 @@ impl Herder {
     /// Plans sinks anew when their topics have got partitions.
     pub(super) fn looking_every(mut self, ms: i64) -> Self {
         self.look_every_ms = Some(ms);
+        self
+    }
+
+    /// New components that fail earlier are left again.
+    pub(super) fn on_probation_for(mut self, ms: i64) -> Self {
+        self.probation_ms = ms;
         self
     }
 
@@ -86,13 +95,13 @@ impl Herder {
             Event::Status(record) => self.status(record),
             Event::Loaded => self.loaded = true,
             Event::Assigned(assignment) => self.assigned(assignment),
-            Event::Planned { connector, attempt, planned } => {
+            Event::Planned { connector, attempt, builds, planned } => {
                 let wanted = self.configs.get(&connector);
                 let look_ms = now_ms.saturating_add(self.look_every_ms.unwrap_or(0));
                 if let (Some(owned), Some(wanted)) = (self.owned.get_mut(&connector), wanted)
                     && let Some(commit) = owned
-                        .looked(attempt, &planned, wanted, look_ms)
-                        .or_else(|| owned.planned(attempt, planned, wanted, now_ms))
+                        .looked(attempt, &builds, &planned, wanted, look_ms)
+                        .or_else(|| owned.planned(attempt, builds, planned, wanted, now_ms))
                 {
                     self.effects.push(Effect::Config(
                         connector.clone(),
@@ -127,7 +136,7 @@ impl Herder {
 
     /// When it wants to be woken, in milliseconds since 1970.
     pub(super) fn next_deadline(&self) -> Option<i64> {
-        self.owned.values().filter_map(Owned::deadline).min()
+        self.owned.values().filter_map(|owned| owned.deadline(self.probation_ms)).min()
     }
 
     /// Nothing to run any more, in place of what was assigned last.
@@ -217,12 +226,12 @@ impl Herder {
             };
             let owned = self.owned.entry(name.clone()).or_default();
             if let Some(attempt) = owned.plan(&wanted, now_ms, &mut self.next_number) {
-                let config = wanted.config.clone();
-                self.effects.push(Effect::Plan { connector: name.clone(), attempt, config });
+                let (config, builds) = (wanted.config.clone(), wanted.builds().cloned().unwrap_or_default());
+                self.effects.push(Effect::Plan { connector: name.clone(), attempt, config, builds });
             }
             if let Some(attempt) = owned.look(&wanted, now_ms, self.look_every_ms, &mut self.next_number) {
-                let config = wanted.config.clone();
-                self.effects.push(Effect::Look { connector: name.clone(), attempt, config });
+                let (config, builds) = (wanted.config.clone(), wanted.builds().cloned().unwrap_or_default());
+                self.effects.push(Effect::Look { connector: name.clone(), attempt, config, builds });
             }
             let unfenced = wanted.current_tasks().filter(|tasks| !self.configs.is_fenced(&name, tasks));
             // What ends here by itself is not cut off in the middle of a transaction.
@@ -235,8 +244,13 @@ impl Herder {
                 let ids = self.configs.ids_to_fence(&name, wanted.task_count());
                 self.effects.push(Effect::Fence { connector: name.clone(), commit, ids });
             }
+            let health = |tasks: &Tasks| health(&self.statuses, &name, tasks);
+            if let Some(verdict) = owned.judge(&wanted, health, now_ms, self.probation_ms) {
+                let record = ConfigRecord::Upgrade(name.clone(), Some(verdict));
+                self.effects.push(Effect::Config(name.clone(), record));
+            }
             let (state, trace) = owned.state(&wanted);
-            self.tell(StatusKey::Connector(name), state, trace);
+            self.tell(StatusKey::Connector(name), (state, trace), None, false);
         }
     }
 
@@ -292,6 +306,7 @@ impl Herder {
                 tasks: wanted.task_count(),
                 config: wanted.config.clone(),
                 task_config,
+                builds: wanted.builds().cloned().unwrap_or_default(),
             })
         })
     }
@@ -299,8 +314,10 @@ impl Herder {
     fn tell_task(&mut self, id: &TaskId, wanted: &Wanted, mine: bool) {
         let key = StatusKey::Task(id.clone());
         let is_known = self.told.contains_key(&key);
-        match local::state(self.tasks.get(id), wanted.target, mine, is_known) {
-            Some((state, trace)) => self.tell(key.clone(), state, trace),
+        let local = self.tasks.get(id);
+        let (commit, outage) = (local.map(Local::version), local.is_some_and(Local::is_interrupted));
+        match local::state(local, wanted.target, mine, is_known) {
+            Some(state) => self.tell(key.clone(), state, commit, outage),
             None if !mine => {}
             None => return,
         }
@@ -309,17 +326,28 @@ impl Herder {
         }
     }
 
-    fn tell(&mut self, key: StatusKey, state: RunState, trace: Option<String>) {
-        let generation = self.assignment.generation;
-        let status = Status { state, trace, worker_id: self.worker_id.clone(), generation };
-        let same = |told: &Option<Status>| {
-            told.as_ref().is_some_and(|told| told.state == status.state && told.trace == status.trace)
-        };
-        if self.told.get(&key).is_some_and(same) {
+    fn tell(
+        &mut self,
+        key: StatusKey,
+        (state, trace): (RunState, Option<String>),
+        commit: Option<i64>,
+        outage: bool,
+    ) {
+        let (worker_id, generation) = (self.worker_id.clone(), self.assignment.generation);
+        let status = Status { state, trace, worker_id, generation, commit, outage };
+        // A new assignment alone is no news.
+        let same = |told: &Status| Status { generation, ..told.clone() } == status;
+        if self.told.get(&key).and_then(Option::as_ref).is_some_and(same) {
             return;
         }
         self.told.insert(key.clone(), Some(status.clone()));
         self.effects.push(Effect::Status(StatusRecord::Status(key, Some(status))));
+    }
+
+    /// Whether a task of the newest commit failed.
+    pub(super) fn has_failed(&self, name: &str, wanted: &Wanted) -> bool {
+        let health = wanted.current_tasks().map(|tasks| health(&self.statuses, name, tasks));
+        matches!(health, Some(Health::Failed(_)))
     }
 
     /// What this worker said is no longer its business; that it is to be forgotten stands until the topic says so.
@@ -381,4 +409,21 @@ impl Herder {
             self.effects.push(Effect::Report(report));
         }
     }
+}
+
+/// How the tasks of a commit are, by what their workers say.
+fn health(statuses: &Statuses, connector: &str, tasks: &Tasks) -> Health {
+    let mut all = Health::Well;
+    for task in 0..u32::try_from(tasks.configs.len()).unwrap_or(u32::MAX) {
+        let status = statuses.task(&TaskId { connector: connector.to_owned(), task });
+        let status = status.filter(|status| status.commit == Some(tasks.version));
+        match status.map(|status| (status.state, &status.trace, status.outage)) {
+            Some((RunState::Running, ..)) => {}
+            Some((RunState::Failed, trace, _) | (RunState::Restarting, trace @ Some(_), false)) => {
+                return Health::Failed(trace.clone().unwrap_or_default());
+            }
+            _ => all = Health::Waits,
+        }
+    }
+    all
 }

@@ -1,8 +1,9 @@
-//! A connector that this worker speaks for: its plan, and the fencing of what ran before.
+//! A connector that this worker speaks for: its plan, the fencing of what ran before, and whether new components are healthy.
 
-use super::configs::Wanted;
+use super::configs::{Tasks, Wanted};
 use super::event::PlanFailure;
-use super::record::{Commit, Fencing, RunState, TargetState};
+use super::record::{Chosen, Commit, Fencing, Proven, RolledBack, RunState, TargetState, Verdict};
+use crate::plan::Builds;
 
 /// Pause before something that failed for a reason that may pass is tried again.
 const RETRY_MS: i64 = 2_000;
@@ -19,8 +20,8 @@ enum Plan {
     Writing { version: i64 },
     /// The tasks in the topic are those of this version.
     Done { version: i64 },
-    /// It could not be planned.
-    Failed { version: i64, trace: String },
+    /// It could not be planned, with these components.
+    Failed { version: i64, trace: String, builds: Builds },
     /// It is tried again.
     Again { at_ms: i64, trace: String },
 }
@@ -49,12 +50,37 @@ enum Look {
     Asked(u64),
 }
 
+/// How the tasks of the newest commit are, all together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// All run.
+    Well,
+    /// Some don't run yet, or can't reach the cluster.
+    Waits,
+    /// One failed.
+    Failed(String),
+}
+
+/// How far it is known whether new components are healthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Probation {
+    #[default]
+    Idle,
+    /// All tasks of a commit have run since then.
+    Well { commit: i64, since_ms: i64 },
+    /// The verdict about a configuration is being written; with the reason if it is a bad one.
+    Judged { version: i64, reason: Option<String> },
+    /// It could not be written.
+    Again { at_ms: i64 },
+}
+
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owned {
     plan: Plan,
     fence: Fence,
     look: Look,
+    probation: Probation,
     /// Plan again, though the tasks in the topic are of the present configuration.
     anew: bool,
 }
@@ -113,6 +139,7 @@ impl Owned {
     pub(super) fn looked(
         &mut self,
         attempt: u64,
+        builds: &Builds,
         planned: &Result<Vec<String>, PlanFailure>,
         wanted: &Wanted,
         at_ms: i64,
@@ -123,13 +150,14 @@ impl Owned {
         self.look = Look::At(at_ms);
         // The tasks that run need no plan: what fails here is seen when one is needed.
         let (Ok(configs), Some(tasks)) = (planned, wanted.current_tasks()) else { return None };
-        (*tasks.configs != **configs).then(|| commit_of(wanted.version, configs.clone()))
+        (*tasks.configs != **configs).then(|| commit_of(wanted.version, configs.clone(), builds.clone()))
     }
 
     /// What a plan brought; gives the tasks to be written if they are others than those in the topic.
     pub(super) fn planned(
         &mut self,
         attempt: u64,
+        builds: Builds,
         planned: Result<Vec<String>, PlanFailure>,
         wanted: &Wanted,
         now_ms: i64,
@@ -140,7 +168,7 @@ impl Owned {
         }
         match planned {
             Err(PlanFailure::Later(trace)) => self.plan = Plan::Again { at_ms: now_ms + RETRY_MS, trace },
-            Err(PlanFailure::Failed(trace)) => self.plan = Plan::Failed { version, trace },
+            Err(PlanFailure::Failed(trace)) => self.plan = Plan::Failed { version, trace, builds },
             Ok(configs) => {
                 let same = wanted.current_tasks().is_some_and(|tasks| *tasks.configs == *configs);
                 if same || wanted.version != version {
@@ -148,7 +176,7 @@ impl Owned {
                     return None;
                 }
                 self.plan = Plan::Writing { version };
-                return Some(commit_of(version, configs));
+                return Some(commit_of(version, configs, builds));
             }
         }
         None
@@ -200,6 +228,76 @@ impl Owned {
         if matches!(self.fence, Fence::Asked { .. }) {
             self.fence = Fence::Again { at_ms };
         }
+        if let Probation::Judged { again_ms, .. } = &mut self.probation {
+            tracing::warn!(error, "whether an upgrade is healthy could not be written; trying again");
+            *again_ms = Some(at_ms);
+        }
+    }
+
+    /// Gives the verdict about an upgrade, once there is one: its components can't be planned with, a task failed, or all have run
+    /// for `probation_ms` without failing.
+    pub(super) fn judge(
+        &mut self,
+        wanted: &Wanted,
+        health: impl FnOnce(&Tasks) -> Health,
+        now_ms: i64,
+        probation_ms: i64,
+    ) -> Option<Verdict> {
+        let is_due = match &self.probation {
+            Probation::Judged { version, again_ms, .. } => {
+                *version != wanted.version || again_ms.is_some_and(|at_ms| now_ms >= at_ms)
+            }
+            Probation::Idle | Probation::Well { .. } => true,
+        };
+        if !is_due {
+            return None;
+        }
+        let (rolled_back, reason) = match self.failure(wanted, health, now_ms, probation_ms)? {
+            Ok(()) => (None, None),
+            Err(back) => (Some(back.clone()), Some(back.reason)),
+        };
+        self.probation = Probation::Judged { version: wanted.version, reason, again_ms: None };
+        Some(Verdict { config: wanted.version, rolled_back })
+    }
+
+    /// What speaks against an upgrade, or that it passed; none: that is open, or there is none.
+    fn failure(
+        &mut self,
+        wanted: &Wanted,
+        health: impl FnOnce(&Tasks) -> Health,
+        now_ms: i64,
+        probation_ms: i64,
+    ) -> Option<Result<(), RolledBack>> {
+        let well = std::mem::take(&mut self.probation);
+        if !wanted.target.is_started() {
+            return None;
+        }
+        let back = |reason: &str, failed: &Builds, proven: &Proven| {
+            let (reason, failed) = (reason.to_owned(), failed.clone());
+            Some(Err(RolledBack { reason, failed, back_to: proven.clone() }))
+        };
+        if let Plan::Failed { version, trace, builds } = &self.plan
+            && *version == wanted.version
+            && wanted.builds().is_none()
+        {
+            return back(trace, builds, wanted.upgrade_from(builds)?);
+        }
+        let (tasks, builds, proven) = (wanted.current_tasks()?, wanted.builds()?, wanted.probation()?);
+        match health(tasks) {
+            Health::Failed(trace) => back(&trace, builds, proven),
+            Health::Waits => None,
+            Health::Well => {
+                let since_ms = match well {
+                    Probation::Well { commit, since_ms } if commit == tasks.version => since_ms,
+                    _ => now_ms,
+                };
+                if now_ms >= since_ms.saturating_add(probation_ms) {
+                    return Some(Ok(()));
+                }
+                self.probation = Probation::Well { commit: tasks.version, since_ms };
+                None
+            }
+        }
     }
 
     /// Somebody asked for a new start.
@@ -214,6 +312,10 @@ impl Owned {
         match (wanted.target, &self.plan) {
             (TargetState::Stopped, _) => (RunState::Stopped, None),
             (TargetState::Paused, _) => (RunState::Paused, None),
+            (TargetState::Started, _) if self.goes_back(wanted).is_some() => (
+                RunState::Restarting,
+                self.goes_back(wanted).map(|why| format!("goes back to what it was: {why}")),
+            ),
             (TargetState::Started, Plan::Failed { trace, .. }) => (RunState::Failed, Some(trace.clone())),
             (TargetState::Started, Plan::Again { trace, .. }) => (RunState::Unassigned, Some(trace.clone())),
             (TargetState::Started, _) if wanted.tasks.is_none() => (RunState::Unassigned, None),
@@ -222,7 +324,15 @@ impl Owned {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<i64> {
+    fn goes_back(&self, wanted: &Wanted) -> Option<&str> {
+        match &self.probation {
+            Probation::Judged { version, reason, .. } if *version == wanted.version => reason.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// `probation_ms`: as in [`Self::judge`].
+    pub(super) fn deadline(&self, probation_ms: i64) -> Option<i64> {
         let plan = match self.plan {
             Plan::Again { at_ms, .. } => Some(at_ms),
             _ => None,
@@ -235,26 +345,39 @@ impl Owned {
             Look::At(at_ms) => Some(at_ms),
             _ => None,
         };
-        plan.into_iter().chain(fence).chain(look).min()
+        let probation = match self.probation {
+            Probation::Well { since_ms, .. } => Some(since_ms.saturating_add(probation_ms)),
+            Probation::Judged { again_ms, .. } => again_ms,
+            Probation::Idle => None,
+        };
+        plan.into_iter().chain(fence).chain(look).chain(probation).min()
     }
 }
 
-fn commit_of(config: i64, configs: Vec<String>) -> Commit {
-    Commit { tasks: u32::try_from(configs.len()).unwrap_or(u32::MAX), config, configs }
+fn commit_of(config: i64, configs: Vec<String>, builds: Builds) -> Commit {
+    let chosen = (!builds.is_empty()).then_some(Chosen { config, builds });
+    Commit { tasks: u32::try_from(configs.len()).unwrap_or(u32::MAX), config, configs, chosen }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::configs::Tasks;
+    use super::super::configs::Upgrade;
     use super::*;
     use crate::spec::flat::ConnectorConfig;
 
     fn sink(key: &str) -> Wanted {
         let config = ConnectorConfig::from([(key.to_owned(), "t".to_owned())]);
-        let tasks = Tasks { version: 2, config_version: 1, configs: vec!["0,1".to_owned()].into() };
-        Wanted { config: Arc::new(config), version: 1, target: TargetState::Started, tasks: Some(tasks) }
+        let configs = vec!["0,1".to_owned()].into();
+        let tasks = Tasks { version: 2, config_version: 1, configs, chosen: None };
+        Wanted {
+            config: Arc::new(config),
+            version: 1,
+            target: TargetState::Started,
+            tasks: Some(tasks),
+            upgrade: Upgrade::default(),
+        }
     }
 
     #[test]
@@ -264,16 +387,19 @@ mod tests {
         assert_eq!(owned.look(&wanted, 0, Some(100), &mut number), Some(1));
         assert_eq!(owned.look(&wanted, 50, Some(100), &mut number), None, "one at a time");
         let same = Ok(vec!["0,1".to_owned()]);
-        assert_eq!(owned.looked(1, &same, &wanted, 150), None);
-        assert_eq!((owned.deadline(), owned.look(&wanted, 149, Some(100), &mut number)), (Some(150), None));
+        assert_eq!(owned.looked(1, &Builds::new(), &same, &wanted, 150), None);
+        assert_eq!((owned.deadline(0), owned.look(&wanted, 149, Some(100), &mut number)), (Some(150), None));
         assert_eq!(owned.look(&wanted, 150, Some(100), &mut number), Some(2));
-        assert_eq!(owned.looked(1, &same, &wanted, 250), None, "late");
+        assert_eq!(owned.looked(1, &Builds::new(), &same, &wanted, 250), None, "late");
         let lost = Err(PlanFailure::Failed("no broker".to_owned()));
-        assert_eq!(owned.looked(2, &lost, &wanted, 250), None);
+        assert_eq!(owned.looked(2, &Builds::new(), &lost, &wanted, 250), None);
         assert_eq!(owned.state(&wanted), (RunState::Running, None));
         assert_eq!(owned.look(&wanted, 250, Some(100), &mut number), Some(3));
         let grown = Ok(vec!["0,1,2".to_owned()]);
-        assert_eq!(owned.looked(3, &grown, &wanted, 350), Some(commit_of(1, vec!["0,1,2".to_owned()])));
+        assert_eq!(
+            owned.looked(3, &Builds::new(), &grown, &wanted, 350),
+            Some(commit_of(1, vec!["0,1,2".to_owned()], Builds::new()))
+        );
     }
 
     #[test]

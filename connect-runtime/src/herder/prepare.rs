@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::component::ComponentHost;
-use crate::plan::{Catalog, Draft, PipelinePlan, Plan};
+use crate::plan::{Builds, Catalog, Draft, PipelinePlan, Plan};
 use crate::spec::flat::{self, ConnectorConfig, Referenced};
 use crate::spec::{Diagnostic, Environment};
 
@@ -26,31 +26,33 @@ pub(super) struct Prepared {
 /// Everything that is wrong with a map, by key; what is about no key in particular stands under `""`.
 pub type Problems = BTreeMap<String, Vec<String>>;
 
-/// What is known of the components that a map names.
-pub(super) async fn catalog(host: &ComponentHost, config: &ConnectorConfig) -> Catalog {
-    Catalog::load(host, &flat::components(config)).await
+/// What is known of the components that a map names: as they were when `builds` were written down, others as they are.
+pub(super) async fn catalog(host: &ComponentHost, config: &ConnectorConfig, builds: &Builds) -> Catalog {
+    Catalog::load_as_built(host, &flat::components(config), builds).await
 }
 
-/// Checks a map, and lets the components check their settings (`ask`).
+/// Checks a map, and lets the components check their settings if there is a host to `ask` them in. What runs are the very
+/// components that the catalog has.
 pub(super) async fn prepare(
     name: &str,
     config: &ConnectorConfig,
-    host: &ComponentHost,
+    catalog: &Catalog,
     env: &Env,
-    ask: bool,
+    ask: Option<&ComponentHost>,
 ) -> Result<Prepared, Problems> {
-    let catalog = catalog(host, config).await;
     // The environment's files are small and local.
-    let reading = flat::read(name, config, &catalog, &**env);
+    let reading = flat::read(name, config, catalog, &**env);
     let folder = reading.deployment.file.folder().to_owned();
-    let mut draft = Draft::of(&[reading.deployment], &catalog);
-    if ask {
+    let mut draft = Draft::of(&[reading.deployment], catalog);
+    if let Some(host) = ask {
         draft.ask(host).await;
     }
     let mut problems = reading.problems;
     match draft.finish() {
         Ok(Plan { mut pipelines }) if problems.is_empty() && pipelines.len() == 1 => {
-            return Ok(Prepared { plan: pipelines.remove(0), referenced: reading.referenced, folder });
+            let mut plan = pipelines.remove(0);
+            plan.pin(&catalog.builds);
+            return Ok(Prepared { plan, referenced: reading.referenced, folder });
         }
         Ok(_) => {}
         Err(found) => problems.extend(found),

@@ -6,6 +6,8 @@
 //! | | `target-state-<name>` | `{"state":"STARTED"}`; `PAUSED`, with `"state.v2":"STOPPED"` for stopped, as Kafka Connect writes it for workers older than 3.5 |
 //! | | `commit-<name>` | `{"tasks":2,"config":17,"configs":["...","..."]}` |
 //! | | `tasks-fencing-count-<name>` | `{"tasks":2,"commit":19}` |
+//! | | `proven-<name>` | `{"properties":{...},"components":{"/a.wasm":{"version":"1.0.0","digest":"sha256:..."}}}`: what ran last that may be gone back to |
+//! | | `upgrade-<name>` | `{"config":17}`: that configuration's components passed their probation; with `"rolled_back":{"reason",...}`: they did not |
 //! | | `restart-connector-<name>` | `{"include-tasks":true,"only-failed":false}` |
 //! | | `restart-task-<name>-<n>` | `{}` |
 //! | `connect-status` | `status-connector-<name>`, `status-task-<name>-<n>` | `{"state","trace","worker_id","generation"}` |
@@ -13,7 +15,7 @@
 //!
 //! Two records differ from Kafka Connect's (docs/adr/0012): the tasks' configurations are in one record, so that they are
 //! there together or not at all, with the offset of the connector's configuration that they were made of; and a fencing names
-//! the commit that it was for. A restart counts only for who reads it as it comes.
+//! the commit that it was for. Two are our own (docs/adr/0025): what an upgrade may go back to, and how it went. A restart counts only for who reads it as it comes.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::ownership::TaskId;
+use crate::plan::Builds;
 use crate::spec::flat::ConnectorConfig;
 
 /// Largest key or value that is read: what Kafka's brokers take by default.
@@ -77,6 +80,10 @@ pub enum ConfigRecord {
     Commit(String, Option<Commit>),
     /// Tasks of earlier commits can no longer write.
     Fencing(String, Option<Fencing>),
+    /// What ran before the configuration that comes next, to go back to; none: nothing.
+    Proven(String, Option<Proven>),
+    /// How an upgrade went.
+    Upgrade(String, Option<Verdict>),
     /// The connector, and perhaps its tasks, should start anew.
     Restart(String, Restart),
     /// A task should start anew.
@@ -92,6 +99,49 @@ pub struct Commit {
     pub config: i64,
     /// What each is given, references unresolved.
     pub configs: Vec<String>,
+    /// What they are made of; none: an older worker wrote this.
+    #[serde(rename = "components", default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// The components of a configuration: chosen once, when it is planned first, whatever becomes of their files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Offset of the configuration.
+    pub config: i64,
+    /// Each component.
+    pub builds: Builds,
+}
+
+/// A configuration that ran, with its components.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// The configuration.
+    pub properties: ConnectorConfig,
+    /// Its components.
+    pub components: Builds,
+}
+
+/// How an upgrade went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Offset of the configuration that brought the new components.
+    pub config: i64,
+    /// None: they passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
+}
+
+/// An upgrade that was undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// What was wrong with it.
+    pub reason: String,
+    /// The components that were left.
+    pub failed: Builds,
+    /// What runs again.
+    #[serde(flatten)]
+    pub back_to: Proven,
 }
 
 /// Every task of a connector that ran before was fenced.
@@ -140,6 +190,12 @@ impl ConfigRecord {
         if let Some(name) = named("tasks-fencing-count-") {
             return Some(Self::Fencing(name, json_of(value)?));
         }
+        if let Some(name) = named("proven-") {
+            return Some(Self::Proven(name, json_of(value)?));
+        }
+        if let Some(name) = named("upgrade-") {
+            return Some(Self::Upgrade(name, json_of(value)?));
+        }
         if let Some(name) = named("restart-connector-") {
             return Some(Self::Restart(name, json_of(value)??));
         }
@@ -172,6 +228,12 @@ impl ConfigRecord {
             }
             Self::Fencing(name, fencing) => {
                 (format!("tasks-fencing-count-{name}"), fencing.map(|fencing| json!(fencing)))
+            }
+            Self::Proven(name, proven) => {
+                (format!("proven-{name}"), proven.as_ref().map(|proven| json!(proven)))
+            }
+            Self::Upgrade(name, verdict) => {
+                (format!("upgrade-{name}"), verdict.as_ref().map(|verdict| json!(verdict)))
             }
             Self::Restart(name, restart) => (format!("restart-connector-{name}"), Some(json!(restart))),
             Self::RestartTask(id) => (format!("restart-task-{id}"), Some(json!({}))),
@@ -254,6 +316,12 @@ pub struct Status {
     /// Of the assignment under which it was written.
     #[serde(default)]
     pub generation: i32,
+    /// A task's: offset of the commit that it was started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<i64>,
+    /// It starts anew because the cluster could not be reached, which says nothing against the task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outage: bool,
 }
 
 /// That a connector used a topic.
@@ -353,7 +421,7 @@ mod tests {
             (
                 ConfigRecord::Commit(
                     "c".into(),
-                    Some(Commit { tasks: 1, config: 7, configs: vec!["{}".into()] }),
+                    Some(Commit { tasks: 1, config: 7, configs: vec!["{}".into()], chosen: None }),
                 ),
                 r#"commit-c {"config":7,"configs":["{}"],"tasks":1}"#,
             ),
@@ -381,6 +449,8 @@ mod tests {
             trace: Some("why".into()),
             worker_id: "w:1".into(),
             generation: 3,
+            commit: None,
+            outage: false,
         };
         let used = UsedTopic { name: "t:x".into(), connector: "c".into(), task: 1, discover_timestamp: 5 };
         let id = TaskId { connector: "c".into(), task: 1 };

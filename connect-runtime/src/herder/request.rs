@@ -4,9 +4,10 @@
 //! request sees it. Which worker is asked doesn't matter; of two that say different things at the same time the later
 //! record counts.
 
+use super::configs::Wanted;
 use super::machine::Herder;
 use super::ownership::TaskId;
-use super::record::{Commit, ConfigRecord, Restart, StatusRecord, TargetState};
+use super::record::{Chosen, Commit, ConfigRecord, Restart, StatusRecord, TargetState};
 use crate::spec::flat::ConnectorConfig;
 
 /// A change.
@@ -64,24 +65,41 @@ impl Herder {
                 if self.configs.get(&name).is_some() {
                     return Err(Refusal::Exists(name));
                 }
+                // Nothing of one that was deleted is gone back to.
+                let left = self.configs.is_proven(&name).then(|| ConfigRecord::Proven(name.clone(), None));
                 // What it is to be stands first, so that nobody starts it before reading that.
-                vec![
+                let made = [
                     ConfigRecord::Target(name.clone(), Some(initial)),
                     ConfigRecord::Connector(name, Some(config)),
-                ]
+                ];
+                left.into_iter().chain(made).collect()
             }
-            Request::Put { name, config } => vec![ConfigRecord::Connector(name, Some(config))],
+            Request::Put { name, config } => {
+                // What failed is nothing to go back to.
+                let before = self.configs.get(&name).filter(|wanted| !self.has_failed(&name, wanted));
+                let before = before.and_then(Wanted::to_prove);
+                let proven = before.map(|before| ConfigRecord::Proven(name.clone(), Some(before)));
+                proven.into_iter().chain([ConfigRecord::Connector(name, Some(config))]).collect()
+            }
             Request::Delete(name) => {
                 there(&name)?;
-                vec![
+                let proven = self.configs.is_proven(&name).then(|| ConfigRecord::Proven(name.clone(), None));
+                let gone = [
                     ConfigRecord::Connector(name.clone(), None),
                     ConfigRecord::Target(name.clone(), None),
                     ConfigRecord::Commit(name, None),
-                ]
+                ];
+                proven.into_iter().chain(gone).collect()
             }
             Request::Target(name, TargetState::Stopped) => {
                 there(&name)?;
-                let none = Commit { tasks: 0, config: -1, configs: Vec::new() };
+                // It is started with the components that it was stopped with.
+                let wanted = self.configs.get(&name);
+                let chosen = wanted.and_then(|wanted| {
+                    let builds = wanted.builds()?.clone();
+                    Some(Chosen { config: wanted.version, builds })
+                });
+                let none = Commit { tasks: 0, config: -1, configs: Vec::new(), chosen };
                 vec![
                     ConfigRecord::Target(name.clone(), Some(TargetState::Stopped)),
                     ConfigRecord::Commit(name, Some(none)),

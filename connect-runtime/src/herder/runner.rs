@@ -12,12 +12,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::event::{Event, PlanFailure, StartTask, TaskNews};
 use super::ownership::TaskId;
-use super::prepare::{Env, Prepared, in_one, prepare};
+use super::prepare::{Env, Prepared, catalog, in_one, prepare};
 use crate::capability::control::Stopping;
 use crate::component::Kind;
 use crate::failure::TaskError;
 use crate::metrics::RuntimeMetrics;
-use crate::plan::{PipelinePlan, Plan};
+use crate::plan::{Builds, Catalog, PipelinePlan, Plan};
 use crate::spec::flat::ConnectorConfig;
 use crate::worker::admission::Admission;
 use crate::worker::progress::{Counters, Observed, State};
@@ -70,14 +70,17 @@ impl Runner {
         connector: String,
         attempt: u64,
         config: Arc<ConnectorConfig>,
+        builds: Builds,
         topics: Topics,
     ) {
         let (shared, env, events) = (Arc::clone(&self.shared), Arc::clone(&self.env), self.events.clone());
         let name = connector.clone();
         let planning = tokio::spawn(async move {
-            let planned = plan(&shared, &env, &connector, &config, topics).await;
+            let catalog = catalog(&shared.host, &config, &builds).await;
+            let planned = plan(&shared, &env, &connector, &config, &catalog, topics).await;
+            let planned = Event::Planned { connector, attempt, builds: catalog.builds, planned };
             // An error means that the worker ends.
-            let _ = events.send(Event::Planned { connector, attempt, planned }).await;
+            let _ = events.send(planned).await;
         });
         // Nobody waits for an earlier one any more.
         if let Some(earlier) = self.plans.insert(name, planning.abort_handle()) {
@@ -107,7 +110,7 @@ impl Runner {
     /// Starts a task. The last of its start has ended.
     pub(super) fn start(&mut self, start: StartTask, admission: Admission) {
         let (stop, stopping) = watch::channel(false);
-        let (observer, observed) = watch::channel((State::Starting, None));
+        let (observer, observed) = watch::channel(Observed::default());
         let (shared, env) = (Arc::clone(&self.shared), Arc::clone(&self.env));
         let (id, number) = (start.id.clone(), start.start);
         let job = Job { shared, env, start, admission, stopping: Stopping::new(stopping.clone()), observer };
@@ -146,9 +149,10 @@ async fn plan(
     env: &Env,
     connector: &str,
     config: &ConnectorConfig,
+    catalog: &Catalog,
     topics: Topics,
 ) -> Result<Vec<String>, PlanFailure> {
-    let prepared = prepare(connector, config, &shared.host, env, false).await;
+    let prepared = prepare(connector, config, catalog, env, None).await;
     let prepared = prepared.map_err(|problems| PlanFailure::Failed(in_one(&problems)))?;
     let failed = |error: TaskError| match error.is_outage() {
         true => PlanFailure::Later(error.to_string()),
@@ -244,7 +248,7 @@ impl Job {
     async fn run(self) {
         let failed = |observer: &watch::Sender<Observed>, error: String| {
             tracing::error!(task = %self.start.id, error, "task failed");
-            observer.send_replace((State::Failed, Some(error)));
+            observer.send_replace(Observed { state: State::Failed, error: Some(error), is_outage: false });
         };
         let StartTask { id, tasks, config, task_config, .. } = &self.start;
         let (prepared, task_config) = match self.prepared(&id.connector, config, task_config).await {
@@ -255,7 +259,7 @@ impl Job {
             return failed(&self.observer, error.to_string());
         }
         if self.stopping.is_raised() {
-            self.observer.send_replace((State::Stopped, None));
+            self.observer.send_replace(Observed { state: State::Stopped, ..Observed::default() });
             return;
         }
         let kind = if prepared.plan.source.is_some() { Kind::Source } else { Kind::Sink };
@@ -279,7 +283,8 @@ impl Job {
         config: &ConnectorConfig,
         task_config: &str,
     ) -> Result<(Prepared, String), String> {
-        let prepared = prepare(connector, config, &self.shared.host, &self.env, false).await;
+        let catalog = catalog(&self.shared.host, config, &self.start.builds).await;
+        let prepared = prepare(connector, config, &catalog, &self.env, None).await;
         let prepared = prepared.map_err(|problems| in_one(&problems))?;
         let task_config = prepared.reveal(task_config, &self.env)?;
         Ok((prepared, task_config))
@@ -359,11 +364,12 @@ impl Follow {
     }
 }
 
-fn news((state, error): &Observed) -> Option<TaskNews> {
+fn news(Observed { state, error, is_outage }: &Observed) -> Option<TaskNews> {
     let error = || error.clone().unwrap_or_default();
     Some(match state {
         State::Starting => return None,
         State::Running => TaskNews::Running,
+        State::Restarting if *is_outage => TaskNews::Interrupted(error()),
         State::Restarting => TaskNews::Restarting(error()),
         State::Failed => TaskNews::Failed(error()),
         State::Stopped => TaskNews::Stopped,

@@ -14,7 +14,7 @@ use super::log::{End, Log};
 use super::machine::Herder;
 use super::ownership::{Assignment, Ownership, Report};
 use super::prepare::Env;
-use super::record::{ConfigRecord, StatusRecord};
+use super::record::{ConfigRecord, RolledBack, StatusRecord, Verdict};
 use super::runner::{Runner, Topics};
 use super::writer::{ConfigWriter, StatusQueue};
 use crate::component::ComponentHost;
@@ -30,6 +30,9 @@ const CONFIGS_PARTITIONS: i32 = 1;
 /// How long the herder has, beyond the tasks' own time, to write its last states and to take leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long new components have to run without failing, unless the worker is told otherwise.
+pub const DEFAULT_UPGRADE_PROBATION: Duration = Duration::from_secs(10);
+
 /// How a herder works.
 #[derive(Clone, Debug)]
 pub struct HerderConfig {
@@ -43,6 +46,8 @@ pub struct HerderConfig {
     pub status_topic: String,
     /// Its partitions when it has to be made (`status.storage.partitions`).
     pub status_partitions: i32,
+    /// How long new components have to run without failing before they are taken for good (`upgrade.probation.ms`).
+    pub upgrade_probation: Duration,
 }
 
 impl HerderConfig {
@@ -55,6 +60,7 @@ impl HerderConfig {
             configs_topic: "connect-configs".to_owned(),
             status_topic: "connect-status".to_owned(),
             status_partitions: 5,
+            upgrade_probation: DEFAULT_UPGRADE_PROBATION,
         }
     }
 }
@@ -110,7 +116,10 @@ impl HerderService {
         let (stop, stopping) = watch::channel(false);
         let (applied, applied_to) = watch::channel(Applied::default());
         let look_every_ms = i64::try_from(shared.config.metadata_max_age.as_millis()).unwrap_or(i64::MAX);
-        let herder = Arc::new(Mutex::new(Herder::new(config.worker_id).looking_every(look_every_ms)));
+        let probation_ms = i64::try_from(config.upgrade_probation.as_millis()).unwrap_or(i64::MAX);
+        let herder =
+            Herder::new(config.worker_id).looking_every(look_every_ms).on_probation_for(probation_ms);
+        let herder = Arc::new(Mutex::new(herder));
         let status_queue = Arc::new(StatusQueue::default());
         let reader = Reader { herder: Arc::clone(&herder), applied: applied_to, end: configs.end() };
         let handle = HerderHandle::new(
@@ -301,6 +310,9 @@ impl State {
     fn perform(&mut self, effect: Effect, report: &watch::Sender<Report>) {
         match effect {
             Effect::Config(connector, record) => {
+                if let ConfigRecord::Upgrade(_, Some(verdict)) = &record {
+                    tell_verdict(&connector, verdict);
+                }
                 let (writer, events) = (self.writer.clone(), self.events.clone());
                 tokio::spawn(async move {
                     let written = writer.write(vec![record]).await.map(drop);
@@ -309,11 +321,11 @@ impl State {
                 });
             }
             Effect::Status(record) => self.status_queue.push(&record),
-            Effect::Plan { connector, attempt, config } => {
-                self.runner.plan(connector, attempt, config, Topics::Make);
+            Effect::Plan { connector, attempt, config, builds } => {
+                self.runner.plan(connector, attempt, config, builds, Topics::Make);
             }
-            Effect::Look { connector, attempt, config } => {
-                self.runner.plan(connector, attempt, config, Topics::Leave);
+            Effect::Look { connector, attempt, config, builds } => {
+                self.runner.plan(connector, attempt, config, builds, Topics::Leave);
             }
             Effect::Fence { connector, commit, ids } => self.runner.fence(connector, commit, ids),
             Effect::Start(start) => {
@@ -333,6 +345,15 @@ impl State {
             Effect::Stop(id) => self.runner.stop(&id),
             Effect::Kill(id) => self.runner.kill(&id),
             Effect::Report(news) => drop(report.send_replace(news)),
+        }
+    }
+}
+
+fn tell_verdict(connector: &str, verdict: &Verdict) {
+    match &verdict.rolled_back {
+        None => tracing::info!(connector, "the new components work: the upgrade is done"),
+        Some(RolledBack { reason, .. }) => {
+            tracing::error!(connector, reason, "the upgrade is rolled back: what ran before it runs again");
         }
     }
 }

@@ -59,7 +59,8 @@ mod tests {
         let mut statuses = Statuses::default();
         let key = StatusKey::Connector("c".into());
         let mut say = |state, generation| {
-            let status = Status { state, trace: None, worker_id: "w".into(), generation };
+            let (commit, outage) = (None, false);
+            let status = Status { state, trace: None, worker_id: "w".into(), generation, commit, outage };
             statuses.apply(StatusRecord::Status(key.clone(), Some(status)));
             statuses.connector("c").map(|status| status.state)
         };

@@ -17,4 +17,4 @@ macro_rules! scripts {
     )*};
 }
 
-scripts!(lifecycle, changes, failures, several_workers, moves, start);
+scripts!(lifecycle, changes, failures, several_workers, moves, start, upgrades);

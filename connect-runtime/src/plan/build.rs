@@ -317,7 +317,9 @@ impl Planner<'_> {
 fn shown(component: &ComponentRef) -> String {
     match component {
         ComponentRef::Bundled(name) => name.clone(),
-        ComponentRef::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        ComponentRef::Path(path) | ComponentRef::Build(path, _) => {
+            path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ComponentRef;
+use super::{Build, Builds, ComponentRef};
 use crate::component::{Component, ComponentHost, Kind};
 use crate::connection::Connections;
 use crate::spec::{ConnectorSpec, Deployment, Role};
@@ -64,6 +64,8 @@ pub struct Catalog {
     pub bundled: Vec<String>,
     /// What each component said, or why it couldn't be loaded (it may import what this host doesn't have).
     pub descriptions: BTreeMap<ComponentRef, Result<Description, String>>,
+    /// Which bytes each component is that could be loaded.
+    pub builds: Builds,
     /// Connections that may be named besides those of the file.
     pub connections: Connections,
 }
@@ -71,12 +73,25 @@ pub struct Catalog {
 impl Catalog {
     /// Asks all of `wanted`. One that can't be loaded is an entry, not an error: the plan shows it at its place.
     pub async fn load(host: &ComponentHost, wanted: &[ComponentRef]) -> Self {
+        Self::load_as_built(host, wanted, &Builds::new()).await
+    }
+
+    /// The same with components as they were when `builds` were written down; others as they are.
+    pub(crate) async fn load_as_built(
+        host: &ComponentHost,
+        wanted: &[ComponentRef],
+        builds: &Builds,
+    ) -> Self {
         let bundled = host.bundled().map(str::to_owned).collect();
         let connections = host.connections().clone();
         let mut catalog = Self { bundled, connections, ..Self::default() };
         for component in wanted {
-            let described = match host.load(component).await {
-                Ok(loaded) => Description::of(&loaded),
+            let described = match host.load(&component.pinned(builds)).await {
+                Ok(loaded) => {
+                    let build = Build { version: loaded.describe().version.clone(), digest: loaded.digest() };
+                    catalog.builds.insert(component.to_string(), build);
+                    Description::of(&loaded)
+                }
                 Err(error) => Err(reason(component, &error.to_string())),
             };
             catalog.descriptions.insert(component.clone(), described);

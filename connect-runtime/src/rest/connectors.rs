@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Outcome, Problem, Reply};
-use super::{Api, Ask};
+use super::{Api, Ask, components};
 use crate::component::Kind;
 use crate::herder::handle::{ConnectorView, Error};
 use crate::herder::record::{Restart, RunState, Status, TargetState};
@@ -28,6 +28,8 @@ pub(super) async fn list(api: &Api, ask: &Ask) -> Outcome {
         for what in &expand {
             match what.as_str() {
                 "status" => drop(one.insert(what.clone(), status_of(api, &view).await)),
+                // Our own.
+                "components" => drop(one.insert(what.clone(), components::of(api, &view).await)),
                 "info" => drop(one.insert(what.clone(), info(api, &view).await)),
                 other => tracing::debug!(other, "this can't be expanded"),
             }
@@ -177,12 +179,8 @@ async fn info(api: &Api, view: &ConnectorView) -> Value {
         "name": view.name,
         "config": *view.wanted.config,
         "tasks": (0..view.wanted.task_count()).map(task).collect::<Vec<_>>(),
-        "type": kind(api, &view.wanted.config).await,
+        "type": in_words(api.herder.kind(&view.wanted).await),
     })
-}
-
-async fn kind(api: &Api, config: &ConnectorConfig) -> &'static str {
-    in_words(api.herder.kind(config).await)
 }
 
 fn in_words(kind: Option<Kind>) -> &'static str {
@@ -194,7 +192,7 @@ fn in_words(kind: Option<Kind>) -> &'static str {
 }
 
 async fn status_of(api: &Api, view: &ConnectorView) -> Value {
-    let component = api.herder.component(&view.wanted.config).await;
+    let component = api.herder.component(&view.wanted).await;
     let version = component.as_ref().map(|component| component.describe().version.as_str());
     let tasks: Vec<Value> = view
         .tasks

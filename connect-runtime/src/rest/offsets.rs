@@ -45,7 +45,7 @@ pub(super) async fn reset(api: &Api, name: &str) -> Outcome {
 
 /// A sink's target may hold a position of its own, of which the host knows nothing.
 async fn done(api: &Api, name: &str, what: &str) -> Outcome {
-    let message = match api.herder.kind(&view(api, name)?.wanted.config).await {
+    let message = match api.herder.kind(&view(api, name)?.wanted).await {
         Some(Kind::Source) => format!("The offsets for this connector have been {what} successfully"),
         _ => format!(
             "The Connect framework-managed offsets for this connector have been {what} successfully. However, if this \

@@ -91,7 +91,7 @@ fn short(class: &str) -> &str {
 fn described<'c>(catalog: &'c Catalog, plugin: &str) -> Result<&'c Description, Problem> {
     let name = |component: &ComponentRef| match component {
         ComponentRef::Bundled(name) => name == plugin,
-        ComponentRef::Path(_) => is_component_path(std::path::Path::new(plugin)),
+        ComponentRef::Path(_) | ComponentRef::Build(..) => is_component_path(std::path::Path::new(plugin)),
     };
     let found = catalog.descriptions.iter().find(|(component, _)| name(component));
     match found {

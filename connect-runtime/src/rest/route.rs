@@ -4,7 +4,7 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Outcome, Problem};
-use super::{Api, Ask, admin, connectors, offsets, plugins, tasks};
+use super::{Api, Ask, admin, components, connectors, offsets, plugins, tasks};
 use crate::herder::ownership::TaskId;
 use crate::herder::record::TargetState;
 
@@ -39,6 +39,7 @@ pub(super) async fn answer(api: &Api, ask: &Ask) -> Outcome {
         ["connectors", name, "config"] if put => connectors::put_config(api, name, ask).await,
         ["connectors", name, "config"] if patch => connectors::patch_config(api, name, ask).await,
         ["connectors", name, "status"] if get => connectors::status(api, name).await,
+        ["connectors", name, "components"] if get => components::show(api, name).await,
         ["connectors", name, "pause"] if put => connectors::target(api, name, TargetState::Paused).await,
         ["connectors", name, "resume"] if put => connectors::target(api, name, TargetState::Started).await,
         ["connectors", name, "stop"] if put => connectors::target(api, name, TargetState::Stopped).await,
@@ -64,7 +65,8 @@ pub(super) async fn answer(api: &Api, ask: &Ask) -> Outcome {
         | [
             "connectors",
             _,
-            "config" | "status" | "pause" | "resume" | "stop" | "restart" | "tasks" | "topics" | "offsets",
+            "config" | "status" | "components" | "pause" | "resume" | "stop" | "restart" | "tasks" | "topics"
+            | "offsets",
         ]
         | ["connectors", _, "topics", "reset"]
         | ["connectors", _, "tasks", _, "status" | "restart"]

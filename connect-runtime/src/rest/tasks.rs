@@ -25,7 +25,7 @@ pub(super) async fn status(api: &Api, id: &TaskId) -> Outcome {
     let missing = || Problem::not_found(format!("No status found for task {id}"));
     let view = api.herder.connector(&id.connector).ok_or_else(missing)?;
     let status = view.tasks.get(id.task as usize).ok_or_else(missing)?;
-    let component = api.herder.component(&view.wanted.config).await;
+    let component = api.herder.component(&view.wanted).await;
     let version = component.as_ref().map(|component| component.describe().version.as_str());
     let mut shown = shown(status.as_ref(), version);
     shown.insert("id".to_owned(), id.task.into());

@@ -1,7 +1,7 @@
 //! How far each connector is: counters that tasks raise, and snapshots of them for people.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -121,6 +121,8 @@ struct Inner {
     /// Who wants to know how the only task is.
     observer: Option<watch::Sender<Observed>>,
     error: Mutex<Option<String>>,
+    /// The cluster is to blame for it.
+    is_outage: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -130,8 +132,21 @@ struct Task {
     lag: AtomicI64,
 }
 
-/// How a task is, with the reason if it is not well.
-pub(crate) type Observed = (State, Option<String>);
+/// How a task is.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    pub state: State,
+    /// The reason if it is not well.
+    pub error: Option<String>,
+    /// The reason is that the cluster could not be reached.
+    pub is_outage: bool,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self { state: State::Starting, error: None, is_outage: false }
+    }
+}
 
 /// Counts that become true together with a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,6 +208,7 @@ impl Counters {
             tasks: Mutex::new(vec![Task { state: State::Starting, lag: AtomicI64::new(-1) }]),
             observer,
             error: Mutex::default(),
+            is_outage: AtomicBool::default(),
         }))
     }
 
@@ -217,7 +233,8 @@ impl Counters {
         if let Some(observer) = &self.0.observer {
             let is_unwell = matches!(state, State::Failed | State::Restarting);
             let error = if is_unwell { self.0.error.lock().clone() } else { None };
-            observer.send_replace((state, error));
+            let is_outage = is_unwell && self.0.is_outage.load(Ordering::Relaxed);
+            observer.send_replace(Observed { state, error, is_outage });
         }
     }
 
@@ -244,6 +261,11 @@ impl Counters {
 
     pub(crate) fn set_error(&self, error: String) {
         *self.0.error.lock() = Some(error);
+    }
+
+    /// Whether the error that was set last is the cluster's.
+    pub(crate) fn set_outage(&self, is_outage: bool) {
+        self.0.is_outage.store(is_outage, Ordering::Relaxed);
     }
 
     pub(crate) fn set_lag(&self, task: u32, lag: i64) {

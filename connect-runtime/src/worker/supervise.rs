@@ -58,6 +58,7 @@ impl Supervisor<'_> {
                 return set_state(State::Stopped);
             }
             counters.set_error(error.to_string());
+            counters.set_outage(error.is_of_the_cluster());
             metrics.logged_error();
             let cause = if error.is_outage() { Cause::Outage } else { Cause::Failure };
             let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed), cause);

@@ -22,6 +22,30 @@ pub fn hostile_source() -> &'static [u8] {
     wasm("hostile-source")
 }
 
+/// What [`hostile_source_build`] writes over.
+const BUILD: &str = "millrace-test-build ";
+/// How long it is, with version and manner.
+const BUILD_CHARS: usize = 40;
+
+/// [`hostile_source`] as another build of it: its version, and a manner out of the head of its source.
+pub fn hostile_source_build(version: &str, manner: &str) -> Vec<u8> {
+    let mut wasm = hostile_source().to_vec();
+    let build = format!("{:<BUILD_CHARS$}", format!("{BUILD}{version} {manner}"));
+    assert_eq!(build.len(), BUILD_CHARS, "{build:?} has no room in the component");
+    let places = wasm.windows(BUILD.len()).enumerate().filter(|(_, bytes)| *bytes == BUILD.as_bytes());
+    let places: Vec<usize> = places.map(|(at, _)| at).collect();
+    let [at] = places[..] else { panic!("the component tells its build in {} places", places.len()) };
+    wasm[at..at + BUILD_CHARS].copy_from_slice(build.as_bytes());
+    wasm
+}
+
+/// A component with the same code and other bytes: a section is added that nobody looks at.
+pub fn rebuilt(wasm: &[u8], build: u8) -> Vec<u8> {
+    // A custom section: its number, how long the rest is, the length of its name, its name, its content.
+    let section = [0, 7, 5, b'b', b'u', b'i', b'l', b'd', build];
+    wasm.iter().copied().chain(section).collect()
+}
+
 /// Changes records in ways that it must not.
 pub fn hostile_transform() -> &'static [u8] {
     wasm("hostile-transform")

@@ -1,18 +1,22 @@
 //! Random runs of two workers: requests, assignments, deaths, and plans, fencings and tasks that answer in any order.
 //!
 //! Checked at every start of a task: it is for the newest commit, which was fenced; it doesn't run already, here or there.
+//! A put may bring another component, which is gone back from when a task fails early.
 //! Checked at the end, when everything has answered: what is started runs, once, by its newest commit, and nothing else does;
 //! and its state says so, with the worker where it runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use crate::component::Digest;
+use crate::herder::configs::{Configs, Wanted};
 use crate::herder::event::{Effect, Event, TaskNews};
 use crate::herder::machine::Herder;
 use crate::herder::ownership::{Assignment, TaskId};
 use crate::herder::record::{ConfigRecord, Restart, RunState, StatusRecord, TargetState};
 use crate::herder::request::Request;
+use crate::plan::{Build, Builds};
 use crate::spec::flat::ConnectorConfig;
 
 const WORKERS: usize = 2;
@@ -21,9 +25,14 @@ const CONNECTORS: [&str; 2] = ["c", "d"];
 /// Something that answers later.
 #[derive(Clone, Debug)]
 enum Pending {
-    Plan { worker: usize, connector: String, attempt: u64, tasks: usize },
+    Plan { worker: usize, connector: String, attempt: u64, tasks: usize, builds: Builds },
     Fence { worker: usize, connector: String, commit: i64 },
     Task { worker: usize, id: TaskId, start: u64, version: i64, stopping: bool },
+}
+
+/// New components are on probation for the time of three steps.
+fn herder(worker: usize) -> Herder {
+    Herder::new(format!("w{worker}")).on_probation_for(30)
 }
 
 #[derive(Default)]
@@ -35,6 +44,8 @@ struct Run {
     generation: i32,
     /// How many tasks plans bring.
     tasks: usize,
+    /// Version of the file that is the component of all.
+    build: u64,
     now: i64,
 }
 
@@ -42,7 +53,7 @@ impl Run {
     fn new() -> Self {
         let mut run = Self { tasks: 1, ..Self::default() };
         for worker in 0..WORKERS {
-            run.herders.push(Herder::new(format!("w{worker}")));
+            run.herders.push(herder(worker));
             run.step(worker, Event::Loaded);
         }
         run
@@ -64,8 +75,10 @@ impl Run {
                 self.statuses.push(record.clone());
                 (0..WORKERS).for_each(|worker| self.step(worker, Event::Status(record.clone())));
             }
-            Effect::Plan { connector, attempt, .. } | Effect::Look { connector, attempt, .. } => {
-                self.pending.push(Pending::Plan { worker, connector, attempt, tasks: self.tasks });
+            Effect::Plan { connector, attempt, builds, .. }
+            | Effect::Look { connector, attempt, builds, .. } => {
+                let builds = if builds.is_empty() { self.builds() } else { builds };
+                self.pending.push(Pending::Plan { worker, connector, attempt, tasks: self.tasks, builds });
             }
             Effect::Fence { connector, commit, .. } => {
                 self.pending.push(Pending::Fence { worker, connector, commit });
@@ -79,6 +92,11 @@ impl Run {
             Effect::Kill(killed) => self.mark(worker, &killed),
             Effect::Report(_) => {}
         }
+    }
+
+    fn builds(&self) -> Builds {
+        let build = Build { version: String::new(), digest: Digest::of(&self.build.to_le_bytes()) };
+        Builds::from([("/x.wasm".to_owned(), build)])
     }
 
     fn mark(&mut self, at: usize, ended: &TaskId) {
@@ -151,9 +169,9 @@ impl Run {
             return;
         }
         match self.pending.remove(at % self.pending.len()) {
-            Pending::Plan { worker, connector, attempt, tasks } => {
+            Pending::Plan { worker, connector, attempt, tasks, builds } => {
                 let planned = Ok((0..tasks).map(|task| format!("{connector} {task} of {tasks}")).collect());
-                self.step(worker, Event::Planned { connector, attempt, planned });
+                self.step(worker, Event::Planned { connector, attempt, builds, planned });
             }
             Pending::Fence { worker, connector, commit } => {
                 self.step(worker, Event::Fenced { connector, commit, fenced: Ok(()) });
@@ -188,7 +206,7 @@ impl Run {
                 *worker != at
             }
         });
-        self.herders[at] = Herder::new(format!("w{at}"));
+        self.herders[at] = herder(at);
         for (offset, record) in self.configs.clone().into_iter().enumerate() {
             self.step(at, Event::Config(offset as i64, record));
         }
@@ -206,6 +224,7 @@ impl Run {
             0 => self.request(Request::Create { name, config: version, initial: TargetState::Started }),
             1 => {
                 self.tasks = 1 + choice as usize % 3;
+                self.build = choice / 3 % 3;
                 self.request(Request::Put { name, config: version });
             }
             2 => self.request(Request::Delete(name)),
@@ -221,6 +240,19 @@ impl Run {
             9..=11 => self.assign(choice),
             _ => self.answer(choice as usize),
         }
+    }
+
+    /// What is read when only the newest record of each key is left.
+    fn compacted(&self) -> Configs {
+        let mut newest = BTreeMap::new();
+        for (offset, record) in self.configs.iter().enumerate() {
+            newest.insert(record.record().key, (offset as i64, record.clone()));
+        }
+        let mut left: Vec<_> = newest.into_values().collect();
+        left.sort_by_key(|(offset, _)| *offset);
+        let mut configs = Configs::default();
+        left.into_iter().for_each(|(offset, record)| configs.apply(offset, record));
+        configs
     }
 
     /// Lets everything answer until nothing changes any more.
@@ -268,6 +300,19 @@ proptest! {
         let running: Vec<_> = run.pending.iter().filter_map(runs).collect();
         prop_assert_eq!(running.len(), wanted.len());
         prop_assert_eq!(running.into_iter().collect::<BTreeSet<_>>(), wanted);
+        // Whoever comes when the topic was compacted makes the same of it, also of what was rolled back.
+        let compacted = run.compacted();
+        for herder in &run.herders {
+            for (name, wanted) in herder.configs.iter() {
+                let known = |wanted: &Wanted| {
+                    let went_back = wanted.rolled_back().cloned();
+                    let probation = wanted.probation().cloned();
+                    (wanted.config.clone(), wanted.version, wanted.builds().cloned(), went_back, probation)
+                };
+                prop_assert_eq!(Some(known(wanted)), compacted.get(name).map(known), "{}: {:#?}", name, run.configs);
+            }
+            prop_assert_eq!(herder.configs.iter().count(), compacted.iter().count());
+        }
         // Everybody knows where each runs, once all have said so.
         (0..run.pending.len()).for_each(|_| run.answer(0));
         for pending in &run.pending {

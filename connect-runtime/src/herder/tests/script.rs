@@ -7,12 +7,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::component::Digest;
 use crate::herder::event::{Effect, Event, PlanFailure, TaskNews};
 use crate::herder::machine::Herder;
 use crate::herder::ownership::{Assignment, TaskId};
 use crate::herder::record::{ConfigRecord, Record, Restart, StatusRecord, TargetState};
 use crate::herder::request::Request;
+use crate::plan::{Build, Builds};
 use crate::spec::flat::ConnectorConfig;
+
+/// How long new components have to run.
+const PROBATION_MS: i64 = 1_000;
 
 /// Plays `text`; gives it back with today's answers.
 pub(super) fn run(text: &str) -> String {
@@ -70,7 +75,7 @@ impl World {
 
     /// A worker reads both topics and takes part.
     fn join(&mut self, worker: &str, now: i64) {
-        let mut herder = Herder::new(format!("{worker}:8083"));
+        let mut herder = Herder::new(format!("{worker}:8083")).on_probation_for(PROBATION_MS);
         for (offset, record) in self.configs.iter().enumerate() {
             assert!(herder.step(Event::Config(offset as i64, record.clone()), now).is_empty());
         }
@@ -123,8 +128,8 @@ impl World {
                     self.step(&worker, Event::Status(record.clone()), now);
                 }
             }
-            Effect::Plan { connector, attempt, config } => {
-                self.shown.push(format!("{worker}: plan {connector} {config:?}"));
+            Effect::Plan { connector, attempt, config, builds } => {
+                self.shown.push(format!("{worker}: plan {connector} {config:?}{}", pinned(&builds)));
                 self.attempts.insert(key(&connector), attempt);
             }
             Effect::Look { connector, attempt, .. } => {
@@ -137,7 +142,9 @@ impl World {
             Effect::Start(start) => {
                 self.starts.insert(key(&start.id), start.start);
                 let (id, version, tasks, config) = (start.id, start.version, start.tasks, start.task_config);
-                self.shown.push(format!("{worker}: start {id} of {tasks} at {version} with {config}"));
+                let pinned = pinned(&start.builds);
+                self.shown
+                    .push(format!("{worker}: start {id} of {tasks} at {version} with {config}{pinned}"));
             }
             Effect::Kill(id) => self.shown.push(format!("{worker}: kill {id}")),
             Effect::Stop(id) => self.shown.push(format!("{worker}: stop {id}")),
@@ -170,6 +177,27 @@ impl World {
     }
 }
 
+/// Components by path and version, which is their digest here, too.
+fn pinned(builds: &Builds) -> String {
+    builds.iter().map(|(name, build)| format!(" {name}={}", build.version)).collect()
+}
+
+/// Words like `/a.wasm=2` are components, the others are not.
+fn components<'w>(words: &[&'w str]) -> (Builds, Vec<&'w str>) {
+    let mut builds = Builds::new();
+    let mut others = Vec::new();
+    for word in words {
+        match word.split_once('=').filter(|(name, _)| name.starts_with('/')) {
+            Some((name, version)) => {
+                let digest = Digest::of(version.as_bytes());
+                builds.insert(name.to_owned(), Build { version: version.to_owned(), digest });
+            }
+            None => others.push(*word),
+        }
+    }
+    (builds, others)
+}
+
 fn id(text: &str) -> TaskId {
     let (connector, task) = text.rsplit_once('-').expect("connector-task");
     TaskId { connector: connector.to_owned(), task: task.parse().expect("a number") }
@@ -182,7 +210,8 @@ fn event(
     starts: &BTreeMap<(String, String), u64>,
     worker: &str,
 ) -> Option<Event> {
-    let rest = || words[1..].join(" ");
+    let (builds, others) = components(words.get(1..).unwrap_or_default());
+    let rest = || others.join(" ");
     let task = |news| {
         let start = starts[&(worker.to_owned(), words[0].to_owned())];
         Event::Task { id: id(words[0]), start, news }
@@ -190,16 +219,16 @@ fn event(
     let planned = |planned| {
         let connector = words[0].to_owned();
         let attempt = attempts[&(worker.to_owned(), connector.clone())];
-        Event::Planned { connector, attempt, planned }
+        Event::Planned { connector, attempt, builds: builds.clone(), planned }
     };
     Some(match verb {
         // A plan that was superseded by a newer one.
         "planned-late" => {
             let connector = words[0].to_owned();
             let attempt = attempts[&(worker.to_owned(), connector.clone())] - 1;
-            Event::Planned { connector, attempt, planned: Ok(vec!["late".to_owned()]) }
+            Event::Planned { connector, attempt, builds, planned: Ok(vec!["late".to_owned()]) }
         }
-        "planned" => planned(Ok(words[1..].iter().map(|word| (*word).to_owned()).collect())),
+        "planned" => planned(Ok(others.iter().map(|word| (*word).to_owned()).collect())),
         "unplanned" => planned(Err(PlanFailure::Failed(rest()))),
         "unplanned-yet" => planned(Err(PlanFailure::Later(rest()))),
         "fenced" | "unfenced" => Event::Fenced {
@@ -209,6 +238,7 @@ fn event(
         },
         "runs" => task(TaskNews::Running),
         "restarts" => task(TaskNews::Restarting(rest())),
+        "interrupted" => task(TaskNews::Interrupted(rest())),
         "done" => task(TaskNews::Done),
         "stopped" => task(TaskNews::Stopped),
         "failed" => task(TaskNews::Failed(rest())),

@@ -10,6 +10,12 @@
 //!   `records`: more than any batch has, `header`: a header whose name is not UTF-8, `text`: a position's partition that isn't;
 //!   `topic`: an index past the dictionary, `index`: a rejection of a record that is not there
 //!
+//! Tests make other builds of it by writing over [`BUILD`] in its bytes (`hostile_source_build` in the crate above):
+//! - `well`: as above
+//! - `closed`: fails in `open`
+//! - `planless`: fails in `plan`
+//! - `third`: panics in the third `poll` of each instance
+//!
 //! The SDK would not let a batch be wrong, so this one implements the exports itself.
 
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
@@ -31,6 +37,16 @@ const SCHEMA: &str = r#"{
 
 const PER_POLL: u64 = 10;
 
+/// Version and manner of this build, after a word to find them by. Of a length that has room for others.
+const BUILD: &str = "millrace-test-build 0.1.0 well          ";
+
+/// The version and the manner.
+fn build() -> (&'static str, &'static str) {
+    // Not known when this is compiled: tests change it afterwards.
+    let mut words = std::hint::black_box(BUILD).split_whitespace().skip(1);
+    (words.next().unwrap_or_default(), words.next().unwrap_or_default())
+}
+
 struct Hostile;
 
 struct State {
@@ -48,7 +64,7 @@ impl connector::Guest for Hostile {
     fn describe() -> connector::Description {
         connector::Description {
             name: "hostile-source".to_owned(),
-            version: "0.1.0".to_owned(),
+            version: build().0.to_owned(),
             summary: "Misbehaves on request".to_owned(),
             config_schema: SCHEMA.to_owned(),
             key_formats: vec!["utf8".to_owned()],
@@ -64,10 +80,16 @@ impl connector::Guest for Hostile {
 
 impl Guest for Hostile {
     fn plan(config: String, _max_tasks: u32) -> Result<Vec<String>, Error> {
-        Ok(vec![config])
+        match build().1 {
+            "planless" => Err(fatal("this build makes no plans")),
+            _ => Ok(vec![config]),
+        }
     }
 
     fn open(task: TaskContext, resume: Vec<Checkpoint>) -> Result<(), Error> {
+        if build().1 == "closed" {
+            return Err(fatal("this build opens nothing"));
+        }
         let config: serde_json::Value =
             serde_json::from_str(&task.config).map_err(|error| fatal(&error.to_string()))?;
         let next = resume.iter().find(|known| known.partition == "numbers");
@@ -98,6 +120,7 @@ impl Guest for Hostile {
 impl State {
     fn poll(&mut self) -> Result<PollOutcome, Error> {
         self.polls += 1;
+        assert!(build().1 != "third" || self.polls != 3, "this build ends in its third poll");
         let broken = |batch| outcome(batch, Vec::new(), Vec::new(), Flow::More);
         match self.action.as_str() {
             "trap" if self.polls > 1 => panic!("on purpose"),
