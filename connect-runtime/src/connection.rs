@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::http;
+use crate::capability::{http, http_listener};
 use crate::spec::Environment;
 
 /// Connections by name.
@@ -33,8 +33,14 @@ pub(crate) struct Kind {
 type Open = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Target, Vec<Fault>>;
 
 /// Every kind.
-pub(crate) const KINDS: &[Kind] =
-    &[Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open }];
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open },
+    Kind {
+        name: "http_listener",
+        schema: include_str!("capability/http_listener/settings.schema.json"),
+        open: http_listener::open,
+    },
+];
 
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -64,6 +70,8 @@ pub(crate) struct Fault {
 pub(crate) enum Target {
     /// Of kind `http`.
     Http(http::Target),
+    /// Of kind `http_listener`.
+    HttpListener(http_listener::Target),
 }
 
 /// A connection, ready to be granted.

@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 22] = [
+const CONNECTORS: [Component; 23] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -26,6 +26,7 @@ const CONNECTORS: [Component; 22] = [
     transform("timestamp-converter"),
     transform("timestamp-router"),
     transform("value-to-key"),
+    Component { name: "webhook-source", package: "millrace-connector-webhook-source" },
 ];
 
 /// One of the small transforms, which share a component.

@@ -19,6 +19,7 @@ async fn each_bundled_connector_describes_itself() {
         ("file-source", Kind::Source),
         ("http-sink", Kind::Sink),
         ("http-source", Kind::Source),
+        ("webhook-source", Kind::Source),
     ];
     let bundled = millrace_connectors::bundled().iter().map(|connector| connector.name);
     let kind =

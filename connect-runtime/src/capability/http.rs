@@ -78,8 +78,13 @@ impl GuestState {
     }
 }
 
+fn not_http(connection: &Connection) -> GuestError {
+    let message = format!("connection {} is of kind {}, not http", connection.name(), connection.kind());
+    Failed::fatal("http.denied", message).0
+}
+
 async fn send(connection: &Connection, request: Request) -> Result<Response, GuestError> {
-    let connection::Target::Http(target) = connection.target();
+    let connection::Target::Http(target) = connection.target() else { return Err(not_http(connection)) };
     target.send(connection.name(), request).await.map_err(|Failed(error)| error)
 }
 
@@ -89,7 +94,9 @@ async fn send_all(
     requests: Vec<Request>,
     in_flight: usize,
 ) -> Vec<Result<Response, GuestError>> {
-    let connection::Target::Http(target) = connection.target();
+    let connection::Target::Http(target) = connection.target() else {
+        return requests.iter().map(|_| Err(not_http(connection))).collect();
+    };
     let in_flight = in_flight.clamp(1, target.in_flight());
     let count = requests.len();
     let not_sent = |why: String| Err(Failed::retriable("http.not-sent", why).0);

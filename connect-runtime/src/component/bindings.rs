@@ -19,7 +19,10 @@ wasmtime::component::bindgen!({
         "millrace:connect/control.sleep": async,
         "millrace:connect/http.send": async,
         "millrace:connect/http.send-all": async,
+        "millrace:connect/http-listener.[method]listener.take": async,
+        "millrace:connect/http-listener.[static]listener.open": async,
     },
+    with: { "millrace:connect/http-listener.listener": crate::capability::http_listener::Listener },
     exports: { default: async },
     anyhow: false,
 });

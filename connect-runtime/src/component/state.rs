@@ -45,7 +45,7 @@ pub(crate) struct GuestState {
     /// What it was granted, by the names that its settings have.
     pub(crate) connections: Connections,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
 }
 
 impl GuestState {

@@ -43,6 +43,7 @@
 //! - [`settings`]: JSON settings into the author's struct
 //! - [`host`]: log, metrics, waiting
 //! - [`http`]: requests over a connection that the pipeline grants
+//! - [`http_listener`]: requests that others send, likewise
 //! - [`testing`]: run a connector's logic natively, without a sandbox
 //! - `bindings`, `export`: the joint to WebAssembly; authors need neither
 
@@ -60,6 +61,7 @@ pub mod error;
 pub mod export;
 pub mod host;
 pub mod http;
+pub mod http_listener;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod http;
+pub mod http_listener;
 
 use crate::batch::Records;
 use crate::bindings::connector::millrace::connect::types;
