@@ -13,6 +13,7 @@
 pub mod control;
 pub mod files;
 pub(crate) mod http;
+pub(crate) mod http_listener;
 pub mod log;
 pub mod metrics;
 pub(crate) mod object_store;
@@ -87,6 +88,13 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         name: "postgres",
         interfaces: &["millrace:connect/postgres@"],
         link: postgres::link,
+        validate: needs_no_grant, // a connection is checked where it is declared
+        prepare: nothing_to_prepare,
+    },
+    Capability {
+        name: "http-listener",
+        interfaces: &["millrace:connect/http-listener@"],
+        link: http_listener::link,
         validate: needs_no_grant, // a connection is checked where it is declared
         prepare: nothing_to_prepare,
     },

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::{http, object_store, postgres};
+use crate::capability::{http, http_listener, object_store, postgres};
 use crate::convert::registry;
 use crate::spec::Environment;
 
@@ -51,6 +51,11 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "s3",
         schema: include_str!("capability/object_store/settings.schema.json"),
         open: object_store::open,
+    },
+    Kind {
+        name: "http_listener",
+        schema: include_str!("capability/http_listener/settings.schema.json"),
+        open: http_listener::open,
     },
 ];
 
@@ -88,6 +93,8 @@ pub(crate) enum Target {
     Postgres(Box<postgres::Target>),
     /// Of kind `s3`.
     S3(Box<object_store::Target>),
+    /// Of kind `http_listener`.
+    HttpListener(http_listener::Target),
 }
 
 /// A connection, ready to be granted.

@@ -54,6 +54,7 @@ const LIMITS: Limits = Limits {
     connection_time: Duration::from_secs(600),
     header_time: READ_TIME_MAX,
     header_bytes: 16 << 10,
+    farewell: Duration::ZERO,
 };
 /// How long a request's header may take to come, and its body.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);

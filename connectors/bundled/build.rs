@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 25] = [
+const CONNECTORS: [Component; 26] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -29,6 +29,7 @@ const CONNECTORS: [Component; 25] = [
     transform("timestamp-converter"),
     transform("timestamp-router"),
     transform("value-to-key"),
+    Component { name: "webhook-source", package: "millrace-connector-webhook-source" },
 ];
 
 /// One of the small transforms, which share a component.

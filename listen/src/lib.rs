@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -39,6 +39,8 @@ pub struct Limits {
     pub header_time: Duration,
     /// Largest request header.
     pub header_bytes: usize,
+    /// How long requests under way may take to be answered after a stop; zero: they end with it.
+    pub farewell: Duration,
 }
 
 impl Limits {
@@ -48,10 +50,11 @@ impl Limits {
         connection_time: Duration::from_secs(60),
         header_time: Duration::from_secs(10),
         header_bytes: 16 << 10,
+        farewell: Duration::ZERO,
     };
 }
 
-/// Answers until `stop` is ready; then open connections end with it. `what` names the listener in the log.
+/// Answers until `stop` is ready; then nobody is accepted, and open connections end, at the latest after the farewell. `what` names the listener in the log.
 pub async fn serve<A, F>(
     listener: TcpListener,
     limits: Limits,
@@ -64,6 +67,7 @@ pub async fn serve<A, F>(
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let (leave, leaving) = watch::channel(());
     tokio::pin!(stop);
     loop {
         while connections.try_join_next().is_some() {}
@@ -74,14 +78,14 @@ pub async fn serve<A, F>(
         };
         let (accepted, slot) = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
             accepted = accept => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                let answer = answer.clone();
+                let (answer, leaving) = (answer.clone(), leaving.clone());
                 connections.spawn(async move {
-                    let served = connection(stream, limits, what, answer);
+                    let served = connection(stream, limits, what, leaving, answer);
                     if timeout(limits.connection_time, served).await.is_err() {
                         tracing::debug!(listener = what, "a connection lasted too long and is closed");
                     }
@@ -94,10 +98,17 @@ pub async fn serve<A, F>(
             }
         }
     }
+    drop((listener, leave));
+    let _ = timeout(limits.farewell, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection<A, F>(stream: TcpStream, limits: Limits, what: &'static str, answer: A)
-where
+async fn connection<A, F>(
+    stream: TcpStream,
+    limits: Limits,
+    what: &'static str,
+    mut leaving: watch::Receiver<()>,
+    answer: A,
+) where
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
 {
@@ -112,7 +123,16 @@ where
         .header_read_timeout(limits.header_time)
         .max_buf_size(limits.header_bytes)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
+    tokio::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        // An error: the sender is gone.
+        _ = leaving.changed() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, listener = what, "a connection failed");
     }
 }

@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     connection_time: Duration::from_secs(60),
     header_time: Duration::from_millis(100),
     header_bytes: 16 << 10,
+    farewell: Duration::ZERO,
 };
 
 async fn start(limits: Limits) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
@@ -65,4 +66,38 @@ async fn a_header_that_does_not_come_and_a_stop_close_the_connection() {
     let mut rest = Vec::new();
     let _ = open.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_under_way_still_leaves_when_there_is_a_farewell() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (asked, mut asking) = tokio::sync::mpsc::channel::<()>(1);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let released = Arc::clone(&release);
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let limits = Limits { farewell: Duration::from_secs(60), header_time: Duration::from_secs(60), ..LIMITS };
+    let served = tokio::spawn(serve(listener, limits, "test", stopped, move |request| {
+        let (asked, released) = (asked.clone(), Arc::clone(&released));
+        async move {
+            let _ = asked.send(()).await;
+            released.notified().await;
+            plain(StatusCode::OK, request.uri().path().to_owned())
+        }
+    }));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let answered = tokio::spawn(async move { ask(&mut stream, "/late").await });
+    asking.recv().await.unwrap();
+    drop(stop);
+    // Nobody else gets in while the answer is waited for.
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!answered.is_finished());
+    release.notify_one();
+    assert!(answered.await.unwrap().contains("connection: close"));
+    served.await.unwrap();
 }

@@ -30,6 +30,7 @@ const LIMITS: Limits = Limits {
     connection_time: Duration::MAX,
     header_time: Duration::from_secs(60),
     header_bytes: 16 << 10,
+    farewell: Duration::ZERO,
 };
 /// How long a request's body may take to come.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);

@@ -7,6 +7,7 @@
 mod secrets;
 mod sink;
 mod source;
+mod webhook;
 
 use std::fs;
 use std::path::Path;

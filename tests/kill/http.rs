@@ -8,12 +8,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use millrace_tests::broker::free_address;
-use millrace_tests::http::{Answer, HttpServer};
+use millrace_tests::http::{self, Answer, HttpServer};
 use millrace_tests::process::{Process, command};
 use millrace_tests::random::{Random, between, seed};
 use millrace_tests::{Broker, binary, topic};
@@ -187,4 +187,81 @@ pipelines:
     let expected: Vec<u64> = (0..grown.load(Ordering::SeqCst)).collect();
     assert!(numbers == expected, "{} records in the topic, {} in the list", numbers.len(), expected.len());
     println!("{KILLS} kills, {} records, {} requests", numbers.len(), server.requests().len());
+}
+
+/// Senders at a time.
+const SENDERS: u64 = 4;
+/// Longest pause of a sender before it tries again.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// Senders repeat what was not answered with 200: then nothing is lost, and nothing that was answered comes twice.
+#[test]
+fn a_killed_listener_has_everything_that_it_answered() {
+    let seed = seed();
+    println!("seed {seed}: MILLRACE_SEED={seed} tries the same moments");
+    let mut random = Random::new(seed);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let (address, hooks) = (free_address(), free_address());
+    let pipeline = format!(
+        "version: 1
+connections:
+  hooks: {{ http_listener: {{ listen: \"{hooks}\" }} }}
+pipelines:
+  numbers:
+    source: {{ connector: webhook-source, connection: hooks }}
+    topic: {{ name: numbers, partitions: 1 }}
+"
+    );
+    fs::write(folder.join("numbers.yaml"), pipeline).expect("written");
+    let over = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                // What was answered, and what was sent several times until then.
+                let (mut answered, mut repeated) = (Vec::new(), BTreeSet::new());
+                let mut next = sender;
+                while !over.load(Ordering::SeqCst) {
+                    match http::send(hooks, "POST", "/", &[], &format!("{{\"n\":{next}}}")) {
+                        Some((200, _)) => {
+                            answered.push(next);
+                            next += SENDERS;
+                        }
+                        _ => {
+                            repeated.insert(next);
+                            thread::sleep(TRY_AGAIN);
+                        }
+                    }
+                }
+                (answered, repeated)
+            })
+        })
+        .collect();
+    for _ in 0..KILLS {
+        let mut running = run(folder, address, &[]);
+        thread::sleep(Duration::from_millis(between(&mut random, LIFE_MS)));
+        let ended = running.ended();
+        assert!(ended.is_none(), "the pipeline ended by itself: {ended:?}\n{}", running.output());
+        running.kill();
+    }
+    over.store(true, Ordering::SeqCst);
+    let (mut answered, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for sender in senders {
+        let (one, other) = sender.join().expect("a sender ends");
+        answered.extend(one);
+        repeated.extend(other);
+    }
+    let broker = Broker::start(folder, &[]);
+    let records = topic::read(&broker.bootstrap(), "numbers", folder);
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for (_, value) in records.values().flatten() {
+        *times.entry(number(value)).or_default() += 1;
+    }
+    let lost: Vec<_> = answered.iter().filter(|n| !times.contains_key(n)).collect();
+    assert!(lost.is_empty(), "answered and not there: {lost:?}");
+    let doubled: Vec<_> = times.iter().filter(|(n, times)| **times > 1 && !repeated.contains(n)).collect();
+    assert!(doubled.is_empty(), "sent once and there several times: {doubled:?}");
+    assert!(answered.len() > KILLS as usize, "only {} requests were answered", answered.len());
+    println!("{KILLS} kills, {} requests answered, {} sent again", answered.len(), repeated.len());
 }

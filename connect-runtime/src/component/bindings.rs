@@ -34,8 +34,13 @@ wasmtime::component::bindgen!({
         "millrace:connect/object-store.list": async,
         "millrace:connect/object-store.list-uploads": async,
         "millrace:connect/object-store.apply": async,
+        "millrace:connect/http-listener.[method]listener.take": async,
+        "millrace:connect/http-listener.[static]listener.open": async,
     },
-    with: { "millrace:connect/postgres.session": crate::capability::postgres::Held },
+    with: {
+        "millrace:connect/http-listener.listener": crate::capability::http_listener::Listener,
+        "millrace:connect/postgres.session": crate::capability::postgres::Held,
+    },
     exports: { default: async },
     anyhow: false,
 });

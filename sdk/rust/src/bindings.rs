@@ -84,6 +84,22 @@ pub mod object_store {
     });
 }
 
+/// The interface `http-listener`; a component imports it if it uses [`crate::http_listener`].
+pub mod http_listener {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-http-listener;
+            world uses-http-listener {
+                import millrace:connect/http-listener@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-http-listener/uses-http-listener",
+        generate_all,
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

@@ -45,6 +45,7 @@
 //! - [`http`]: requests over a connection that the pipeline grants
 //! - [`postgres`]: sessions of a database over a connection that the pipeline grants
 //! - [`object_store`]: objects of a bucket, likewise
+//! - [`http_listener`]: requests that others send, likewise
 //! - [`testing`]: run a connector's logic natively, without a sandbox
 //! - `bindings`, `export`: the joint to WebAssembly; authors need neither
 
@@ -62,6 +63,7 @@ pub mod error;
 pub mod export;
 pub mod host;
 pub mod http;
+pub mod http_listener;
 pub mod object_store;
 pub mod postgres;
 pub mod settings;

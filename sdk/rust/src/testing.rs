@@ -22,6 +22,7 @@
 //! ```
 
 pub mod http;
+pub mod http_listener;
 pub mod object_store;
 pub mod postgres;
 
