@@ -20,6 +20,8 @@ async fn each_bundled_connector_describes_itself() {
         ("http-sink", Kind::Sink),
         ("http-source", Kind::Source),
         ("postgres-sink", Kind::Sink),
+        ("postgres-source", Kind::Source),
+        ("s3-sink", Kind::Sink),
         ("webhook-source", Kind::Source),
     ];
     let bundled = millrace_connectors::bundled().iter().map(|connector| connector.name);
