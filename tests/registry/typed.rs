@@ -95,6 +95,8 @@ pipelines:
 fn types_go_into_json_and_json_schema() {
     let site = Site::with_types();
     let values = serde_json::to_string(&rows()).expect("JSON");
+    // Another property of an open object is incompatible, as in Confluent's registry.
+    let first = serde_json::to_string(&rows()[..1]).expect("JSON");
     site.pipeline(&format!(
         r#"
 version: 1
@@ -114,7 +116,7 @@ pipelines:
     sinks:
       raw: {{ connector: ./typed-sink.wasm, path: payloads.jsonl, value_format: json }}
   documents:
-    source: {{ connector: ./typed-source.wasm, values: {values}, value_format: {{ type: json-schema, registry: schemas }} }}
+    source: {{ connector: ./typed-source.wasm, values: {first}, value_format: {{ type: json-schema, registry: schemas }} }}
     topic: {{ name: documents, partitions: 1 }}
 "#
     ));
@@ -123,9 +125,9 @@ pipelines:
     assert_eq!(site.read("plain.jsonl").lines().collect::<Vec<_>>(), PLAIN);
     let payloads: Vec<Value> = rows().iter().map(|row| row["payload"].clone()).collect();
     assert_eq!(site.values("payloads.jsonl"), payloads);
-    let told = site.python("read-json", &["documents", "2"]);
+    let told = site.python("read-json", &["documents", "1"]);
     let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(told, payloads);
+    assert_eq!(told, payloads[..1]);
 }
 
 #[test]

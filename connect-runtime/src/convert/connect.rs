@@ -35,7 +35,7 @@ pub(super) const ENCODING: &str = "connect-json";
 /// Deepest nesting of a schema or a value.
 const DEPTH_MAX: usize = 64;
 /// Most types in one schema: one that refers to others again and again stands for very many.
-const TYPES_MAX: usize = 20_000;
+const TYPES_MAX: usize = 5_000;
 
 /// A schema.
 #[derive(Clone, Debug, PartialEq)]

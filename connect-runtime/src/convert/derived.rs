@@ -12,7 +12,7 @@ use super::connect::{ConnectSchema, avro, json_schema};
 use super::side::Target;
 
 const SCHEMAS_MAX: usize = 1_000;
-const TEXT_BYTES_MAX: usize = 32 << 20;
+const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// What became of a schema; or why nothing did.
 type Outcome = Result<(ConnectSchema, Target), Bad>;
