@@ -11,6 +11,7 @@ import decimal
 import gzip
 import io
 import json
+import os
 import sys
 
 import fastavro
@@ -63,6 +64,9 @@ def main():
             with store.open_input_stream(info.path) as stream:
                 found[key] = read(key, stream.read())
     json.dump(found, sys.stdout)
+    sys.stdout.flush()
+    # The S3 client's threads may outlive the interpreter and abort the process at its end.
+    os._exit(0)
 
 
 main()
