@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 22] = [
+const CONNECTORS: [Component; 23] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -23,6 +23,7 @@ const CONNECTORS: [Component; 22] = [
     transform("regex-router"),
     transform("rename"),
     transform("replace-field"),
+    Component { name: "s3-sink", package: "millrace-connector-s3-sink" },
     transform("timestamp-converter"),
     transform("timestamp-router"),
     transform("value-to-key"),

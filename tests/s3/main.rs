@@ -3,6 +3,9 @@
 //! Answers that no real server gives on demand, and limits, are tested beside the host's part (`connect-runtime`).
 
 mod capability;
+mod data;
+mod faults;
+mod sink;
 
 use std::fs;
 use std::path::Path;

@@ -69,8 +69,8 @@ pub(crate) fn rust(log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, and a JSON Schema
-/// validator.
+/// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, a JSON Schema
+/// validator, and pyarrow, which reads what is written to object stores.
 fn python(log: &Log) -> Result<()> {
     let pins = cache::repository().join("tests/clients/python/requirements.txt");
     once(PYTHON, &pins, |folder| {

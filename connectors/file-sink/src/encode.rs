@@ -2,15 +2,14 @@
 //!
 //! - JSON lines: the value as it stands, checked to be one document; line breaks between its parts become spaces. Null is `null`.
 //! - lines: the value as it stands; one with a line break in it is rejected. Null is an empty line.
-//! - csv: see [`csv`]
-
-pub mod csv;
+//! - csv: see [`Csv`]
 
 use memchr::memchr2;
+use millrace_connector_encode::text::csv::Csv;
+use millrace_connector_encode::text::push_on_one_line;
 use millrace_connector_fields::{Fields, document};
 use millrace_sdk::{Error, Rejection};
 
-use self::csv::Csv;
 use crate::settings::{Format, Settings};
 
 /// Writes records in one format.
@@ -33,7 +32,11 @@ impl Encoder {
         Ok(match settings.format() {
             Format::Jsonl => Self::Jsonl { check: Fields::new(&[]) },
             Format::Lines => Self::Lines,
-            Format::Csv => Self::Csv(Box::new(Csv::new(settings, columns)?)),
+            Format::Csv => {
+                let delimiter = u8::try_from(settings.delimiter).unwrap_or(b',');
+                let csv = Csv::new(settings.columns.clone().or(columns), delimiter, settings.header);
+                Self::Csv(Box::new(csv.map_err(|why| Error::fatal("settings", format!("/columns: {why}")))?))
+            }
         })
     }
 
@@ -68,16 +71,4 @@ impl Encoder {
             _ => None,
         }
     }
-}
-
-/// A JSON document without line breaks. In valid JSON they stand between tokens only, where a space does as well.
-fn push_on_one_line(out: &mut Vec<u8>, document: &[u8]) {
-    let mut rest = document.trim_ascii();
-    while let Some(at) = memchr2(b'\n', b'\r', rest) {
-        out.extend_from_slice(&rest[..at]);
-        out.push(b' ');
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'\n');
 }

@@ -8,10 +8,8 @@ use std::fmt;
 
 use memchr::memchr3;
 use millrace_connector_fields::{Fields, Found, Path, document};
-use millrace_sdk::{Error, Rejection};
+use millrace_sdk::Rejection;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-
-use crate::settings::Settings;
 
 /// Writes csv.
 #[derive(Debug)]
@@ -40,12 +38,10 @@ impl Columns {
 }
 
 impl Csv {
-    /// With the columns of the settings, those known from before, or none yet.
-    pub fn new(settings: &Settings, known: Option<Vec<String>>) -> Result<Self, Error> {
-        let columns = settings.columns.clone().or(known).map(Columns::new).transpose();
-        let columns = columns.map_err(|error| Error::fatal("settings", format!("/columns: {error}")))?;
-        let delimiter = u8::try_from(settings.delimiter).unwrap_or(b',');
-        Ok(Self { delimiter, header: settings.header, columns, found: Vec::new() })
+    /// With these columns; none: the members of the first record.
+    pub fn new(columns: Option<Vec<String>>, delimiter: u8, header: bool) -> Result<Self, String> {
+        let columns = columns.map(Columns::new).transpose()?;
+        Ok(Self { delimiter, header, columns, found: Vec::new() })
     }
 
     /// The columns, once they are known.
