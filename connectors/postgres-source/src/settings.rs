@@ -192,3 +192,45 @@ fn topic_name(table: &str) -> String {
     let fits = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
     table.chars().map(|char| if fits(char) { char } else { '_' }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn settings(mut more: Value) -> Settings {
+        more["connection"] = "db".into();
+        serde_json::from_value(more).expect("settings")
+    }
+
+    #[test]
+    fn settings_that_can_not_be_are_told_with_their_place() {
+        let paths = |more: Value| -> Vec<String> {
+            settings(more).problems().into_iter().map(|problem| problem.path).collect()
+        };
+        assert_eq!(paths(json!({})), [""; 0]);
+        assert_eq!(paths(json!({ "slot": "A", "publication": "x".repeat(64) })), ["/slot", "/publication"]);
+        let topics = json!({ "tables": ["public.a", "b"], "topics": { "c": "t", "public.d/e": "t", "public.a": "t" } });
+        assert_eq!(paths(topics), ["/tables/1", "/topics/c", "/topics/public.d~1e"]);
+        assert_eq!(paths(json!({ "rewrite_deletes": true })), ["/rewrite_deletes"]);
+        assert_eq!(paths(json!({ "format": "flat", "transactions": true })), ["/transactions"]);
+        assert_eq!(paths(json!({ "heartbeat": "0s", "refresh": "0s" })), ["/heartbeat", "/refresh"]);
+    }
+
+    #[test]
+    fn the_description_is_complete() {
+        use millrace_sdk::Source;
+        let description = crate::PostgresSource::describe();
+        millrace_sdk::testing::check_description(&description).expect("a complete description");
+    }
+
+    #[test]
+    fn topics_are_by_table_or_the_pipelines() {
+        assert_eq!(settings(json!({})).topic("public.orders"), "");
+        let named = settings(json!({ "topic_prefix": "shop", "topics": { "public.b": "other" } }));
+        assert_eq!(named.topic("public.Ä b$"), "shop.public.__b_");
+        assert_eq!(named.topic("public.b"), "other");
+        assert_eq!((named.name(), settings(json!({ "slot": "s" })).name()), ("shop", "s"));
+    }
+}

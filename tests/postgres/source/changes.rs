@@ -90,7 +90,7 @@ fn every_type_is_told_alike_by_rows_and_changes() {
         ("timestamp", "'2026-01-02 03:04:05.000006'", json!("2026-01-02T03:04:05.000006")),
         ("timestamptz", "'2026-01-02 03:04:05+05'", json!("2026-01-01T22:04:05Z")),
         ("timestamptz", "'-infinity'", json!("-infinity")),
-        ("interval", "'1 year -2 mons 3 days 04:05:06.7'", json!("P1Y-2M3DT4H5M6.7S")),
+        ("interval", "'1 year -2 mons 3 days 04:05:06.7'", json!("P10M3DT4H5M6.7S")),
         ("uuid", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", json!("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
         ("json", "'{\"a\":1, \"a\":2}'", json!("{\"a\":1, \"a\":2}")),
         ("jsonb", "'null'", json!("null")),

@@ -93,9 +93,9 @@ fn kills_and_crashes_lose_nothing_and_tell_nothing_twice() {
     pipeline.start();
     // The rows of `c` come last; a change behind them is behind all others.
     sql(&server, "INSERT INTO c VALUES (1000, 111111)");
-    pipeline.values_with("111111");
+    pipeline.values_with(r#"{"id":1000,"v":111111}"#);
     sql(&server, "INSERT INTO c VALUES (1001, 222222)");
-    let values = pipeline.values_with("222222");
+    let values = pipeline.values_with(r#"{"id":1001,"v":222222}"#);
     let told = replay(&values);
     for table in ["a", "b", "c"] {
         let (told, wanted) = (&told[&format!("public.{table}")], rows(&server, "kill", table));

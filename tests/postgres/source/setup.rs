@@ -66,7 +66,8 @@ fn a_slot_that_was_lost_is_not_made_anew_in_silence() {
         "{said}"
     );
     // Made anew by somebody: it stands behind what was read.
-    sql("INSERT INTO t VALUES (2, 'unseen'); SELECT pg_create_logical_replication_slot('lost', 'pgoutput')");
+    sql("INSERT INTO t VALUES (2, 'unseen')");
+    sql("SELECT pg_create_logical_replication_slot('lost', 'pgoutput')");
     pipeline.start();
     let said = pipeline.fails();
     assert!(said.contains("somebody moved it, or made it anew"), "{said}");

@@ -290,3 +290,71 @@ fn the_topic_tells_every_rows_history() {
         }
     }
 }
+
+/// A task of a server, with these settings besides.
+fn task(server: &Rc<RefCell<Server>>, more: Value) -> SourceTest<Tested> {
+    let mut settings = json!({ "connection": "db" });
+    settings.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let settings = serde_json::from_value(settings).expect("settings");
+    let pull = Pull::new(Model::new(server), settings, "db", Position::default(), BTreeMap::new());
+    SourceTest { source: Tested(pull) }
+}
+
+#[test]
+fn the_slot_moves_while_nothing_happens_behind_what_is_durable() {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().published.insert(0);
+    let mut test = task(&server, json!({ "heartbeat": "1ms" }));
+    // Transactions of a table that is not published.
+    for version in 0..3 {
+        server.borrow_mut().begin(vec![(1, Op::Insert(version, version as u64))]);
+        server.borrow_mut().end_all();
+    }
+    let mut kept = None;
+    for _ in 0..30 {
+        (test.source.0.status_due, test.source.0.heartbeat_due) = (i64::MIN, i64::MIN);
+        let polled = test.poll().expect("a poll");
+        assert!(polled.records.is_empty());
+        kept = position::confirmed(&polled.checkpoints).expect("a position").or(kept);
+        assert_eq!(server.borrow().confirmed, 0, "nothing is durable yet");
+    }
+    let kept = kept.expect("a checkpoint");
+    assert_eq!(kept, Lsn(100 + 3 * 18), "the place that the server said is whole");
+    test.source.0.confirm(kept);
+    test.source.0.status_due = i64::MIN;
+    test.poll().expect("a poll");
+    assert_eq!(server.borrow().confirmed, kept.0);
+    let again = test.poll().expect("a poll");
+    assert!(again.checkpoints.is_empty(), "what has not moved is not written again");
+}
+
+#[test]
+fn a_slot_that_holds_back_too_much_is_an_alarm() {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().lag = Some(2_048);
+    let polled = |settings: Value| task(&server, settings).poll();
+    assert!(polled(json!({ "slot_lag_max": "2KiB", "slot_lag_action": "fail" })).is_ok());
+    assert!(polled(json!({ "slot_lag_max": "1KiB" })).is_ok(), "a warning");
+    let error = polled(json!({ "slot_lag_max": "1KiB", "slot_lag_action": "fail" })).expect_err("an alarm");
+    assert_eq!((error.kind, error.code.as_str()), (millrace_sdk::ErrorKind::Fatal, "postgres.lag"));
+}
+
+#[test]
+fn without_a_snapshot_there_are_changes_only() {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().published.insert(0);
+    server.borrow_mut().begin(vec![(0, Op::Insert(1, 1))]);
+    server.borrow_mut().end_all();
+    server.borrow_mut().confirmed = 118;
+    let mut test = task(&server, json!({ "snapshot": "never" }));
+    server.borrow_mut().begin(vec![(0, Op::Insert(2, 2)), (0, Op::Delete(1))]);
+    server.borrow_mut().end_all();
+    let mut ops = Vec::new();
+    for _ in 0..10 {
+        for record in test.poll().expect("a poll").records {
+            let value = record.value.map(|value| serde_json::from_slice::<Value>(&value).expect("JSON"));
+            ops.push(value.map_or(Value::Null, |value| value["op"].clone()));
+        }
+    }
+    assert_eq!(ops, [json!("c"), json!("d"), Value::Null]);
+}

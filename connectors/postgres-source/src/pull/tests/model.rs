@@ -69,6 +69,8 @@ pub(super) struct Server {
     xmax: u32,
     pub(super) published: BTreeSet<usize>,
     pub(super) confirmed: u64,
+    /// Bytes that the slot holds back.
+    pub(super) lag: Option<u64>,
     /// How many calls succeed before one fails.
     pub(super) fails_in: Option<u32>,
 }
@@ -387,7 +389,7 @@ impl Upstream for Model {
     }
 
     fn slot_lag(&mut self) -> Result<Option<u64>, Error> {
-        Ok(None)
+        Ok(self.server.borrow().lag)
     }
 
     fn run(&mut self, _sql: &str) -> Result<(), Error> {
