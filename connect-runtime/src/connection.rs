@@ -4,7 +4,8 @@
 //! schema), and that grants it to the connector. Connectors that share a connection share what the host keeps of it:
 //! sockets, tokens.
 //!
-//! To add a kind: a row in `KINDS`, a variant of `Target`, and the capability that works with it.
+//! To add a kind: a row in `KINDS`, a variant of `Target`, the capability that works with it, and a way to try it in
+//! `doctor/connections.rs`.
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::http;
+use crate::capability::{http, sockets};
 use crate::spec::Environment;
 
 /// Connections by name.
@@ -33,8 +34,14 @@ pub(crate) struct Kind {
 type Open = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Target, Vec<Fault>>;
 
 /// Every kind.
-pub(crate) const KINDS: &[Kind] =
-    &[Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open }];
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "http", schema: include_str!("capability/http/settings.schema.json"), open: http::open },
+    Kind {
+        name: "tcp",
+        schema: include_str!("capability/sockets/settings.schema.json"),
+        open: sockets::open,
+    },
+];
 
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -61,9 +68,12 @@ pub(crate) struct Fault {
 }
 
 /// What a capability works with.
+#[allow(clippy::large_enum_variant, reason = "there are a handful of them, each behind an `Arc`")]
 pub(crate) enum Target {
     /// Of kind `http`.
     Http(http::Target),
+    /// Of kind `tcp`.
+    Tcp(sockets::Target),
 }
 
 /// A connection, ready to be granted.

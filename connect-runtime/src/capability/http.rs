@@ -7,12 +7,14 @@
 //! | `address` | which addresses they may be at |
 //! | `auth` | credentials, and tokens that are renewed |
 //! | `client` | a request with its redirects and limits |
+//! | `check` | whether a connection is reached, for `doctor` |
 //!
 //! Deliberately absent: proxies (they would resolve names by themselves), cookies, caches, HTTP/2, compression.
 
-mod address;
+pub(super) mod address;
 mod allow;
 mod auth;
+mod check;
 mod client;
 mod settings;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
+pub(crate) use check::check;
 pub(crate) use client::Target;
 pub(crate) use settings::open;
 
@@ -79,8 +82,19 @@ impl GuestState {
 }
 
 async fn send(connection: &Connection, request: Request) -> Result<Response, GuestError> {
-    let connection::Target::Http(target) = connection.target();
+    let target = target(connection)?;
     target.send(connection.name(), request).await.map_err(|Failed(error)| error)
+}
+
+/// What the connection leads to; one of another kind is not for this interface.
+fn target(connection: &Connection) -> Result<&Target, GuestError> {
+    match connection.target() {
+        connection::Target::Http(target) => Ok(target),
+        _ => {
+            let (name, kind) = (connection.name(), connection.kind());
+            Err(Failed::fatal("http.denied", format!("connection {name} is of kind `{kind}`, not `http`")).0)
+        }
+    }
 }
 
 /// Keeps as many under way as may be, in order.
@@ -89,8 +103,10 @@ async fn send_all(
     requests: Vec<Request>,
     in_flight: usize,
 ) -> Vec<Result<Response, GuestError>> {
-    let connection::Target::Http(target) = connection.target();
-    let in_flight = in_flight.clamp(1, target.in_flight());
+    let in_flight = match target(connection) {
+        Ok(target) => in_flight.clamp(1, target.in_flight()),
+        Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+    };
     let count = requests.len();
     let not_sent = |why: String| Err(Failed::retriable("http.not-sent", why).0);
     let mut answers: Vec<_> = (0..count)

@@ -20,8 +20,10 @@ use crate::spec::ProcessEnvironment;
 /// A target made of settings that fit their schema.
 fn read(settings: Value) -> Result<Target, Vec<Fault>> {
     let around = Surroundings { folder: Path::new("."), env: &ProcessEnvironment };
-    let connection::Target::Http(target) = open(settings.as_object().unwrap(), &around)?;
-    Ok(target)
+    match open(settings.as_object().unwrap(), &around)? {
+        connection::Target::Http(target) => Ok(target),
+        _ => panic!("a connection of another kind"),
+    }
 }
 
 fn target(settings: Value) -> Target {
