@@ -22,7 +22,7 @@ pub(crate) use lifecycle::{
 };
 pub(crate) use log::{LogArgs, LogCommand};
 pub(crate) use rehearse::{PreviewArgs, PreviewFormat, TestArgs};
-pub(crate) use server::{BrokerArgs, ConnectArgs, RunArgs, ValidateArgs};
+pub(crate) use server::{BrokerArgs, ConnectArgs, DoctorArgs, RunArgs, ValidateArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Connect(ConnectArgs),
     /// Check pipeline files and show all that is wrong
     Validate(ValidateArgs),
+    /// Look whether pipelines could run here: files, folders, cluster, connections, clocks
+    Doctor(DoctorArgs),
     /// Run the test cases of pipelines, without a cluster
     Test(TestArgs),
     /// Show records of a topic before and after each transform

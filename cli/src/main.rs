@@ -12,6 +12,7 @@
 //! | `worker` | `connect` without files: a REST API and what it is told |
 //! | `lifecycle`, `rest` | `plan`, `apply`, `get` and the other commands to such a worker |
 //! | `broker`, `validate`, `test`, `preview`, `connector`, `log` | the commands of the same names; `schema` is in `connector` |
+//! | `doctor` | what stands in the way of pipeline files, before anything runs |
 //! | `dlq` | dead letters: shown, sent again, put aside |
 //! | `topic`, `produce`, `consume` | a small Kafka client |
 //! | `tail` | the ends of a topic |
@@ -33,6 +34,7 @@ mod components;
 mod connector;
 mod consume;
 mod dlq;
+mod doctor;
 mod lifecycle;
 mod log;
 mod preview;
@@ -83,6 +85,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Dlq(args) => block_on(dlq::run(args)),
         Command::Broker(args) => block_on(broker::run(args)),
         Command::Validate(args) => block_on(validate::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Test(args) => block_on(test::run(args)),
         Command::Preview(args) => block_on(preview::run(args)),
         Command::Topic(args) => block_on(topic::run(args)),

@@ -8,7 +8,8 @@
 //! To add one: its interface in `wit/`, a file in `capability/`, a row here. A component that imports an interface of no row is
 //! refused when it is loaded. What leads to the network goes over named connections ([`crate::connection`]), which the host holds. What is deliberately
 //! not here: environment variables, arguments (but the name of a bundled connector), and the network itself. The interfaces of
-//! `wasi:sockets` are linked, because language runtimes import them without need, and refuse every address.
+//! `wasi:sockets` are always linked, because language runtimes import them without need; without a connection that grants one they
+//! refuse every address.
 
 pub mod control;
 pub mod files;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod metrics;
 pub(crate) mod object_store;
 pub(crate) mod postgres;
+pub(crate) mod sockets;
 mod wasi;
 
 use wasmtime::component::Linker;
@@ -110,14 +112,14 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         interfaces: &["wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:io/"],
         link: wasi::link,
         validate: needs_no_grant,
-        prepare: wasi::prepare,
+        prepare: nothing_to_prepare,
     },
     Capability {
-        name: "sockets (always refused)",
+        name: "sockets",
         interfaces: &["wasi:sockets/"],
-        link: nothing_to_link, // with the rest of WASI
-        validate: needs_no_grant,
-        prepare: nothing_to_prepare,
+        link: sockets::link,      // after the rest of WASI
+        validate: needs_no_grant, // a connection is checked where it is declared
+        prepare: sockets::prepare,
     },
 ];
 

@@ -4,8 +4,9 @@
 //! schema), and that grants it to the connector. Connectors that share a connection share what the host keeps of it:
 //! sockets, tokens.
 //!
-//! To add a kind: a row in `KINDS`, a variant of `Target`, and the capability that works with it. Connections of kind
-//! `schema_registry` are named by formats (`key_format`, `value_format`) and used by the host alone.
+//! To add a kind: a row in `KINDS`, a variant of `Target`, the capability that works with it, and a way to try it in
+//! `doctor/connections.rs`. Connections of kind `schema_registry` are named by formats (`key_format`, `value_format`) and used by
+//! the host alone.
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::capability::{http, http_listener, object_store, postgres};
+use crate::capability::{http, http_listener, object_store, postgres, sockets};
 use crate::convert::registry;
 use crate::spec::Environment;
 
@@ -57,6 +58,11 @@ pub(crate) const KINDS: &[Kind] = &[
         schema: include_str!("capability/http_listener/settings.schema.json"),
         open: http_listener::open,
     },
+    Kind {
+        name: "tcp",
+        schema: include_str!("capability/sockets/settings.schema.json"),
+        open: sockets::open,
+    },
 ];
 
 /// The kind of this name.
@@ -95,6 +101,8 @@ pub(crate) enum Target {
     S3(Box<object_store::Target>),
     /// Of kind `http_listener`.
     HttpListener(http_listener::Target),
+    /// Of kind `tcp`.
+    Tcp(sockets::Target),
 }
 
 /// A connection, ready to be granted.

@@ -12,6 +12,7 @@
 //! | [`capability`] | the list of what guests may reach |
 //! | [`connection`] | the list of kinds of named connections |
 //! | [`convert`] | encodings of keys and values |
+//! | [`doctor`] | what stands in the way of a plan, before it runs |
 //! | [`rehearsal`] | transforms outside of any task: test cases, previews |
 //! | [`metrics`] | what operators are told in numbers |
 //! | [`trace`] | spans, and trace contexts in records |
@@ -25,6 +26,7 @@ pub mod capability;
 pub mod component;
 pub mod connection;
 pub mod convert;
+pub mod doctor;
 pub mod failure;
 pub mod herder;
 pub mod loggers;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_tests::peer::Kafka;
 use millrace_tests::process::wait_until;
@@ -22,6 +22,8 @@ const LIFE_MS: (u64, u64) = (50, 5000);
 const AWAY_MS: (u64, u64) = (0, 4000);
 /// Lines that each source file grows by between two kills.
 const LINES_PER_LIFE: (u64, u64) = (20, 400);
+/// Between two looks at who runs what.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest time until all has arrived when nobody kills any more.
 const FINISH_LIMIT: Duration = Duration::from_secs(240);
 /// A session that lets a killed worker be missed between two kills; the broker has to grant it.
@@ -44,7 +46,7 @@ fn kill_and_check(folder: &Path, bootstrap: &str, mut broker: Option<&mut Broker
     workers.iter_mut().for_each(Worker::wait_until_ready);
     workers[0].apply(&flow.file());
 
-    let mut broker_kills = 0;
+    let (mut broker_kills, mut takeovers) = (0, Vec::new());
     for _ in 0..kills {
         flow.grow(between(&mut random, LINES_PER_LIFE));
         thread::sleep(Duration::from_millis(between(&mut random, LIFE_MS)));
@@ -54,9 +56,12 @@ fn kill_and_check(folder: &Path, bootstrap: &str, mut broker: Option<&mut Broker
         for worker in &mut workers {
             assert!(!worker.has_ended(), "a worker ended by itself:\n{}", worker.log());
         }
+        let other = (victim + 1) % workers.len();
+        let lost = tasks_of(&workers[victim], &workers[other]);
         if kills_worker {
             workers[victim].kill();
         }
+        let killed = Instant::now();
         if let Some(broker) = broker.as_deref_mut().filter(|_| kills_broker) {
             broker.kill();
             broker_kills += 1;
@@ -65,7 +70,9 @@ fn kill_and_check(folder: &Path, bootstrap: &str, mut broker: Option<&mut Broker
         }
         flow.grow(between(&mut random, LINES_PER_LIFE));
         if kills_worker {
-            thread::sleep(Duration::from_millis(between(&mut random, AWAY_MS)));
+            let away = Duration::from_millis(between(&mut random, AWAY_MS));
+            let moved = watch(&workers[other], workers[victim].address(), &lost, killed, away);
+            takeovers.extend(moved.filter(|_| !kills_broker));
             workers[victim].restart();
         }
     }
@@ -74,6 +81,33 @@ fn kill_and_check(folder: &Path, bootstrap: &str, mut broker: Option<&mut Broker
     workers.iter_mut().for_each(Worker::stop);
     flow.check();
     println!("{kills} kills, {broker_kills} of the broker, {} lines", flow.total());
+    takeovers.sort_unstable();
+    if let (Some(first), Some(last)) = (takeovers.first(), takeovers.last()) {
+        let median = takeovers[takeovers.len() / 2];
+        println!("{} takeovers seen: {first:?} to {last:?}, median {median:?}", takeovers.len());
+    }
+}
+
+/// The tasks that run on a worker, as another one says.
+fn tasks_of(worker: &Worker, other: &Worker) -> Vec<String> {
+    let placement = other.placement().into_iter();
+    let mine = placement.filter(|(what, at)| at == worker.address() && what.contains('-'));
+    mine.map(|(what, _)| what).collect()
+}
+
+/// Looks on while a worker is away; gives the time from its end until all that it ran was seen to run elsewhere.
+fn watch(other: &Worker, gone: &str, lost: &[String], killed: Instant, away: Duration) -> Option<Duration> {
+    let back = Instant::now() + away;
+    let mut moved = None;
+    while Instant::now() < back {
+        if moved.is_none() && !lost.is_empty() {
+            let placement = other.placement();
+            let runs = |task: &String| placement.get(task).is_some_and(|at| at != gone);
+            moved = lost.iter().all(runs).then(|| killed.elapsed());
+        }
+        thread::sleep(LOOK_EVERY.min(back.saturating_duration_since(Instant::now())));
+    }
+    moved
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Commands that run something: `run`, `broker`, `connect`, `validate`.
+//! Commands that run something, or look whether it could: `run`, `broker`, `connect`, `validate`, `doctor`.
 
 use std::path::PathBuf;
 
 use clap::Args;
+
+use super::Shown;
 
 /// OpenTelemetry's own variable.
 const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -132,4 +134,31 @@ pub(crate) struct ValidateArgs {
     /// File with the named connections that the workers are given
     #[arg(long, value_name = "FILE")]
     pub(crate) connections: Option<PathBuf>,
+}
+
+/// `millrace doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace doctor configs/quickstart.yaml
+  millrace doctor orders.yaml --bootstrap k1:9092 --connections connections.yaml --output json
+
+Looks at everything that the pipelines need, and says how to mend what is wrong. Nothing runs, and
+nothing of the pipelines is made. Exit codes: 0 nothing failed, 1 something would not work.")]
+pub(crate) struct DoctorArgs {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Brokers of the cluster, with commas [default: what the files say]
+    #[arg(long, short = 'b', value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) bootstrap: Vec<String>,
+    /// The workers' group: transactional ids begin with it
+    #[arg(long, value_name = "GROUP", default_value = "connect-cluster")]
+    pub(crate) group: String,
+    /// File with the named connections that the workers are given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) connections: Option<PathBuf>,
+    /// How to show it
+    #[arg(long, short = 'o', value_enum, default_value = "text")]
+    pub(crate) output: Shown,
 }

@@ -4,6 +4,7 @@ mod broker;
 mod client;
 mod command_line;
 mod configs;
+mod doctor;
 mod log;
 mod metrics;
 mod preview;

@@ -40,6 +40,15 @@ impl NewTopic {
 impl Admin {
     /// Creates topics. One that exists gives `TOPIC_ALREADY_EXISTS`.
     pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<Each<()>> {
+        self.creating(topics, false).await
+    }
+
+    /// What [`Self::create_topics`] would answer, without creating anything.
+    pub async fn check_topics(&self, topics: &[NewTopic]) -> Result<Each<()>> {
+        self.creating(topics, true).await
+    }
+
+    async fn creating(&self, topics: &[NewTopic], validate_only: bool) -> Result<Each<()>> {
         let creatable = topics.iter().map(|topic| {
             let configs = topic.configs.iter().map(|(name, value)| {
                 CreatableTopicConfig::default().with_name(str_bytes(name)).with_value(Some(str_bytes(value)))
@@ -52,6 +61,7 @@ impl Admin {
         });
         let request = CreateTopicsRequest::default()
             .with_topics(creatable.collect())
+            .with_validate_only(validate_only)
             .with_timeout_ms(self.timeout_ms());
         let response = self.request(&request, |_| Ok(())).await?;
         let results = response.topics.into_iter().map(|topic| {

@@ -7,12 +7,14 @@
 //! | `address` | which addresses they may be at |
 //! | `auth` | credentials, and tokens that are renewed |
 //! | `client` | a request with its redirects and limits |
+//! | `check` | whether a connection is reached, for `doctor` |
 //!
 //! Deliberately absent: proxies (they would resolve names by themselves), cookies, caches, HTTP/2, compression.
 
-mod address;
+pub(super) mod address;
 mod allow;
 mod auth;
+mod check;
 mod client;
 mod settings;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
+pub(crate) use check::check;
 pub(crate) use client::{Failed, Target, tls};
 pub(crate) use settings::{Faults, bytes, certificates, open, target, time};
 

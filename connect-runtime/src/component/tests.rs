@@ -246,6 +246,73 @@ async fn the_network_is_reached_over_granted_connections_only() {
     assert!(inside.seen().is_empty(), "a guest came where it must not");
 }
 
+/// What a guest says that tries `action` with its own sockets; it was granted connection `machine`, or nothing.
+async fn sockets(action: &str, path: &str, granted: Option<serde_json::Value>) -> String {
+    let around = Surroundings { folder: Path::new("."), env: &ProcessEnvironment };
+    let connections = granted.map(|settings| {
+        let settings = settings.as_object().unwrap().clone();
+        let machine = Connection::open("machine", kind("tcp").unwrap(), settings, &around).unwrap();
+        ("machine".to_owned(), std::sync::Arc::new(machine))
+    });
+    let grants = Grants { connections: connections.into_iter().collect(), ..Grants::default() };
+    let component = shared_host().load(&ComponentRef::Bundled("sink".into())).await.unwrap();
+    let mut sink = component.sink(environment(short(20_000), grants)).await.unwrap();
+    sink.open(&context(serde_json::json!({ "do": action, "path": path }))).await.unwrap();
+    sink.put(&values(&["1"])).await.unwrap_err().to_string()
+}
+
+/// A server that sends back what it is sent; its port.
+async fn echo() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn sockets_lead_to_granted_machines_and_ports_only() {
+    let (port, other) = (echo().await, echo().await);
+    let at = |host: &str| Some(serde_json::json!({ "host": host, "ports": [port] }));
+    let to = |host: &str, port: u16| format!("{host}:{port}");
+    // By the connection's name, by the host's, by its address.
+    for (path, granted) in [
+        (to("machine", port), at("127.0.0.1")),
+        (to("machine", port), at("localhost")),
+        (to("localhost", port), at("localhost")),
+        (to("127.0.0.1", port), at("127.0.0.1")),
+    ] {
+        let said = sockets("tcp", &path, granted).await;
+        assert!(said.contains("exchanged 4 bytes (test.done)"), "{path}: {said}");
+    }
+    for (action, path, granted) in [
+        // No connection; another port; another address; a name that is not its own; one that only looks alike.
+        ("tcp", to("127.0.0.1", port), None),
+        ("tcp", to("machine", other), at("127.0.0.1")),
+        ("tcp", to("127.0.0.2", port), at("127.0.0.1")),
+        ("tcp", to("localhost", port), at("127.0.0.1")),
+        ("tcp", to("[::ffff:127.0.0.2]", port), at("127.0.0.1")),
+        ("lookup", "example.com".to_owned(), at("127.0.0.1")),
+        ("lookup", "machine".to_owned(), None),
+        // A name that resolves to an address inside, when nobody said that it may.
+        ("tcp", to("machine", port), at("inside.localhost.example")),
+        ("listen", "127.0.0.1:0".to_owned(), at("127.0.0.1")),
+        ("listen", "0.0.0.0:0".to_owned(), at("127.0.0.1")),
+        ("udp", "0.0.0.0:0".to_owned(), at("127.0.0.1")),
+    ] {
+        let said = sockets(action, &path, granted).await;
+        assert!(said.contains("(test.refused)"), "{action} {path}: {said}");
+    }
+    let component = shared_host().load(&ComponentRef::Bundled("sink".into())).await.unwrap();
+    assert!(component.capabilities().contains(&"sockets"), "{:?}", component.imports());
+}
+
 #[tokio::test]
 async fn errors_of_the_contract_keep_their_class() {
     let error =

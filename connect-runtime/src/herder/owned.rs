@@ -68,10 +68,8 @@ enum Probation {
     Idle,
     /// All tasks of a commit have run since then.
     Well { commit: i64, since_ms: i64 },
-    /// The verdict about a configuration is being written; with the reason if it is a bad one.
-    Judged { version: i64, reason: Option<String> },
-    /// It could not be written.
-    Again { at_ms: i64 },
+    /// The verdict about a configuration, with the reason if it is a bad one, is being written; again at that time if it could not be.
+    Judged { version: i64, reason: Option<String>, again_ms: Option<i64> },
 }
 
 /// See the module's head.

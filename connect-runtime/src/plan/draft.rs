@@ -55,6 +55,12 @@ impl Draft {
         }
     }
 
+    /// The plan as far as it goes, and everything that is wrong.
+    #[must_use]
+    pub fn into_parts(self) -> (Plan, Vec<Diagnostic>) {
+        (self.plan, self.problems)
+    }
+
     /// The plan.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ pub(crate) async fn partitions_if_there(client: &Client, topic: &str) -> Result<
 }
 
 /// A topic as it is planned.
-pub(super) fn new(topic: &TopicPlan) -> NewTopic {
+pub(crate) fn new(topic: &TopicPlan) -> NewTopic {
     NewTopic {
         name: topic.name.clone(),
         partitions: topic.partitions,

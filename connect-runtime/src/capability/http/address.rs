@@ -20,19 +20,19 @@ const METADATA: &[IpAddr] = &[
 
 /// What may be reached.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reach {
+pub(in crate::capability) struct Reach {
     /// `private: true`.
-    pub(super) private: bool,
+    pub(in crate::capability) private: bool,
     /// Addresses that stand in the connection as such.
-    pub(super) addresses: BTreeSet<IpAddr>,
+    pub(in crate::capability) addresses: BTreeSet<IpAddr>,
     /// Whether `localhost` stands there.
-    pub(super) localhost: bool,
+    pub(in crate::capability) localhost: bool,
 }
 
 /// Why an address is not reached.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} is at {address}, {what}; {way_out}")]
-pub(super) struct Refused {
+pub(in crate::capability) struct Refused {
     host: String,
     address: IpAddr,
     what: &'static str,
@@ -52,7 +52,7 @@ enum Zone {
 
 impl Reach {
     /// Says whether `host`, a name or an address, may be reached at `address`.
-    pub(super) fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
+    pub(in crate::capability) fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
         let address = address.to_canonical();
         let refused = |what, way_out| Refused { host: host.to_owned(), address, what, way_out };
         match zone(address) {
@@ -73,13 +73,13 @@ impl Reach {
 }
 
 /// The address that a URL's host is; none: it is a name.
-pub(super) fn literal(host: &str) -> Option<IpAddr> {
+pub(in crate::capability) fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// Whether a name means this very machine, whatever its records say (RFC 6761).
-pub(super) fn is_localhost(host: &str) -> bool {
+pub(in crate::capability) fn is_localhost(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
 }
@@ -128,7 +128,7 @@ fn zone_v6(address: Ipv6Addr) -> Zone {
 }
 
 /// Resolves names for the client, and gives it only addresses that may be reached.
-pub(super) struct Resolver(pub(super) Arc<Reach>);
+pub(in crate::capability) struct Resolver(pub(in crate::capability) Arc<Reach>);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {

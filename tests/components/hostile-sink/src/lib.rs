@@ -9,6 +9,8 @@
 //! - `http`: asks for the URL `path` over `connection`, and fails the task with what came: "status 200, 12 bytes" or the host's
 //!   error
 //! - `bucket`: does all that the object store of connection `bucket` can do, and fails the task with what came of each step
+//! - `tcp`: connects to `path` with its language's own sockets, sends four bytes and waits for four; `lookup`: looks up the name `path`;
+//!   `listen`, `udp`: opens such a socket at `path`. Each fails the task with what came of it
 //! - `retriable`: fails each call with a retriable error; `fatal`: with a fatal one
 //! - `reject`: rejects every record whose value holds the text of `match`
 //! - `metrics`: keeps numbers of its own, most of them under names that break the format
@@ -22,6 +24,8 @@
 mod bucket;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 use millrace_sdk::host;
 use millrace_sdk::http::{self, Request};
@@ -50,9 +54,10 @@ const SCHEMA: &str = r#"{
   "type": "object", "additionalProperties": false, "required": ["do"],
   "properties": {
     "do": { "description": "What to do wrong.", "type": "string" },
-    "path": { "description": "For read, write and http.", "type": "string" },
+    "path": { "description": "For read, write, http, tcp, lookup, listen and udp.", "type": "string" },
     "connection": { "description": "For http.", "type": "string", "x-connection": "http" },
     "bucket": { "description": "For bucket.", "type": "string", "x-connection": "s3" },
+    "machine": { "description": "For tcp and lookup.", "type": "string", "x-connection": "tcp" },
     "match": { "description": "For reject.", "type": "string" }
   }
 }"#;
@@ -82,6 +87,13 @@ impl Sink for Hostile {
                 Err(Error::fatal("test.done", said))
             }
             "bucket" => Err(bucket::walk(&self.settings.bucket)),
+            "tcp" => Err(report("exchanged", exchange(&self.settings.path))),
+            "lookup" => {
+                let found = (self.settings.path.as_str(), 1).to_socket_addrs();
+                Err(report("found", found.map(|found| found.count())))
+            }
+            "listen" => Err(report("listens", TcpListener::bind(&self.settings.path).map(|_| 1))),
+            "udp" => Err(report("sends", UdpSocket::bind(&self.settings.path).map(|_| 1))),
             "retriable" => Err(Error::retriable("test.retriable", "the target is out of reach")),
             "fatal" => Err(Error::fatal("test.fatal", "the target does not want it")),
             "metrics" => {
@@ -116,6 +128,15 @@ fn report(did: &str, result: std::io::Result<usize>) -> Error {
         Ok(bytes) => Error::fatal("test.done", format!("{did} {bytes} bytes")),
         Err(error) => Error::fatal("test.refused", error.to_string()),
     }
+}
+
+/// To a server that sends back what it is sent.
+fn exchange(address: &str) -> std::io::Result<usize> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"ping")?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer)?;
+    Ok(answer.len())
 }
 
 /// One good name; the others try to end the line, the label, the series.

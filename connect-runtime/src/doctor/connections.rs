@@ -1,0 +1,108 @@
+//! Connections that components are granted: whether they are reached, and whether clocks agree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Finding;
+use crate::capability::{http, sockets};
+use crate::connection::{Connection, Target};
+use crate::plan::GuestPlan;
+
+/// Longest that one connection is waited for.
+const LIMIT: Duration = Duration::from_secs(15);
+/// Clocks that differ by more confuse timestamps, tokens and signatures.
+const SKEW_MAX: Duration = Duration::from_secs(30);
+
+/// What was seen of a connection that is reached.
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    /// In words.
+    pub(crate) said: String,
+    /// What is not as it should be all the same, and what to do about it.
+    pub(crate) but: Option<(String, String)>,
+    /// What the other side takes for the time.
+    pub(crate) clock: Option<SystemTime>,
+}
+
+/// Why a connection is not reached, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Unreached {
+    pub(crate) said: String,
+    pub(crate) mend: String,
+}
+
+/// Each connection once, all at the same time.
+pub(super) async fn look(guests: &[&GuestPlan]) -> Vec<Finding> {
+    let granted: BTreeMap<&String, &Arc<Connection>> =
+        guests.iter().flat_map(|guest| &guest.grants.connections).collect();
+    let mut looks = tokio::task::JoinSet::new();
+    for (at, connection) in granted.into_values().cloned().enumerate() {
+        looks.spawn(async move { (at, one(&connection).await) });
+    }
+    let mut findings: Vec<_> = looks.join_all().await;
+    findings.sort_unstable_by_key(|(at, _)| *at);
+    findings.into_iter().flat_map(|(_, found)| found).collect()
+}
+
+async fn one(connection: &Connection) -> Vec<Finding> {
+    let subject = format!("connection {}", connection.name());
+    let kind = connection.kind();
+    let checked = tokio::time::timeout(LIMIT, check(connection)).await;
+    let before = SystemTime::now();
+    let reached = match checked {
+        Ok(Some(Ok(reached))) => reached,
+        Ok(Some(Err(Unreached { said, mend }))) => return vec![Finding::failed(subject, said, mend)],
+        Ok(None) => {
+            let said = format!("connections of kind `{kind}` are not tried");
+            return vec![Finding::warning(subject, said, "see whether the pipeline starts")];
+        }
+        Err(_) => {
+            let said = format!("no answer within {LIMIT:?}");
+            return vec![Finding::failed(subject, said, "look at the network between here and there")];
+        }
+    };
+    let skew = reached.clock.and_then(|clock| skew(before, clock));
+    let mut findings = vec![match reached.but {
+        None => Finding::ok(subject.as_str(), reached.said),
+        Some((said, mend)) => Finding::warning(subject.as_str(), said, mend),
+    }];
+    findings.extend(skew.map(|skew| {
+        let said = format!("clocks are {} s apart", skew.as_secs());
+        Finding::warning(subject, said, "set the clock here, or there; let both follow a time server")
+    }));
+    findings
+}
+
+/// Tries a connection; none: nobody knows how to try its kind.
+async fn check(connection: &Connection) -> Option<Result<Reached, Unreached>> {
+    match connection.target() {
+        Target::Http(target) => Some(http::check(connection.name(), target).await),
+        Target::Tcp(target) => Some(sockets::check(target).await),
+        #[allow(unreachable_patterns, reason = "a kind that comes later is told as one that is not tried")]
+        _ => None,
+    }
+}
+
+/// How far two clocks are apart, if that is too far. A second either way is how dates are written.
+fn skew(here: SystemTime, there: SystemTime) -> Option<Duration> {
+    let apart = here.duration_since(there).unwrap_or_else(|error| error.duration());
+    (apart > SKEW_MAX).then_some(apart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_a_little_either_way() {
+        let now = SystemTime::now();
+        let (little, much) = (Duration::from_secs(29), Duration::from_secs(300));
+        for there in [now, now - little, now + little] {
+            assert_eq!(skew(now, there), None);
+        }
+        for there in [now - much, now + much] {
+            assert_eq!(skew(now, there), Some(much));
+        }
+    }
+}
