@@ -1,6 +1,7 @@
 //! Formats of keys and values: what stands in the topic, and what a connector is told.
 //!
-//! A connector understands `json`, `utf8` or `bytes`, three views of the same bytes from strict to lax. What stands in the topic is
+//! A connector understands `json`, `utf8` or `bytes`, three views of the same bytes from strict to lax; or `connect-json`, Kafka Connect's
+//! JSON with a schema beside each value, where it knows types, or wants to. What stands in the topic is
 //! the pipeline's choice (`key_format`, `value_format`); the host converts between the two, for a source behind its transforms, for
 //! a sink before them. Without a choice, and where nothing is to be converted, the bytes pass untouched.
 //!
@@ -10,17 +11,20 @@
 //! | `registry` | a client of a schema registry |
 //! | `framing` | Confluent's wire format: magic byte, schema id, message path |
 //! | `avro`, `protobuf` | records to JSON and back |
-//! | `envelope` | Kafka Connect's JSON with a schema beside each value |
-//! | `time`, `decimal` | what JSON has no types for, as text without loss |
+//! | `connect` | Kafka Connect's schemas, as JSON, Avro and JSON Schema, and values of them |
+//! | `derived` | the schemas that a typed source's values are written with |
+//! | `raw`, `time`, `decimal` | JSON in its parts; what JSON has no types for, as text without loss |
 //!
 //! A record that can't be converted is a record error, with the stage of its side; a registry that can't be reached is an outage,
 //! after which the same batch is converted again. The mapping is described in docs/FORMATS.md.
 
 mod avro;
+mod connect;
 mod decimal;
-mod envelope;
+mod derived;
 mod framing;
 mod protobuf;
+mod raw;
 pub(crate) mod registry;
 mod side;
 #[cfg(test)]
@@ -29,15 +33,17 @@ mod time;
 
 use std::ops::Range;
 
+use millrace_schema::Kind;
+
 use crate::component::batch::{Batch, BatchBuilder, RecordView};
 use crate::component::{CallError, Description, Failure as Words, Label, RecordError};
 use crate::failure::dead_letter::Stage;
-use crate::plan::{Decimals, Format, Formats};
+use crate::plan::{Decimals, Format, Formats, RegisteredFormat};
 
 pub(crate) use self::registry::Failure;
 use self::side::Side;
 
-/// The encodings that this host knows, strictest first.
+/// The encodings that this host knows of any topic, strictest first.
 pub const FORMATS: [&str; 3] = ["json", "utf8", "bytes"];
 
 /// Largest JSON document that a record may become: a few bytes of Avro can stand for very many.
@@ -51,33 +57,79 @@ pub fn formats(description: &Description) -> (String, String) {
     (best(&description.key_formats), best(&description.value_formats))
 }
 
+/// The encoding of values that bring their types along.
+pub(crate) const TYPED: &str = connect::ENCODING;
+
+/// Whether a component with these encodings looks into what it is given: not if it takes anything.
+pub(crate) fn looks_into(formats: &[String]) -> bool {
+    formats.iter().any(|format| format != "bytes")
+}
+
 /// Whether this host can feed the component.
 #[must_use]
 pub fn is_known(description: &Description) -> bool {
-    let known =
-        |formats: &[String]| formats.is_empty() || formats.iter().any(|f| FORMATS.contains(&f.as_str()));
+    let is_known = |format: &String| FORMATS.contains(&format.as_str()) || format == connect::ENCODING;
+    let known = |formats: &[String]| formats.is_empty() || formats.iter().any(is_known);
     known(&description.key_formats) && known(&description.value_formats)
 }
 
-/// The same for a connector whose pipeline says how its keys and values stand in the topic: JSON, text and bytes reach it as they
-/// are, if it understands them.
-#[must_use]
-pub fn told(description: &Description, formats: &Formats) -> (String, String) {
-    let side = |known: &[String], format: &Format| {
+/// What is told to a connector whose pipeline says how its keys and values stand in the topic. JSON, text and bytes reach it as they
+/// are, if it understands them. Values come with their types if it knows types and the format does; not if a transform between
+/// looks into them, which knows nothing of types (`seen`: of keys, of values).
+pub(crate) fn told(
+    description: &Description,
+    formats: &Formats,
+    direction: Direction,
+    seen: (bool, bool),
+) -> (String, String) {
+    let side = |known: &[String], format: &Format, seen: bool| {
         let wanted = match format {
             Format::Json => "json",
             Format::String => "utf8",
             Format::Bytes => "bytes",
+            Format::Envelope { .. } if !seen => connect::ENCODING,
+            Format::Registered(of) if !seen && has_types(of, direction) => connect::ENCODING,
             Format::AsIs | Format::Envelope { .. } | Format::Registered(_) => return best(known),
         };
         if known.iter().any(|format| format == wanted) { wanted.to_owned() } else { best(known) }
     };
-    (side(&description.key_formats, &formats.key), side(&description.value_formats, &formats.value))
+    let key = side(&description.key_formats, &formats.key, seen.0);
+    (key, side(&description.value_formats, &formats.value, seen.1))
+}
+
+/// Whether a schema of this format is made of Kafka Connect's, or the other way round.
+fn has_types(of: &RegisteredFormat, direction: Direction) -> bool {
+    match direction {
+        Direction::ToTopic => of.may_derive(),
+        Direction::FromTopic => of.kind == Kind::Avro,
+    }
 }
 
 fn best(formats: &[String]) -> String {
-    let known = formats.iter().find(|format| FORMATS.contains(&format.as_str()));
-    known.map_or_else(|| "bytes".to_owned(), Clone::clone)
+    let plain = formats.iter().find(|format| FORMATS.contains(&format.as_str()));
+    let typed = || formats.iter().find(|format| *format == connect::ENCODING);
+    plain.or_else(typed).map_or_else(|| "bytes".to_owned(), Clone::clone)
+}
+
+/// What a connector was told of keys or values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    /// Text: strings without quotes, everything else as JSON.
+    Text,
+    /// JSON.
+    Json,
+    /// JSON with a schema beside it.
+    Typed,
+}
+
+impl Speech {
+    fn of(told: &str) -> Self {
+        match told {
+            "json" => Self::Json,
+            connect::ENCODING => Self::Typed,
+            _ => Self::Text,
+        }
+    }
 }
 
 /// Which way records go.
@@ -114,8 +166,8 @@ impl Converters {
     /// For a connector that was told these encodings.
     pub(crate) fn new(formats: &Formats, told: &(String, String), direction: Direction) -> Self {
         Self {
-            key: Side::new(&formats.key, told.0 == "json", "key"),
-            value: Side::new(&formats.value, told.1 == "json", "value"),
+            key: Side::new(&formats.key, &told.0, "key"),
+            value: Side::new(&formats.value, &told.1, "value"),
             direction,
         }
     }
@@ -151,12 +203,21 @@ impl Converters {
                     self.key.learn_topic(topic).await?;
                     self.value.learn_topic(topic).await?;
                 }
+                let records = || input.iter().enumerate().skip(from);
+                let keys = records().filter_map(|(number, record)| {
+                    Some((number, record.topic.unwrap_or(topic), record.key?))
+                });
+                end = self.key.learn_envelopes(keys).await?.unwrap_or(end);
+                let values = records().take(end - from).filter_map(|(number, record)| {
+                    Some((number, record.topic.unwrap_or(topic), record.value?))
+                });
+                end = self.value.learn_envelopes(values).await?.unwrap_or(end);
             }
         }
         Ok(self.convert_all(input, from..end, topic))
     }
 
-    fn convert_all(&self, input: &Batch, range: Range<usize>, topic: &str) -> Converted {
+    fn convert_all(&mut self, input: &Batch, range: Range<usize>, topic: &str) -> Converted {
         let mut builder = BatchBuilder::default();
         let mut done =
             Converted { batch: Batch::default(), origin: Vec::new(), rejected: Vec::new(), next: range.end };

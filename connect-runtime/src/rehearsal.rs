@@ -105,7 +105,8 @@ impl Rehearsal {
             task: 0,
             message: error.to_string(),
         })?;
-        let told = convert::told(component.describe(), &sink.formats);
+        let told =
+            convert::told(component.describe(), &sink.formats, Direction::FromTopic, rehearsal.chain.seen());
         let converters = Converters::new(&sink.formats, &told, Direction::FromTopic);
         rehearsal.converters = Some(converters).filter(|converters| !converters.is_idle());
         Ok(rehearsal)

@@ -2,10 +2,12 @@
 
 use millrace_component_build::{Component, build};
 
-const COMPONENTS: [Component; 3] = [
+const COMPONENTS: [Component; 5] = [
     Component { name: "hostile-sink", package: "millrace-test-hostile-sink" },
     Component { name: "hostile-source", package: "millrace-test-hostile-source" },
     Component { name: "hostile-transform", package: "millrace-test-hostile-transform" },
+    Component { name: "typed-sink", package: "millrace-test-typed-sink" },
+    Component { name: "typed-source", package: "millrace-test-typed-source" },
 ];
 
 fn main() {

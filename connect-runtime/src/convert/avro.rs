@@ -36,7 +36,7 @@ fn branches(schema: &Avro, variants: &[TypeId]) -> usize {
 }
 
 /// What a branch of a union is called in Avro's JSON encoding.
-fn branch_name(of: &Type) -> &str {
+pub(super) fn branch_name(of: &Type) -> &str {
     match of {
         Type::Null => "null",
         Type::Boolean => "boolean",

@@ -66,6 +66,14 @@ pub(crate) struct Registered {
     pub(crate) schema: Schema,
 }
 
+/// A schema that was fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    pub(crate) schema: Schema,
+    pub(crate) text: String,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
 /// Asks a registry.
 #[derive(Clone, Debug)]
 pub(crate) struct RegistryClient {
@@ -98,7 +106,7 @@ impl RegistryClient {
     }
 
     /// The schema of an id.
-    pub(crate) async fn by_id(&self, id: u32) -> Result<Schema, Failure> {
+    pub(crate) async fn by_id(&self, id: u32) -> Result<Fetched, Failure> {
         let answer: Answer = self.get(&format!("/schemas/ids/{id}")).await?;
         self.parse(answer).await
     }
@@ -106,7 +114,7 @@ impl RegistryClient {
     /// The last version of a subject.
     pub(crate) async fn latest(&self, subject: &str) -> Result<Registered, Failure> {
         let answer: Answer = self.get(&format!("/subjects/{}/versions/latest", encoded(subject))).await?;
-        Ok(Registered { id: answer.id, schema: self.parse(answer).await? })
+        Ok(Registered { id: answer.id, schema: self.parse(answer).await?.schema })
     }
 
     /// Makes a text a version of a subject unless it is one (`register`), or finds the version that it is; its id.
@@ -130,14 +138,17 @@ impl RegistryClient {
         Ok(id)
     }
 
-    async fn parse(&self, answer: Answer) -> Result<Schema, Failure> {
+    async fn parse(&self, answer: Answer) -> Result<Fetched, Failure> {
         let kind = match answer.schema_type.as_deref() {
             None => Kind::Avro,
             Some(name) => Kind::named(name)
                 .ok_or_else(|| self.unknown(format!("a schema of the unknown type {name}")))?,
         };
         let dependencies = self.dependencies(answer.references.unwrap_or_default()).await?;
-        Schema::parse(kind, &answer.schema, &dependencies).map_err(|error| self.unknown(error.to_string()))
+        let text = answer.schema;
+        let schema =
+            Schema::parse(kind, &text, &dependencies).map_err(|error| self.unknown(error.to_string()))?;
+        Ok(Fetched { schema, text, dependencies })
     }
 
     /// What references lead to, each after those that it refers to itself.

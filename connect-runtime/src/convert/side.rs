@@ -9,9 +9,11 @@ use millrace_schema::{Kind, Schema};
 use prost_reflect::MessageDescriptor;
 use tokio::time::Instant;
 
-use super::registry::{self, Failure, Registered, RegistryClient};
-use super::{Bad, Direction, avro, envelope, framing, protobuf, put_text};
-use crate::plan::{Format, RegisteredFormat};
+use super::connect::{self, ConnectSchema, Envelope, value};
+use super::derived::{Derived, Made};
+use super::registry::{self, Failure, Fetched, Registered, RegistryClient};
+use super::{Bad, Direction, Speech, avro, framing, protobuf, put_text};
+use crate::plan::{Decimals, Format, RegisteredFormat};
 
 /// Schemas that are kept; past it they are fetched again as they are needed.
 const SCHEMAS_MAX: usize = 1_000;
@@ -25,42 +27,68 @@ const UNKNOWN_AGE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Side {
     format: Format,
-    /// The connector was told `json`; else it takes text: strings without quotes, everything else as JSON.
-    is_json: bool,
+    speech: Speech,
     /// `key` or `value`: the end of a subject's name.
     name: &'static str,
     registry: Option<RegistryClient>,
     /// What the ids of records stand for; or since when the registry doesn't know one, in its words.
-    by_id: BTreeMap<u32, Result<Schema, (Instant, String)>>,
+    by_id: BTreeMap<u32, Result<Known, (Instant, String)>>,
     by_topic: BTreeMap<String, Target>,
+    /// What the schemas of envelopes became.
+    derived: Derived,
+    /// The last schema of an envelope, which usually is the next one's.
+    last: Option<(String, ConnectSchema)>,
 }
 
-/// What records of a topic are written with.
+/// What records of an id are read with.
 #[derive(Debug)]
-struct Target {
-    id: u32,
+struct Known {
     schema: Schema,
+    /// Where the connector takes envelopes and this kind has types: the schema for them, also as it is written there.
+    connect: Option<Result<(ConnectSchema, String), Bad>>,
+}
+
+/// What records are written with.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) id: u32,
+    pub(super) schema: Schema,
     /// Protobuf: the message, and the path to it.
-    message: Option<(MessageDescriptor, Vec<usize>)>,
+    pub(super) message: Option<(MessageDescriptor, Vec<usize>)>,
 }
 
 impl Side {
-    pub(super) fn new(format: &Format, is_json: bool, name: &'static str) -> Self {
+    pub(super) fn new(format: &Format, told: &str, name: &'static str) -> Self {
         let registry = match format {
             Format::Registered(format) => Some(RegistryClient::new(&format.registry)),
             _ => None,
         };
-        let (by_id, by_topic) = (BTreeMap::new(), BTreeMap::new());
-        Self { format: format.clone(), is_json, name, registry, by_id, by_topic }
+        Self {
+            format: format.clone(),
+            speech: Speech::of(told),
+            name,
+            registry,
+            by_id: BTreeMap::new(),
+            by_topic: BTreeMap::new(),
+            derived: Derived::default(),
+            last: None,
+        }
     }
 
     /// Whether bytes pass untouched.
     pub(super) fn is_idle(&self) -> bool {
         match self.format {
-            Format::AsIs | Format::Json => true,
-            Format::String | Format::Bytes => !self.is_json,
-            Format::Envelope { .. } | Format::Registered(_) => false,
+            Format::AsIs => true,
+            Format::Json => self.speech != Speech::Typed,
+            Format::String | Format::Bytes => self.speech == Speech::Text,
+            Format::Envelope { .. } => self.speech == Speech::Typed,
+            Format::Registered(_) => false,
         }
+    }
+
+    /// Whether schemas to write with are made of those beside the values.
+    fn is_derived(&self) -> bool {
+        matches!(&self.format, Format::Registered(format) if self.speech == Speech::Typed && format.may_derive())
     }
 
     /// Fetches the schemas that records were written with: each with its number, rising. The number of the first record whose schema
@@ -87,7 +115,7 @@ impl Side {
                 return Err(registry.outage(format!("schemas take more than {LEARN_TIME_MAX:?} to come")));
             }
             let found = match registry.by_id(id).await {
-                Ok(schema) => Ok(schema),
+                Ok(fetched) => Ok(Known::new(fetched, self.speech)),
                 Err(Failure::Unknown { message, .. }) => Err((Instant::now(), message)),
                 Err(failure) => return Err(failure),
             };
@@ -98,7 +126,9 @@ impl Side {
 
     /// Finds the schema that records of a topic are to be written with.
     pub(super) async fn learn_topic(&mut self, topic: &str) -> Result<(), Failure> {
-        let (Some(registry), Format::Registered(format)) = (&self.registry, &self.format) else {
+        let (Some(registry), Format::Registered(format), false) =
+            (&self.registry, &self.format, self.is_derived())
+        else {
             return Ok(());
         };
         if self.by_topic.contains_key(topic) {
@@ -107,8 +137,7 @@ impl Side {
         if self.by_topic.len() >= SCHEMAS_MAX {
             self.by_topic.clear();
         }
-        // Confluent's TopicNameStrategy.
-        let subject = format.subject.clone().unwrap_or_else(|| format!("{topic}-{}", self.name));
+        let subject = subject(format, topic, self.name);
         let refused = |message: String| Failure::Refused { url: registry::url_of(&format.registry), message };
         let Registered { id, schema } = match &format.declared {
             Some(declared) => {
@@ -136,9 +165,50 @@ impl Side {
         Ok(())
     }
 
+    /// Makes the schemas that records are to be written with of those beside their values, and registers them: each with its number,
+    /// rising, and its topic. As for [`Side::learn_ids`], the number of the first record whose schema found no room.
+    pub(super) async fn learn_envelopes<'r>(
+        &mut self,
+        records: impl Iterator<Item = (usize, &'r str, &'r [u8])>,
+    ) -> Result<Option<usize>, Failure> {
+        let (Some(registry), Format::Registered(format), true) =
+            (&self.registry, &self.format, self.is_derived())
+        else {
+            return Ok(None);
+        };
+        if self.derived.is_full() {
+            self.derived.clear();
+        }
+        let since = Instant::now();
+        for (number, topic, record) in records {
+            // What can't be read is told when it is converted.
+            let Ok(envelope) = Envelope::parse(record) else { continue };
+            let Some(text) = envelope.schema() else { continue };
+            if self.derived.get(topic, text).is_some() {
+                continue;
+            }
+            if self.derived.is_full() {
+                return Ok(Some(number));
+            }
+            if since.elapsed() > LEARN_TIME_MAX {
+                return Err(registry.outage(format!("schemas take more than {LEARN_TIME_MAX:?} to come")));
+            }
+            let made = match Made::of(format.kind, text) {
+                Ok((made, schema)) => {
+                    let subject = subject(format, topic, self.name);
+                    let id = registry.id_of(&subject, format.kind, &made.text, format.register).await?;
+                    Ok((made.connect, Target { id, schema, message: None }))
+                }
+                Err(bad) => Err(bad),
+            };
+            self.derived.insert(topic, text, made);
+        }
+        Ok(None)
+    }
+
     /// Converts a key or value into `out`; false: it is null.
     pub(super) fn convert(
-        &self,
+        &mut self,
         direction: Direction,
         topic: &str,
         bytes: Option<&[u8]>,
@@ -152,33 +222,60 @@ impl Side {
         }
         match direction {
             Direction::FromTopic => self.read(bytes, out),
+            Direction::ToTopic if self.speech == Speech::Typed => self.write_envelope(topic, bytes, out),
             Direction::ToTopic => self.write(topic, bytes, out).map(|()| true),
         }
     }
 
-    fn read(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, Bad> {
+    fn read(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, Bad> {
+        let is_typed = self.speech == Speech::Typed;
         match &self.format {
-            Format::AsIs | Format::Json => out.extend_from_slice(bytes),
-            // Only for connectors that take nothing but JSON, see `is_idle`.
+            Format::AsIs => out.extend_from_slice(bytes),
+            // Only for connectors that take envelopes, see `is_idle`.
+            Format::Json => {
+                serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+                    .map_err(|error| Bad::new(format!("not JSON: {error}")))?;
+                connect::begin("null", out);
+                out.extend_from_slice(bytes);
+                out.push(b'}');
+            }
+            // Not for connectors that take text.
             Format::String => {
                 let text = std::str::from_utf8(bytes).map_err(|_| Bad::new("the text is not UTF-8"))?;
-                put_text(text, out);
+                quoted(text, r#"{"type":"string","optional":false}"#, is_typed, out);
             }
-            Format::Bytes => put_text(&STANDARD.encode(bytes), out),
+            Format::Bytes => {
+                quoted(&STANDARD.encode(bytes), r#"{"type":"bytes","optional":false}"#, is_typed, out);
+            }
             Format::Envelope { decimals } => {
-                if !envelope::to_json(bytes, *decimals, out)? {
-                    return Ok(false);
+                let decimals = *decimals;
+                let envelope = Envelope::parse(bytes)?;
+                let Some(payload) = envelope.payload() else { return Ok(false) };
+                match envelope.schema() {
+                    None => out.extend_from_slice(payload.as_bytes()),
+                    Some(text) => {
+                        value::to_plain(connect_schema(&mut self.last, text)?, payload, decimals, out)?;
+                    }
                 }
                 self.unquote(out)?;
             }
             Format::Registered(format) => {
                 let (id, rest) = framing::split(bytes)?;
-                let schema = match self.by_id.get(&id) {
-                    Some(Ok(schema)) => schema,
+                let known = match self.by_id.get(&id) {
+                    Some(Ok(known)) => known,
                     Some(Err((_, message))) => return Err(Bad::new(message.clone())),
                     None => return Err(Bad::new(format!("schema {id} is not known"))),
                 };
-                match (schema, format.kind) {
+                let (connect, printed) = match &known.connect {
+                    Some(Ok((connect, printed))) => (Some(connect), printed.as_str()),
+                    Some(Err(bad)) => return Err(bad.clone()),
+                    None => (None, "null"),
+                };
+                if is_typed {
+                    connect::begin(printed, out);
+                }
+                let begun = out.len();
+                match (&known.schema, format.kind) {
                     (Schema::Avro(schema), Kind::Avro) => avro::to_json(schema, rest, format.decimals, out)?,
                     (Schema::Protobuf(schema), Kind::Protobuf) => protobuf::to_json(schema, rest, out)?,
                     (Schema::Json(schema), Kind::Json) => {
@@ -189,7 +286,52 @@ impl Side {
                         return Err(Bad::new(format!("its schema is of type {}, not {kind}", schema.kind())));
                     }
                 }
+                if let Some(connect) = connect {
+                    let plain = out.split_off(begun);
+                    let plain = std::str::from_utf8(&plain).map_err(|_| Bad::new("the text is not UTF-8"))?;
+                    value::to_payload(connect, plain, out)?;
+                }
+                if is_typed {
+                    out.push(b'}');
+                }
                 self.unquote(out)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Of a connector that gives envelopes; false: it is null.
+    fn write_envelope(&mut self, topic: &str, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, Bad> {
+        let envelope = Envelope::parse(bytes)?;
+        let Some(payload) = envelope.payload() else { return Ok(false) };
+        match &self.format {
+            Format::Json => out.extend_from_slice(payload.as_bytes()),
+            Format::Registered(format) if self.is_derived() => {
+                let text = envelope.schema().ok_or_else(|| Bad::new("it has no schema beside it"))?;
+                let (connect, target) = match self.derived.get(topic, text) {
+                    Some(Ok(made)) => made,
+                    Some(Err(bad)) => return Err(bad.clone()),
+                    None => return Err(Bad::new("its schema is not known")),
+                };
+                if format.kind == Kind::Json {
+                    target.write(format, payload.as_bytes(), out)?;
+                } else {
+                    let mut plain = Vec::with_capacity(payload.len());
+                    value::to_plain(connect, payload, Decimals::Text, &mut plain)?;
+                    target.write(format, &plain, out)?;
+                }
+            }
+            // What knows nothing of Kafka Connect's schemas is written as by a connector that gives JSON.
+            _ => {
+                let mut plain = Vec::with_capacity(payload.len());
+                match envelope.schema() {
+                    None => plain.extend_from_slice(payload.as_bytes()),
+                    Some(text) => {
+                        let schema = connect_schema(&mut self.last, text)?;
+                        value::to_plain(schema, payload, Decimals::Text, &mut plain)?;
+                    }
+                }
+                self.write(topic, &plain, out)?;
             }
         }
         Ok(true)
@@ -210,13 +352,13 @@ impl Side {
                     STANDARD.decode(text).map_err(|error| Bad::new(format!("it is not base64: {error}")))?;
                 out.extend_from_slice(&decoded);
             }
-            Format::Envelope { .. } => return Err(Bad::new("`schemas_enable` is for sinks")),
+            Format::Envelope { .. } => return Err(Bad::new("the connector gives no schemas")),
             Format::Registered(format) => {
                 let target = self
                     .by_topic
                     .get(topic)
                     .ok_or_else(|| Bad::new(format!("topic {topic} has no schema")))?;
-                if self.is_json {
+                if self.speech != Speech::Text {
                     return target.write(format, bytes, out);
                 }
                 // A text; or, where the schema wants something else, the JSON in it.
@@ -234,12 +376,28 @@ impl Side {
 
     /// Where a connector takes text, a JSON string is the text in it.
     fn unquote(&self, out: &mut Vec<u8>) -> Result<(), Bad> {
-        if !self.is_json && out.first() == Some(&b'"') {
+        if self.speech == Speech::Text && out.first() == Some(&b'"') {
             *out = serde_json::from_slice::<String>(out)
                 .map_err(|error| Bad::new(error.to_string()))?
                 .into_bytes();
         }
         Ok(())
+    }
+}
+
+impl Known {
+    fn new(Fetched { schema, text, dependencies }: Fetched, speech: Speech) -> Self {
+        let connect = match &schema {
+            Schema::Avro(avro) if speech == Speech::Typed => {
+                let made = connect::avro::from_avro(avro, &text, &dependencies);
+                Some(made.map(|connect| {
+                    let printed = connect.print();
+                    (connect, printed)
+                }))
+            }
+            _ => None,
+        };
+        Self { schema, connect }
     }
 }
 
@@ -258,6 +416,35 @@ impl Target {
                 Ok(())
             }
         }
+    }
+}
+
+/// Confluent's TopicNameStrategy, unless the pipeline says otherwise.
+fn subject(format: &RegisteredFormat, topic: &str, side: &str) -> String {
+    format.subject.clone().unwrap_or_else(|| format!("{topic}-{side}"))
+}
+
+/// The schema of an envelope; `last` is the one before.
+fn connect_schema<'l>(
+    last: &'l mut Option<(String, ConnectSchema)>,
+    text: &str,
+) -> Result<&'l ConnectSchema, Bad> {
+    let known = last.take().filter(|(known, _)| known == text);
+    let found = match known {
+        Some(known) => known,
+        None => (text.to_owned(), ConnectSchema::parse(text)?),
+    };
+    Ok(&last.insert(found).1)
+}
+
+/// Text as JSON, or as an envelope.
+fn quoted(text: &str, schema: &str, is_typed: bool, out: &mut Vec<u8>) {
+    if is_typed {
+        connect::begin(schema, out);
+    }
+    put_text(text, out);
+    if is_typed {
+        out.push(b'}');
     }
 }
 

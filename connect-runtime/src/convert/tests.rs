@@ -81,6 +81,7 @@ impl Registry {
             registry: connection(json!({ "url": self.url })),
             subject: None,
             declared: None,
+            latest: false,
             register: true,
             message: None,
             decimals: Decimals::Text,
@@ -409,7 +410,10 @@ fn what_stands_in_the_topic_is_told_if_it_is_understood() {
         [(Format::AsIs, "utf8"), (Format::Json, "json"), (Format::String, "utf8"), (Format::Bytes, "utf8")]
     {
         let formats = Formats { key: format.clone(), value: format };
-        assert_eq!(told(&description, &formats), (key.to_owned(), "json".to_owned()));
+        for direction in [Direction::ToTopic, Direction::FromTopic] {
+            let found = told(&description, &formats, direction, (false, false));
+            assert_eq!(found, (key.to_owned(), "json".to_owned()));
+        }
     }
 }
 
@@ -418,4 +422,107 @@ fn the_best_known_encoding_is_told() {
     let owned = |formats: &[&str]| formats.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
     assert_eq!(best(&owned(&["avro", "utf8", "json"])), "utf8");
     assert_eq!(best(&[]), "bytes");
+}
+
+const TYPED_ROW: &str = r#"{"schema":{"type":"struct","fields":[{"field":"a","type":"int32","optional":false}],"optional":false},"payload":{"a":7}}"#;
+
+fn typed(value: Format, direction: Direction) -> Converters {
+    let formats = Formats { key: Format::AsIs, value };
+    Converters::new(&formats, &("utf8".to_owned(), "connect-json".to_owned()), direction)
+}
+
+#[tokio::test]
+async fn the_schema_of_an_envelope_is_registered_once_and_written_with() {
+    let registry = Registry::start(&[("POST /subjects/t-value/versions", 200, r#"{"id":5}"#)]);
+    let mut converters = typed(Format::Registered(registry.format(Kind::Avro)), Direction::ToTopic);
+    let null = TYPED_ROW.replace(r#"{"a":7}"#, "null");
+    let wrong = TYPED_ROW.replace("7", "\"x\"");
+    let nameless = TYPED_ROW.replace(r#""field":"a""#, r#""field":"ä""#);
+    let records =
+        [TYPED_ROW, TYPED_ROW, &null, &wrong, r#"{"a":7}"#, r#"{"schema":null,"payload":1}"#, &nameless];
+    let records: Vec<_> = records.iter().map(|record| (None, Some(record.as_bytes()))).collect();
+    for _ in 0..2 {
+        let done = converters.convert(&batch(&records), 0, "t").await.unwrap();
+        let values: Vec<_> = done.batch.iter().map(|record| record.value).collect();
+        assert_eq!(values, [Some(&b"\0\0\0\0\x05\x0e"[..]), Some(b"\0\0\0\0\x05\x0e"), None]);
+        let told: Vec<_> =
+            done.rejected.iter().map(|(_, error)| (error.index, error.message.as_str())).collect();
+        assert_eq!(told[0], (3, "at /a: a whole number of 64 bits was expected, not this text"));
+        assert!(told[1].1.starts_with(r#"it has to be {"schema""#), "{told:?}");
+        assert_eq!(told[2], (5, "it has no schema beside it"));
+        assert!(told[3].1.starts_with("field `ä` can't be called so in Avro"), "{told:?}");
+    }
+    assert_eq!(registry.asked(), ["POST /subjects/t-value/versions"]);
+}
+
+#[tokio::test]
+async fn a_schema_that_the_registry_refuses_is_no_bad_record() {
+    let refusal = r#"{"error_code":409,"message":"incompatible"}"#;
+    let registry = Registry::start(&[("POST /subjects/t-value/versions", 409, refusal)]);
+    let mut converters = typed(Format::Registered(registry.format(Kind::Json)), Direction::ToTopic);
+    let failure =
+        converters.convert(&batch(&[(None, Some(TYPED_ROW.as_bytes()))]), 0, "t").await.unwrap_err();
+    assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_sink_that_takes_types_is_given_them_where_the_topic_has_some() {
+    let registry = Registry::start(&[("GET /schemas/ids/1", 200, RECORD)]);
+    let mut avro = typed(Format::Registered(registry.format(Kind::Avro)), Direction::FromTopic);
+    let done = avro.convert(&batch(&[(None, Some(b"\0\0\0\0\x01\x0e"))]), 0, "t").await.unwrap();
+    let row = r#"{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"a"}],"optional":false,"name":"R"},"payload":{"a":7}}"#;
+    assert_eq!(texts(&done.batch), [(None, some(row))]);
+    let mut json = typed(Format::Json, Direction::FromTopic);
+    let done = json.convert(&batch(&[(None, Some(b"{\"a\":7}")), (None, Some(b"{"))]), 0, "t").await.unwrap();
+    assert_eq!(texts(&done.batch), [(None, some(r#"{"schema":null,"payload":{"a":7}}"#))]);
+    assert_eq!(done.rejected.len(), 1);
+    let mut text = typed(Format::String, Direction::FromTopic);
+    let done = text.convert(&batch(&[(None, Some(b"x"))]), 0, "t").await.unwrap();
+    let said = r#"{"schema":{"type":"string","optional":false},"payload":"x"}"#;
+    assert_eq!(texts(&done.batch), [(None, some(said))]);
+    for direction in [Direction::ToTopic, Direction::FromTopic] {
+        assert!(typed(Format::Envelope { decimals: Decimals::Text }, direction).is_idle());
+    }
+}
+
+#[test]
+fn types_are_told_where_they_are_known_and_nobody_looks_into_them() {
+    let registry = Registry::start(&[]);
+    let owned = |formats: &[&str]| formats.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
+    let description = |formats: &[&str]| Description {
+        name: "c".to_owned(),
+        version: String::new(),
+        summary: String::new(),
+        config_schema: "{}".to_owned(),
+        key_formats: owned(&["utf8"]),
+        value_formats: owned(formats),
+        extra: Vec::new(),
+    };
+    let avro = || Format::Registered(registry.format(Kind::Avro));
+    let latest = Format::Registered(RegisteredFormat { latest: true, ..registry.format(Kind::Avro) });
+    let of = |kind| Format::Registered(registry.format(kind));
+    let envelope = || Format::Envelope { decimals: Decimals::Text };
+    let (to, from) = (Direction::ToTopic, Direction::FromTopic);
+    for (format, direction, seen, wanted) in [
+        (Format::AsIs, to, false, "json"),
+        (Format::Json, to, false, "json"),
+        (avro(), to, false, "connect-json"),
+        (avro(), from, false, "connect-json"),
+        (avro(), from, true, "json"),
+        (latest, to, false, "json"),
+        (of(Kind::Json), to, false, "connect-json"),
+        (of(Kind::Json), from, false, "json"),
+        (of(Kind::Protobuf), to, false, "json"),
+        (envelope(), to, false, "connect-json"),
+        (envelope(), from, false, "connect-json"),
+        (envelope(), from, true, "json"),
+    ] {
+        let formats = Formats { key: Format::AsIs, value: format };
+        let both = description(&["json", "connect-json"]);
+        let found = told(&both, &formats, direction, (false, seen));
+        assert_eq!(found.1, wanted, "{formats:?} {direction:?} {seen}");
+        let only = description(&["connect-json"]);
+        assert!(is_known(&only));
+        assert_eq!(told(&only, &formats, direction, (false, seen)).1, "connect-json");
+    }
 }

@@ -8,11 +8,11 @@ use super::catalog::{Catalog, Description};
 use super::draft::{Draft, DraftGuest};
 use super::guest::{Block, guest};
 use super::{
-    ComponentRef, DEFAULT_FLUSH_INTERVAL, Formats, GuestPlan, PipelinePlan, Plan, SinkPlan, SourcePlan,
-    TopicPlan, TransformPlan,
+    ComponentRef, DEFAULT_FLUSH_INTERVAL, Format, Formats, GuestPlan, PipelinePlan, Plan, SinkPlan,
+    SourcePlan, TopicPlan, TransformPlan,
 };
 use crate::connection::Connection;
-use crate::convert::registry;
+use crate::convert::{TYPED, looks_into, registry};
 use crate::spec::{
     ConnectionSpec, ConnectorSpec, Deployment, Diagnostic, Pipeline, RegistrySpec, Role, SourceFile, Span,
     TopicSpec, TransformSpec, clean, nearest,
@@ -133,6 +133,7 @@ impl Planner<'_> {
         let guest = guest(self, &connector_block(spec));
         let transforms = self.transforms(spec);
         let formats = self.formats(&spec.formats);
+        self.types(spec);
         Some(SourcePlan {
             name: spec.name.clone(),
             guest: guest?,
@@ -161,6 +162,49 @@ impl Planner<'_> {
     /// With the connections that formats name, which are granted by that.
     fn formats(&mut self, formats: &Formats<RegistrySpec>) -> Option<Formats> {
         formats.clone().try_map(|registry| self.registry(registry))
+    }
+
+    /// A source's formats that need types: its connector has to give them, and no transform may change what they are of.
+    fn types(&mut self, spec: &ConnectorSpec) {
+        let described = |component: Option<&ComponentRef>| match self.catalog.descriptions.get(component?) {
+            Some(Ok(described)) => Some(described),
+            _ => None,
+        };
+        let Some(connector) = described(spec.component.as_ref()) else { return };
+        let transforms: Vec<_> =
+            spec.transforms.iter().filter_map(|step| described(step.component.as_ref())).collect();
+        let mut problems = Vec::new();
+        for (side, format) in [("key", &spec.formats.key), ("value", &spec.formats.value)] {
+            let known = |described: &Description| match side {
+                "key" => described.key_formats.clone(),
+                _ => described.value_formats.clone(),
+            };
+            let gives_types = known(connector).iter().any(|format| format == TYPED);
+            let is_envelope = matches!(format, Format::Envelope { .. });
+            let is_derived = gives_types && matches!(format, Format::Registered(of) if of.may_derive());
+            if is_envelope && !gives_types {
+                let message =
+                    format!("`{}` gives no schemas for `schemas_enable` of `{side}_format`", connector.name);
+                let problem = self
+                    .at(spec.span, message)
+                    .expected(format!("a connector that gives {side}s as `{TYPED}`"));
+                problems.push(problem.help("a source writes plain `json`, or `json-schema` with a registry"));
+            } else if is_envelope || is_derived {
+                let looks = transforms.iter().find(|step| looks_into(&known(step)));
+                if let Some(step) = looks {
+                    let message =
+                        format!("transform `{}` looks into {side}s, whose types it would change", step.name);
+                    let help = match is_derived {
+                        true => {
+                            "say what comes out of it: `schema`, or `use_latest_version: true`, in the format"
+                        }
+                        false => "a source writes plain `json`, or `json-schema` with a registry",
+                    };
+                    problems.push(self.at(spec.span, message).help(help));
+                }
+            }
+        }
+        self.problems.append(&mut problems);
     }
 
     fn registry(&mut self, registry: RegistrySpec) -> Option<Arc<Connection>> {

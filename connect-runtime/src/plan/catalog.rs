@@ -20,6 +20,10 @@ pub struct Description {
     pub summary: String,
     /// JSON Schema of its settings (the subset in docs/CONNECTORS.md); `Null` if it gave none.
     pub config_schema: Value,
+    /// Encodings of keys that it knows, best first.
+    pub key_formats: Vec<String>,
+    /// The same of values.
+    pub value_formats: Vec<String>,
     /// What it exports: the roles it can play.
     pub roles: Vec<Role>,
 }
@@ -46,6 +50,8 @@ impl Description {
             version: said.version.clone(),
             summary: said.summary.clone(),
             config_schema,
+            key_formats: said.key_formats.clone(),
+            value_formats: said.value_formats.clone(),
             roles: vec![role],
         })
     }

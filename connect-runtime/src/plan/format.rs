@@ -45,8 +45,10 @@ pub struct RegisteredFormat<R = Arc<Connection>> {
     pub registry: R,
     /// Under which name; none: `<topic>-key`, `<topic>-value`.
     pub subject: Option<String>,
-    /// The schema that a source writes with; none: the subject's last version.
+    /// The schema that a source writes with; none: what its connector says of its values, or the subject's last version.
     pub declared: Option<String>,
+    /// The subject's last version, whatever the connector says (`use.latest.version`).
+    pub latest: bool,
     /// Whether it is registered if it is not (`auto.register.schemas`).
     pub register: bool,
     /// Protobuf: which message a source writes; none: the first.
@@ -90,6 +92,7 @@ impl<R> Format<R> {
                     registry,
                     subject,
                     declared,
+                    latest,
                     register,
                     message,
                     decimals,
@@ -101,6 +104,7 @@ impl<R> Format<R> {
                     registry,
                     subject,
                     declared,
+                    latest,
                     register,
                     message,
                     decimals,
@@ -108,6 +112,14 @@ impl<R> Format<R> {
                 })
             }
         })
+    }
+}
+
+impl<R> RegisteredFormat<R> {
+    /// Whether the schema may be made of what a connector says of its values.
+    #[must_use]
+    pub fn may_derive(&self) -> bool {
+        self.declared.is_none() && !self.latest && self.kind != Kind::Protobuf
     }
 }
 

@@ -234,3 +234,60 @@ fn a_schema_that_never_ends_is_refused() {
     let found = Draft::of(&[deployment], &catalog).finish().unwrap_err();
     assert!(found[0].message.contains("takes too long"), "{}", found[0]);
 }
+
+/// Plans a source with these encodings of values, a format, and a transform with encodings of its own.
+fn typed(encodings: &[&str], format: &str, transform: &[&str]) -> Result<Plan, String> {
+    let mut catalog = catalog();
+    let mut know = |name: &str, formats: &[&str]| {
+        let described = catalog.descriptions.get_mut(&ComponentRef::Bundled(name.to_owned())).unwrap();
+        described.as_mut().unwrap().value_formats = formats.iter().map(|f| (*f).to_owned()).collect();
+    };
+    know("from", encodings);
+    know("mask", transform);
+    let text = format!(
+        "version: 1
+connections: {{ schemas: {{ schema_registry: {{ url: \"http://r\" }} }} }}
+pipelines:
+  p:
+    source: {{ connector: from, path: x, value_format: {format} }}
+    transforms: [{{ connector: mask, fields: [a] }}]
+    topic: t
+"
+    );
+    let deployment = parse(&SourceFile::new("/dir/p.yaml", text), &Env).unwrap();
+    let plan = Draft::of(&[deployment], &catalog).finish();
+    plan.map_err(|all| all.iter().map(|d| d.to_string()).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn types_of_a_source_are_not_lost_unseen() {
+    let (avro, json) = ("{ type: avro, registry: schemas }", "{ type: json, schemas_enable: true }");
+    let latest = "{ type: avro, registry: schemas, use_latest_version: true }";
+    for (encodings, format, transform) in [
+        (&["json", "connect-json"][..], avro, &["bytes"][..]),
+        (&["json", "connect-json"], json, &["bytes"]),
+        (&["json", "connect-json"], latest, &["json"]),
+        (&["json", "connect-json"], "json", &["json"]),
+        (&["json"], avro, &["json"]),
+    ] {
+        typed(encodings, format, transform).unwrap();
+    }
+    for (encodings, format, transform, wanted) in [
+        (
+            &["json"][..],
+            json,
+            &["bytes"][..],
+            "`from` gives no schemas for `schemas_enable` of `value_format`",
+        ),
+        (
+            &["connect-json"],
+            json,
+            &["json"],
+            "transform `mask` looks into values, whose types it would change",
+        ),
+        (&["json", "connect-json"], avro, &["utf8", "bytes"], "`use_latest_version: true`"),
+    ] {
+        let shown = typed(encodings, format, transform).unwrap_err();
+        assert!(shown.contains(wanted), "{format}: {shown}");
+    }
+}

@@ -14,6 +14,7 @@ pub(super) const FORMAT_KEYS: &[&str] = &[
     "subject",
     "message",
     "auto_register_schemas",
+    "use_latest_version",
     "decimals",
     "validate",
     "schemas_enable",
@@ -94,17 +95,7 @@ fn format(reader: &mut Reader<'_>, field: &Field<'_>, role: Role) -> Option<Form
     let envelope = match fields.take("schemas_enable") {
         Some(field) => {
             only(reader, &field, of, &[Type::Json]);
-            let enabled = boolean(reader, &field).unwrap_or(false);
-            if enabled && role == Role::Source {
-                let problem = reader
-                    .at(
-                        field.key.span,
-                        "`schemas_enable` is for sinks, which read topics that Kafka Connect wrote",
-                    )
-                    .help("a source writes plain `json`, or `json-schema` with a registry");
-                reader.push(problem);
-            }
-            enabled
+            boolean(reader, &field).unwrap_or(false)
         }
         None => false,
     };
@@ -118,7 +109,15 @@ fn format(reader: &mut Reader<'_>, field: &Field<'_>, role: Role) -> Option<Form
     };
     // What a format without a registry has no use for.
     if !matches!(of, Type::Registered(_)) {
-        for name in ["registry", "schema", "subject", "message", "auto_register_schemas", "validate"] {
+        for name in [
+            "registry",
+            "schema",
+            "subject",
+            "message",
+            "auto_register_schemas",
+            "use_latest_version",
+            "validate",
+        ] {
             if let Some(field) = fields.take(name) {
                 only(reader, &field, of, &[]);
             }
@@ -156,6 +155,19 @@ fn registered(
         }
         None => true,
     };
+    let latest = match fields.take("use_latest_version") {
+        Some(field) => {
+            for_sources(reader, &field, role);
+            let latest = boolean(reader, &field).unwrap_or(false);
+            if latest && declared.is_some() {
+                let message = "the schema is there, so that the subject's latest one has no use";
+                let problem = reader.at(field.key.span, message);
+                reader.push(problem);
+            }
+            latest
+        }
+        None => false,
+    };
     let validate = match fields.take("validate") {
         Some(field) => {
             only(reader, &field, Type::Registered(kind), &[Type::Registered(Kind::Json)]);
@@ -165,7 +177,17 @@ fn registered(
     };
     let decimals = Decimals::default();
     let registry = registry?;
-    Some(RegisteredFormat { kind, registry, subject, declared, register, message, decimals, validate })
+    Some(RegisteredFormat {
+        kind,
+        registry,
+        subject,
+        declared,
+        latest,
+        register,
+        message,
+        decimals,
+        validate,
+    })
 }
 
 fn registry(reader: &mut Reader<'_>, block: &Field<'_>, fields: &mut Fields<'_>) -> Option<RegistrySpec> {

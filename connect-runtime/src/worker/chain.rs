@@ -16,6 +16,7 @@ use crate::component::{
     ApplyOutcome, ComponentHost, Environment, Error as ComponentError, Label, RecordError, TaskContext,
     TransformInstance,
 };
+use crate::convert::looks_into;
 use crate::failure::TaskError;
 use crate::failure::retry::Retry;
 use crate::plan::{GuestPlan, TransformPlan};
@@ -25,6 +26,8 @@ pub(crate) struct Chain {
     links: Vec<Link>,
     /// Of records that name none.
     topic: Arc<str>,
+    /// Whether keys, and values, are looked into.
+    seen: (bool, bool),
 }
 
 struct Link {
@@ -126,18 +129,27 @@ impl Chain {
         topic: &Arc<str>,
     ) -> Result<Self, TaskError> {
         let mut links = Vec::with_capacity(plans.len());
+        let mut seen = (false, false);
         for plan in plans {
             let guest = &plan.guest;
             let component =
                 task.host.load(&guest.component).await.map_err(|error| task.not_loaded(&error))?;
+            let said = component.describe();
+            seen.0 |= looks_into(&said.key_formats);
+            seen.1 |= looks_into(&said.value_formats);
             let mut instance = component.transform(task.of(guest)).await?;
             let config = serde_json::Value::Object(guest.settings.clone()).to_string();
-            instance.open(&task.context(config, crate::convert::formats(component.describe()))).await?;
+            instance.open(&task.context(config, crate::convert::formats(said))).await?;
             let predicate = plan.predicate.as_ref().map(Predicate::new).transpose();
             let predicate = predicate.map_err(|error| task.invalid(format!("{}: {error}", plan.name)))?;
             links.push(Link { name: plan.name.as_str().into(), instance, predicate });
         }
-        Ok(Self { links, topic: Arc::clone(topic) })
+        Ok(Self { links, topic: Arc::clone(topic), seen })
+    }
+
+    /// Whether transforms look into keys, and into values.
+    pub(crate) fn seen(&self) -> (bool, bool) {
+        self.seen
     }
 
     /// Whether there is no transform.

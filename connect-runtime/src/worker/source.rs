@@ -233,7 +233,8 @@ impl SourceTask {
         };
         let chain = Chain::open(&plan.transforms, &environment, &connector.topic).await?;
         let mut source = self.component.source(environment.of(&plan.guest)).await?;
-        let formats = convert::told(self.component.describe(), &plan.formats);
+        let formats =
+            convert::told(self.component.describe(), &plan.formats, Direction::ToTopic, chain.seen());
         let converters = Converters::new(&plan.formats, &formats, Direction::ToTopic);
         let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
         let mut retry = retry.counted(&self.metrics);

@@ -1,9 +1,10 @@
 """Confluent's serializers against a schema registry and a broker.
 
-usage: registry.py round-trip|read|write BOOTSTRAP URL [TOPIC]
+usage: registry.py round-trip|read|read-json|write BOOTSTRAP URL [TOPIC]
 
 round-trip: Avro, JSON Schema and Protobuf out and in again, compatibility, deletes; prints "ok".
 write: three orders as Avro into TOPIC. read: the values of TOPIC, read as Avro, as JSON lines.
+read-json: the same of JSON Schema.
 """
 
 import datetime
@@ -181,7 +182,8 @@ def main():
         producer.produce(topic, key="bad", value=b"{}")
         assert producer.flush(LIMIT_SECONDS) == 0
     else:
-        for value in consume(bootstrap, topic, AvroDeserializer(registry), int(sys.argv[5])):
+        formats = {"read": AvroDeserializer(registry), "read-json": JSONDeserializer(None, schema_registry_client=registry)}
+        for value in consume(bootstrap, topic, formats[verb], int(sys.argv[5])):
             print(json.dumps(value, default=shown, sort_keys=True))
 
 

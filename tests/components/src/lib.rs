@@ -1,6 +1,6 @@
-//! Components that misbehave on request, as `.wasm` bytes.
+//! Components that misbehave on request, and such that know types, as `.wasm` bytes.
 //!
-//! Each takes a setting `do` that says how; see the head of its source. Tests write the bytes to a file and name it in a
+//! Those that misbehave take a setting `do` that says how; see the head of each source. Tests write the bytes to a file and name it in a
 //! pipeline, as a user would.
 
 /// One component.
@@ -25,6 +25,16 @@ pub fn hostile_source() -> &'static [u8] {
 /// Changes records in ways that it must not.
 pub fn hostile_transform() -> &'static [u8] {
     wasm("hostile-transform")
+}
+
+/// Takes values with their types.
+pub fn typed_sink() -> &'static [u8] {
+    wasm("typed-sink")
+}
+
+/// Gives values with their types.
+pub fn typed_source() -> &'static [u8] {
+    wasm("typed-source")
 }
 
 static ALL: &[TestComponent] = include!(concat!(env!("OUT_DIR"), "/components.rs"));

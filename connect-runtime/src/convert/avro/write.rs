@@ -14,11 +14,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use millrace_schema::avro::{Avro, Fixed, Logical, Record, Type, TypeId};
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Bad, branch_name, branches, check_depth};
+use crate::convert::raw::{Members, expected, members, parts, text};
 use crate::convert::time::{self, Unit};
 use crate::convert::{decimal, put_varint, zigzag};
 
@@ -372,15 +373,6 @@ fn fixed(of: &Fixed, json: &str) -> Result<Vec<u8>, Bad> {
     }
 }
 
-fn text(json: &str) -> Result<Cow<'_, str>, Bad> {
-    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let inner = inner.ok_or_else(|| expected("text", json))?;
-    if !inner.contains('\\') {
-        return Ok(Cow::Borrowed(inner));
-    }
-    serde_json::from_str::<String>(json).map(Cow::Owned).map_err(|error| Bad::new(error.to_string()))
-}
-
 fn put_long(value: i64, out: &mut Vec<u8>) {
     put_varint(zigzag(value), out);
 }
@@ -390,76 +382,10 @@ fn put_counted(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// What was there instead, by its kind: values don't belong into messages.
-fn expected(what: &str, json: &str) -> Bad {
-    let found = match json.as_bytes().first() {
-        Some(b'"') => "text",
-        Some(b'{') => "object",
-        Some(b'[') => "array",
-        Some(b't' | b'f') => "boolean",
-        Some(b'n') => "null",
-        _ => "number",
-    };
-    Bad::new(format!("{what} was expected, not this {found}"))
-}
-
 /// serde_json's messages without line and column of a part that nobody sees.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().to_owned()
-}
-
-fn parts<'j>(json: &'j str, what: &str, first: u8) -> Result<Vec<&'j RawValue>, Bad> {
-    if json.as_bytes().first() != Some(&first) {
-        return Err(expected(what, json));
-    }
-    struct Parts;
-    impl<'de> Visitor<'de> for Parts {
-        type Value = Vec<&'de RawValue>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut parts = Vec::new();
-            while let Some(part) = items.next_element()? {
-                parts.push(part);
-            }
-            Ok(parts)
-        }
-    }
-    serde_json::Deserializer::from_str(json)
-        .deserialize_seq(Parts)
-        .map_err(|error| Bad::new(error.to_string()))
-}
-
-/// The members of an object, in order.
-struct Members<'j>(Vec<(String, &'j RawValue)>);
-
-fn members(json: &str) -> Result<Members<'_>, Bad> {
-    if !json.starts_with('{') {
-        return Err(expected("an object", json));
-    }
-    struct Visit;
-    impl<'de> Visitor<'de> for Visit {
-        type Value = Members<'de>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(Members(members))
-        }
-    }
-    serde_json::Deserializer::from_str(json)
-        .deserialize_map(Visit)
-        .map_err(|error| Bad::new(error.to_string()))
 }
 
 /// Puts the members of an object where their fields are.

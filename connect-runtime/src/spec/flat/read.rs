@@ -158,7 +158,7 @@ impl Reader<'_> {
         let tasks_max = self.number(keys::TASKS_MAX, 1..=TASKS_MAX).unwrap_or(1);
         let topic = self.topic(role);
         let errors = self.errors();
-        let formats = self.formats(role);
+        let formats = self.formats(role, component.as_ref());
         let flush_interval = self.millis(keys::FLUSH_INTERVAL);
         let transforms = self.transforms();
         let (files, limits) = (self.files(""), self.limits(""));

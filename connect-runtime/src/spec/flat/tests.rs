@@ -353,7 +353,7 @@ fn converters_of_kafka_connects_configurations_are_taken_or_told() {
     for (text, wanted) in [
         ("key.converter=JsonConvertr", "key.converter: no such converter".to_owned()),
         ("key.converter.schemas.enable=false", "key.converter.schemas.enable: it is a setting of `key.converter`, which is not there".to_owned()),
-        ("value.converter=JsonConverter", "value.converter: a source writes JSON without schemas beside it".to_owned()),
+        ("value.converter=JsonConverter", "value.converter: this source writes JSON without schemas beside it".to_owned()),
         ("value.converter=AvroConverter", "value.converter: this converter needs a schema registry".to_owned()),
         (&format!("{avro}.schema.registry.url=a:8081"), "value.converter.schema.registry.url: `url` can't be used: ".to_owned()),
         (&format!("{avro}.schema.registry.connection=schemas"), "value.converter.schema.registry.url: `value.converter.schema.registry.connection` names the connection, which has that itself".to_owned()),

@@ -199,7 +199,7 @@ impl Place {
             }
             (Self::Format, "registry") => told("The name of a connection of kind `schema_registry`.", text()),
             (Self::Format, "schema") => told(
-                "File of the schema that a source writes with; without it the subject's last version.",
+                "File of the schema that a source writes with; without it what the connector's types make, or the subject's last version.",
                 text(),
             ),
             (Self::Format, "subject") => {
@@ -211,6 +211,10 @@ impl Place {
             (Self::Format, "auto_register_schemas") => {
                 told("Whether a source's schema is registered if the subject doesn't have it.", truth(true))
             }
+            (Self::Format, "use_latest_version") => told(
+                "Whether a source writes with the subject's last version, whatever types its connector gives.",
+                truth(false),
+            ),
             (Self::Format, "decimals") => with_default(
                 told(
                     "How decimals look in JSON: as text, or as numbers.",

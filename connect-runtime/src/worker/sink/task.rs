@@ -155,7 +155,7 @@ impl<'a> SinkTask<'a> {
         let retry = Retry::new(&plan.errors, connector.stopping.clone(), shared.random());
         let mut retry = retry.counted(metrics);
         let settings = serde_json::Value::Object(plan.guest.settings.clone()).to_string();
-        let formats = convert::told(component.describe(), &plan.formats);
+        let formats = convert::told(component.describe(), &plan.formats, Direction::FromTopic, chain.seen());
         let converters = Converters::new(&plan.formats, &formats, Direction::FromTopic);
         let context = environment.context(settings, formats);
         while let Err(failure) = sink.open(&context).await {

@@ -8,8 +8,9 @@ use serde_json::Map;
 
 use super::Reader;
 use crate::connection::{Connection, Fault, Surroundings};
+use crate::convert::TYPED;
 use crate::convert::registry::KIND;
-use crate::plan::{Decimals, Format, Formats, RegisteredFormat};
+use crate::plan::{ComponentRef, Decimals, Format, Formats, RegisteredFormat};
 use crate::spec::Role;
 use crate::spec::deployment::RegistrySpec;
 use crate::spec::flat::keys::{self, CONVERTERS};
@@ -69,12 +70,18 @@ const REGISTERED: &[&str] = &[
 ];
 
 impl Reader<'_> {
-    pub(super) fn formats(&mut self, role: Role) -> Formats<RegistrySpec> {
-        let mut side = |key| self.format(key, role).unwrap_or_default();
-        Formats { key: side(keys::KEY_CONVERTER), value: side(keys::VALUE_CONVERTER) }
+    pub(super) fn formats(&mut self, role: Role, component: Option<&ComponentRef>) -> Formats<RegistrySpec> {
+        let described =
+            component.and_then(|component| self.catalog.descriptions.get(component)?.as_ref().ok());
+        let typed = |formats: &[String]| formats.iter().any(|format| format == TYPED);
+        let (key, value) =
+            described.map_or((false, false), |said| (typed(&said.key_formats), typed(&said.value_formats)));
+        let mut side = |key, typed| self.format(key, role, typed).unwrap_or_default();
+        Formats { key: side(keys::KEY_CONVERTER, key), value: side(keys::VALUE_CONVERTER, value) }
     }
 
-    fn format(&mut self, key: &'static str, role: Role) -> Option<Format<RegistrySpec>> {
+    /// `typed`: the connector gives types, or takes them.
+    fn format(&mut self, key: &'static str, role: Role, typed: bool) -> Option<Format<RegistrySpec>> {
         let prefix = format!("{key}.");
         let own: Vec<String> = self.config.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
         self.taken.extend(own.iter().cloned());
@@ -98,7 +105,7 @@ impl Reader<'_> {
             }
         }
         match converter {
-            Converter::Json => self.json(key, role),
+            Converter::Json => self.json(key, role, typed),
             Converter::String => {
                 let name = format!("{key}.{}", keys::ENCODING);
                 let encoding = self.text(&name).unwrap_or_default();
@@ -109,19 +116,19 @@ impl Reader<'_> {
                 Some(Format::String)
             }
             Converter::Bytes => Some(Format::Bytes),
-            Converter::Registered(kind) => self.registered(key, kind, role).map(Format::Registered),
+            Converter::Registered(kind) => self.registered(key, kind, role, typed).map(Format::Registered),
         }
     }
 
     /// With Kafka Connect's default: a schema beside each value.
-    fn json(&mut self, key: &str, role: Role) -> Option<Format<RegistrySpec>> {
+    fn json(&mut self, key: &str, role: Role, typed: bool) -> Option<Format<RegistrySpec>> {
         let name = format!("{key}.{}", keys::SCHEMAS_ENABLE);
         let decimals = self.decimals(key);
         if !self.boolean(&name).unwrap_or(true) {
             return Some(Format::Json);
         }
-        if role == Role::Source {
-            let problem = self.at(key, "a source writes JSON without schemas beside it");
+        if role == Role::Source && !typed {
+            let problem = self.at(key, "this source writes JSON without schemas beside it");
             self.push(
                 problem.help(format!("add `{name}` = `false`, or take a converter with a schema registry")),
             );
@@ -143,17 +150,24 @@ impl Reader<'_> {
         }
     }
 
-    fn registered(&mut self, key: &str, kind: Kind, role: Role) -> Option<RegisteredFormat<RegistrySpec>> {
+    fn registered(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        role: Role,
+        typed: bool,
+    ) -> Option<RegisteredFormat<RegistrySpec>> {
         let name = |setting: &str| format!("{key}.{setting}");
         let registry = self.registry(key);
         let register = self.boolean(&name(keys::AUTO_REGISTER)).unwrap_or(true);
         let declared = self.text(&name(keys::SCHEMA)).filter(|text| !text.is_empty());
         let latest = name(keys::USE_LATEST);
-        match (self.boolean(&latest), role, &declared) {
+        let is_latest = self.boolean(&latest);
+        match (is_latest, role, &declared) {
             (Some(true), Role::Source, Some(_)) => {
                 self.problem(&latest, "the schema is there, so that the subject's latest one has no use");
             }
-            (Some(false), Role::Source, None) => {
+            (Some(false), Role::Source, None) if !typed => {
                 let problem = self.at(&latest, "no schema to write with");
                 self.push(problem.help(format!("give one as `{}`", name(keys::SCHEMA))));
             }
@@ -182,6 +196,7 @@ impl Reader<'_> {
             registry: registry?,
             subject: self.text(&name(keys::SUBJECT)).filter(|text| !text.is_empty()),
             declared: declared.filter(|_| is_source),
+            latest: is_source && is_latest == Some(true),
             register: register || !is_source,
             message: self.text(&name(keys::MESSAGE)).filter(|text| is_source && !text.is_empty()),
             decimals: if kind == Kind::Avro { self.decimals(key) } else { Decimals::default() },

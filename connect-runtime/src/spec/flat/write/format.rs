@@ -61,6 +61,9 @@ impl Writer<'_> {
                 return Err(Unwritable { connector, setting });
             }
         }
+        if format.latest {
+            self.put(name(keys::USE_LATEST), true);
+        }
         if !format.register {
             self.put(name(keys::AUTO_REGISTER), false);
         }
