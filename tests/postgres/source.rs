@@ -67,10 +67,6 @@ pipelines:
         drop(self.process.take());
     }
 
-    fn said(&self) -> String {
-        fs::read_to_string(self.folder.path().join("run.txt")).unwrap_or_default()
-    }
-
     /// Waits for its end, and gives what it said.
     fn fails(&mut self) -> String {
         let mut process = self.process.take().expect("it was started");
