@@ -105,7 +105,7 @@ fn settings_that_contradict_each_other_are_told() {
 
 #[test]
 fn a_commit_whose_answer_was_lost_is_not_done_again() {
-    let held = Rc::new(RefCell::new(Held { committed: -1, lost: 2, ..Held::default() }));
+    let held = Rc::new(RefCell::new(Held { committed: -1, open: -1, lost: 2, ..Held::default() }));
     database(&held);
     let mut sink = SinkTest::<PostgresSink>::open(r#"{"connection":"db"}"#).expect("opens");
     sink.assign("t", &[0]).expect("assigned");
