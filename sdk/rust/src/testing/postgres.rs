@@ -113,7 +113,9 @@ impl Session {
     }
 
     pub(crate) fn batch(&mut self, statements: &[Statement]) -> Result<Vec<u64>, BatchFailure> {
-        let one = |(index, statement)| match self.ask(&statement.sql, Call::Query(statement)) {
+        let one = |(index, statement): (usize, &Statement)| match self
+            .ask(&statement.sql, Call::Query(statement))
+        {
             Ok(answer) => Ok(count(&answer)),
             Err(failure) => Err(BatchFailure { index, failure }),
         };
