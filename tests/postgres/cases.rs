@@ -50,9 +50,9 @@ fn pipelines(cases: &[PathBuf], url: &str) -> String {
       connector: file-source
       path: \"{}\"
       format: jsonl
-      transforms:
-        - {{ connector: jq, key: .key }}
-        - {{ connector: jq, value: .value }}
+    transforms:
+      - {{ connector: jq, key: .key }}
+      - {{ connector: jq, value: .value }}
     topic: {{ name: {name}, partitions: 1 }}
     sinks:
       db:
@@ -121,4 +121,19 @@ fn each_mode_writes_what_it_should() {
         }
     }
     assert!(failed.is_empty(), "{failed}");
+}
+
+#[test]
+fn the_example_runs_as_it_stands() {
+    let server = database("example");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for round in 1..=2 {
+        let mut run = command(binary());
+        run.arg("run").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/postgres.yaml"));
+        run.args(["--data-dir", "data", "--listen", "127.0.0.1:0", "--exit-when-done"])
+            .current_dir(folder.path());
+        run.env("PGURL", server.url("example")).env("PGPASSWORD", "").env("MILLRACE_LOG", "warn");
+        Process::spawn(&mut run, folder.path().join("run.txt")).succeed(LIMIT);
+        assert_eq!(server.sql("example", "SELECT count(*) FROM birdstrikes"), "10000", "run {round}");
+    }
 }

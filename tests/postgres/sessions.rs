@@ -168,7 +168,9 @@ fn what_is_not_committed_is_gone_with_the_session_and_its_backend_too() {
             == "0"
     });
     assert_eq!(server.sql("leaving", "SELECT count(*) FROM t"), "0");
-    assert!(!server.log().contains("unexpected EOF"), "each said goodbye");
+    let log = server.log();
+    let broken = log.lines().find(|line| line.contains("leaver") && line.contains("unexpected EOF"));
+    assert_eq!(broken, None, "each says goodbye");
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn more_answers_than_the_socket_holds_do_not_stop_it() {
 fn roles_come_in_with_their_passwords_and_no_password_comes_out() {
     let server = database("roles");
     let role = |user: &str, password: Option<&str>, tls: &str| {
-        let url = format!("postgres://{user}@127.0.0.1:{}/roles", server.port());
+        let url = format!("postgres://{user}@{}:{}/roles", server.host(), server.port());
         let mut settings = json!({ "url": url, "tls": tls });
         if let Some(password) = password {
             settings["password"] = password.into();
@@ -244,7 +246,7 @@ fn roles_come_in_with_their_passwords_and_no_password_comes_out() {
         assert!(!words.contains("hunter"), "{words}");
     }
     let missing = json!({ "url": server.url("missing") });
-    assert!(fault(&run(&missing, &json!([{ "open": "db" }]))[0]).starts_with("Fatal sql.3D000: 127.0.0.1:"));
+    assert!(fault(&run(&missing, &json!([{ "open": "db" }]))[0]).starts_with("Fatal sql.3D000: 127."));
     let refused = json!({ "url": server.url("roles"), "parameters": { "no_such_setting": "1" } });
     assert!(fault(&run(&refused, &json!([{ "open": "db" }]))[0]).starts_with("Fatal sql.42704: "));
     let socket = json!({ "host": server.socket_folder(), "port": server.port(), "user": "postgres", "database": "roles" });
@@ -283,7 +285,7 @@ fn replication_is_read_as_it_comes() {
 #[test]
 fn a_server_that_goes_is_a_lost_session_and_the_next_host_will_do() {
     let mut server = Postgres::start(&[]);
-    let (url, port) = (json!({ "url": server.url("postgres") }), server.port());
+    let url = json!({ "url": server.url("postgres") });
     let killed = run(
         &url,
         &json!([
@@ -294,13 +296,12 @@ fn a_server_that_goes_is_a_lost_session_and_the_next_host_will_do() {
             { "status": null },
         ]),
     );
-    assert!(fault(&killed[3]).starts_with("Retriable sql.57P01: 127.0.0.1:"), "{}", killed[3]);
+    assert!(fault(&killed[3]).starts_with("Retriable sql.57P01: 127."), "{}", killed[3]);
     assert_eq!(killed[4]["ok"], "Closed");
     server.stop();
     let gone = run(&url, &json!([{ "open": "db" }]));
-    assert!(fault(&gone[0]).starts_with("Retriable postgres.connect: 127.0.0.1:"), "{}", gone[0]);
+    assert!(fault(&gone[0]).starts_with("Retriable postgres.connect: 127."), "{}", gone[0]);
     server.restart();
-    let two =
-        json!({ "host": format!("127.0.0.1:1,127.0.0.1:{port}"), "user": "postgres", "target": "primary" });
+    let two = json!({ "host": format!("127.0.0.1:1,{}:{}", server.host(), server.port()), "user": "postgres", "target": "primary" });
     succeed(&two, &json!([{ "open": "db" }, { "run": "SELECT 1" }]));
 }

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,14 +26,14 @@ pub const PASSWORD: &str = "hunter2's secret";
 /// Who may come in, and how. Everything else is trusted.
 const HBA: &str = "\
 local all all trust
-host all scram 127.0.0.1/32 scram-sha-256
-host all md5 127.0.0.1/32 md5
-hostssl all clear 127.0.0.1/32 password
-hostnossl all clear 127.0.0.1/32 password
-hostssl all only_tls 127.0.0.1/32 trust
-host all only_tls 127.0.0.1/32 reject
-host all all 127.0.0.1/32 trust
-host replication all 127.0.0.1/32 trust
+host all scram 127.0.0.0/8 scram-sha-256
+host all md5 127.0.0.0/8 md5
+hostssl all clear 127.0.0.0/8 password
+hostnossl all clear 127.0.0.0/8 password
+hostssl all only_tls 127.0.0.0/8 trust
+host all only_tls 127.0.0.0/8 reject
+host all all 127.0.0.0/8 trust
+host replication all 127.0.0.0/8 trust
 ";
 
 /// A server; ends when it is dropped.
@@ -40,14 +41,17 @@ host replication all 127.0.0.1/32 trust
 pub struct Postgres {
     process: Option<Process>,
     folder: TempDir,
-    port: u16,
+    address: SocketAddr,
+    /// Where it listens, too, and what its certificate does not name.
+    unnamed: IpAddr,
 }
 
 impl Postgres {
     /// Starts a server with logical replication and TLS, as `name = value` lines of its configuration have it besides.
     pub fn start(settings: &[&str]) -> Postgres {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let server = Postgres { process: None, folder, port: free_address().port() };
+        let server =
+            Postgres { process: None, folder, address: free_address(), unnamed: free_address().ip() };
         if let Some((user, group)) = server_user() {
             chown(server.folder.path(), Some(user), Some(group)).expect("the folder can be given away");
         }
@@ -69,15 +73,17 @@ impl Postgres {
     }
 
     fn configure(&self, settings: &[&str]) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let made = rcgen::generate_simple_self_signed([self.host()]).expect("a certificate");
         self.write("server.crt", &made.cert.pem());
         self.write("server.key", &made.signing_key.serialize_pem());
         self.write("pg_hba.conf", HBA);
         let mut own = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nssl = on\n\
+            "listen_addresses = '{},{}'\nport = {}\nunix_socket_directories = '{}'\nssl = on\n\
              wal_level = logical\nmax_wal_senders = 10\nmax_replication_slots = 10\nmax_connections = 60\n\
-             fsync = off\nlog_line_prefix = '%m [%p] %u '\n",
-            self.port,
+             fsync = off\nlog_line_prefix = '%m [%p] %u %a '\n",
+            self.address.ip(),
+            self.unnamed,
+            self.port(),
             self.folder.path().display()
         );
         for setting in settings {
@@ -128,14 +134,24 @@ impl Postgres {
         }
     }
 
-    /// The port on 127.0.0.1 (and, as `localhost`, with a certificate of that name).
+    /// The address that its certificate names.
+    pub fn host(&self) -> String {
+        self.address.ip().to_string()
+    }
+
+    /// Another address of it.
+    pub fn unnamed_host(&self) -> String {
+        self.unnamed.to_string()
+    }
+
+    /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// The URL of a database, as a superuser without a password.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@{}/{database}", self.address)
     }
 
     /// The folder of its Unix socket.

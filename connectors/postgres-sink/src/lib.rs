@@ -209,7 +209,7 @@ impl PostgresSink {
                 continue;
             }
             run.3 = Some(record.offset + 1);
-            let named = if record.topic == retry_topic {
+            let named = if record.topic == retry_topic.as_str() {
                 topic.as_deref().unwrap_or(record.topic)
             } else {
                 record.topic

@@ -60,7 +60,9 @@ impl Positions {
         );
         match session.run(&sql) {
             // Another task was quicker.
-            Err(Failure::Statement(error)) if matches!(error.code.as_str(), "23505" | "42P07") => Ok(()),
+            Err(Failure::Statement(error)) if matches!(error.code.as_str(), "23505" | "42710" | "42P07") => {
+                Ok(())
+            }
             Err(Failure::Statement(error)) if error.code == "42501" => Err(Error::fatal(
                 "sql.42501",
                 format!("the table of positions can't be made: {error}; let somebody who may run: {sql}"),

@@ -228,7 +228,9 @@ fn change(session: &mut Session, sql: &str) -> Result<(), Failure> {
     let open = session.status() == millrace_sdk::postgres::Status::InTransaction;
     let (before, after) = if open { ("SAVEPOINT ddl; ", "; RELEASE SAVEPOINT ddl") } else { ("", "") };
     match session.run(&format!("{before}{sql}{after}")) {
-        Err(Failure::Statement(error)) if matches!(error.code.as_str(), "42P07" | "42701" | "23505") => {
+        Err(Failure::Statement(error))
+            if matches!(error.code.as_str(), "23505" | "42701" | "42710" | "42P07") =>
+        {
             if open {
                 session.run("ROLLBACK TO SAVEPOINT ddl")
             } else {
@@ -251,6 +253,12 @@ fn wanted<'a>(
     place: &'a [String; 3],
     topic: &str,
 ) -> Result<Option<Wanted<'a>>, Rejection> {
+    // A tombstone behind an envelope: that has said which row of which table is gone.
+    let says_nothing =
+        settings.pk_mode == PkMode::RecordValue || settings.table_name_format.contains("${source.");
+    if matches!(read.value, Value::Tombstone) && settings.delete_enabled && says_nothing {
+        return Ok(None);
+    }
     let name = name(settings, read.source.as_ref(), topic)?;
     let no_deletes = |what: &str| {
         let message = format!(
@@ -264,8 +272,6 @@ fn wanted<'a>(
         Value::Tombstone | Value::Gone(_) if !settings.delete_enabled => {
             return Err(no_deletes("the record says that a row is gone"));
         }
-        // An envelope has said so already; a tombstone alone names no row.
-        Value::Tombstone if settings.pk_mode == PkMode::RecordValue => return Ok(None),
         Value::Tombstone => (true, Vec::new()),
         Value::Gone(fields) => (true, fields.unwrap_or_default()),
     };

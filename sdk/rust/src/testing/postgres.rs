@@ -1,6 +1,6 @@
 //! A database for native tests: a function that sessions ask.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::error::Error;
 use crate::postgres::{BatchFailure, Chunk, Failure, Rows, Statement, Status};
@@ -63,11 +63,12 @@ fn answer(call: Call<'_>) -> Result<Answer, Failure> {
     })
 }
 
+/// A session that knows its status by the words of its statements and what became of them.
 #[derive(Debug)]
-pub(crate) struct Session(());
+pub(crate) struct Session(Cell<Status>);
 
 pub(crate) fn open(connection: &str, replication: bool) -> Result<Session, Failure> {
-    answer(Call::Open(connection, replication)).map(|_| Session(()))
+    answer(Call::Open(connection, replication)).map(|_| Session(Cell::new(Status::Idle)))
 }
 
 impl Drop for Session {
@@ -78,7 +79,21 @@ impl Drop for Session {
 
 impl Session {
     pub(crate) fn status(&self) -> Status {
-        Status::Idle
+        self.0.get()
+    }
+
+    fn ask(&self, sql: &str, call: Call<'_>) -> Result<Answer, Failure> {
+        let answer = answer(call);
+        let status = match &answer {
+            Err(Failure::Session(_)) => Status::Closed,
+            Err(Failure::Statement(_)) if self.0.get() == Status::InTransaction => Status::Failed,
+            Err(Failure::Statement(_)) => self.0.get(),
+            Ok(_) if sql.starts_with("BEGIN") || sql.starts_with("ROLLBACK TO") => Status::InTransaction,
+            Ok(_) if sql.starts_with("COMMIT") || sql.starts_with("ROLLBACK") => Status::Idle,
+            Ok(_) => self.0.get(),
+        };
+        self.0.set(status);
+        answer
     }
 
     pub(crate) fn parameter(&self, _name: &str) -> Option<String> {
@@ -86,19 +101,21 @@ impl Session {
     }
 
     pub(crate) fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        answer(Call::Run(sql)).map(|_| ())
+        self.ask(sql, Call::Run(sql)).map(|_| ())
     }
 
     pub(crate) fn rows_of(&mut self, sql: &str) -> Result<Rows, Failure> {
-        answer(Call::Rows(sql)).map(rows)
+        self.ask(sql, Call::Rows(sql)).map(rows)
     }
 
     pub(crate) fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {
-        answer(Call::Query(statement)).map(rows)
+        self.ask(&statement.sql, Call::Query(statement)).map(rows)
     }
 
     pub(crate) fn batch(&mut self, statements: &[Statement]) -> Result<Vec<u64>, BatchFailure> {
-        let one = |(index, statement)| match answer(Call::Query(statement)) {
+        let one = |(index, statement): (usize, &Statement)| match self
+            .ask(&statement.sql, Call::Query(statement))
+        {
             Ok(answer) => Ok(count(&answer)),
             Err(failure) => Err(BatchFailure { index, failure }),
         };

@@ -5,6 +5,8 @@
 //! `open` (a connection), `replicate` (the same, for replication), `close`, `status`, `parameter`, `run`, `rows`, `query`
 //! (`[sql, param, ...]`), `batch` (a list of those), `copy`, `write` (text), `write_bytes` (so many `x`), `read` (until done), `read_once`, `finish`, `abort`.
 
+#![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
+
 use std::collections::BTreeMap;
 
 use millrace_sdk::postgres::{Failure, Rows, Session, Statement};

@@ -1,1 +1,1 @@
-SELECT to_jsonb(t) - 'id' FROM insert_types t ORDER BY id;
+SELECT to_jsonb(line) - 'id' FROM insert_types AS line ORDER BY id;
