@@ -42,7 +42,7 @@ pub(crate) fn pipeline(server: &S3, endpoint: &str, sink: &str) -> String {
     let connection = server.connection("lake", "").replace(&server.endpoint(), endpoint);
     let sink: String = sink.lines().map(|line| format!("        {line}\n")).collect();
     format!(
-        "version: 1\nconnections:\n{connection}pipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl }}\n    \
+        "version: 1\nconnections:\n{connection}pipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl, key: n }}\n    \
          topic: {{ name: strikes, partitions: 3 }}\n    sinks:\n      lake:\n        connector: s3-sink\n        connection: lake\n{sink}"
     )
 }

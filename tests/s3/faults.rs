@@ -39,30 +39,30 @@ fn check(server: &S3) {
     }
 }
 
+/// Only over versitygw: s3s-fs forgets an upload before it writes the object, so what kills it in between, or the client whom it answers,
+/// loses what was uploaded. No store may do that (its parts are promised until the upload is completed or aborted).
 #[test]
 fn kills_of_worker_and_store_lose_and_double_nothing() {
-    for kind in KINDS {
-        let (folder, mut server) = server(kind);
-        let folder = folder.path();
-        let seed = seed();
-        println!("MILLRACE_SEED={seed}");
-        let mut random = Random::new(seed);
-        write_rows(folder, ROWS);
-        write(folder, "pipeline.yaml", pipeline(&server, &server.endpoint(), SINK));
-        for kill in 0..6 {
-            let mut process = Process::spawn(&mut run(folder), folder.join("run.log"));
-            thread::sleep(Duration::from_millis(500 + random.below(1500)));
-            if kill % 3 == 1 {
-                server.kill();
-                thread::sleep(Duration::from_millis(random.below(400)));
-                server.restart();
-                thread::sleep(Duration::from_millis(random.below(600)));
-            }
-            process.kill();
+    let (folder, mut server) = server(Kind::VersityGw);
+    let folder = folder.path();
+    let seed = seed();
+    println!("MILLRACE_SEED={seed}");
+    let mut random = Random::new(seed);
+    write_rows(folder, ROWS);
+    write(folder, "pipeline.yaml", pipeline(&server, &server.endpoint(), SINK));
+    for kill in 0..9 {
+        let mut process = Process::spawn(&mut run(folder), folder.join("run.log"));
+        thread::sleep(Duration::from_millis(500 + random.below(1500)));
+        if kill % 3 == 1 {
+            server.kill();
+            thread::sleep(Duration::from_millis(random.below(400)));
+            server.restart();
+            thread::sleep(Duration::from_millis(random.below(600)));
         }
-        Process::spawn(&mut run(folder), folder.join("last.log")).succeed(LIMIT);
-        check(&server);
+        process.kill();
     }
+    Process::spawn(&mut run(folder), folder.join("last.log")).succeed(LIMIT);
+    check(&server);
 }
 
 /// Between sink and store: of the requests some are answered "slow down", of some the answer is lost.

@@ -61,7 +61,7 @@ def main():
     for info in store.get_file_info(fs.FileSelector(bucket, recursive=True)):
         key = info.path[len(bucket) + 1 :]
         if info.type == fs.FileType.File and not any(part[0] in "_." for part in key.split("/")):
-            with store.open_input_stream(info.path) as stream:
+            with store.open_input_stream(info.path, compression=None) as stream:
                 found[key] = read(key, stream.read())
     json.dump(found, sys.stdout)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-//! The time of day, which tests set.
+//! The time of day, which tests set, and waiting, which they don't.
 
 /// Milliseconds since the epoch.
 #[cfg(not(test))]
@@ -7,8 +7,14 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Waits, unless the task is to end.
+#[cfg(not(test))]
+pub(crate) fn pause(ms: u32) {
+    millrace_sdk::host::sleep(ms);
+}
+
 #[cfg(test)]
-pub(crate) use tests::{advance, now_ms};
+pub(crate) use tests::{advance, now_ms, pause};
 
 #[cfg(test)]
 mod tests {
@@ -21,6 +27,8 @@ mod tests {
     pub(crate) fn now_ms() -> i64 {
         NOW.get()
     }
+
+    pub(crate) fn pause(_ms: u32) {}
 
     /// Lets time pass.
     pub(crate) fn advance(ms: i64) {

@@ -84,7 +84,9 @@ impl Sink for S3Sink {
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
         for of in partitions {
             let fingerprint = self.partitioner.fingerprint();
-            let lane = commit::claim(&self.store, &self.settings, &self.task, fingerprint, of)?;
+            let lane = commit::patiently(|| {
+                commit::claim(&self.store, &self.settings, &self.task, fingerprint, of)
+            })?;
             if let Some(offset) = lane.next {
                 held.push(TopicOffset { topic: of.topic.clone(), partition: of.partition, offset });
             }
@@ -93,7 +95,7 @@ impl Sink for S3Sink {
             topics.entry(&of.topic).or_default().push(of.partition);
         }
         for (topic, partitions) in topics {
-            commit::sweep(&self.store, &self.settings, topic, &partitions)?;
+            commit::patiently(|| commit::sweep(&self.store, &self.settings, topic, &partitions))?;
         }
         Ok(held)
     }
@@ -105,7 +107,7 @@ impl Sink for S3Sink {
         for lane in self.lanes.iter_mut().filter(|lane| goes(lane)) {
             lane.close(&self.kind, |_| true)?;
         }
-        self.settle(true)?;
+        commit::patiently(|| self.settle(true))?;
         self.lanes.retain(|lane| !goes(lane));
         Ok(())
     }
@@ -167,7 +169,7 @@ impl Sink for S3Sink {
         for lane in &mut self.lanes {
             lane.close(&self.kind, |_| true)?;
         }
-        self.settle(true)
+        commit::patiently(|| self.settle(true))
     }
 }
 

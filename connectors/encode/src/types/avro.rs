@@ -135,7 +135,7 @@ fn decimal(json: &Json<'_>) -> Result<Type, String> {
 
 /// The schema in Avro's JSON. The error names a field that Avro has no name for.
 pub fn write(schema: &Schema) -> Result<String, String> {
-    let full = valid(&schema.name).then_some(schema.name.as_str()).unwrap_or("Record");
+    let full = if valid(&schema.name) { schema.name.as_str() } else { "Record" };
     let last = full.rsplit('.').next().unwrap_or(full);
     Ok(record(full, last, &schema.fields)?.to_string())
 }

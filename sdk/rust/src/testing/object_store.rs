@@ -23,7 +23,8 @@ pub enum Fate {
     Unanswered(Refusal),
 }
 
-type Interference = Box<dyn FnMut(&str) -> Fate>;
+/// Decides what becomes of each request, by its name (`put`, `complete-upload`, ...).
+pub type Interference = Box<dyn FnMut(&str) -> Fate>;
 
 #[derive(Default)]
 struct State {
@@ -66,8 +67,8 @@ impl Bucket {
         *self.0.borrow_mut() = State::default();
     }
 
-    /// Lets `decide` say what becomes of each request, by its name (`put`, `complete-upload`, ...); none: all are done.
-    pub fn interfere(&self, decide: Option<Box<dyn FnMut(&str) -> Fate>>) {
+    /// Lets `decide` say what becomes of each request; none: all are done.
+    pub fn interfere(&self, decide: Option<Interference>) {
         self.0.borrow_mut().interference = decide;
     }
 
