@@ -18,6 +18,10 @@ pub(crate) mod http_listener;
 pub mod log;
 pub mod metrics;
 pub(crate) mod object_store;
+#[allow(
+    clippy::result_large_err,
+    reason = "what a server says about a statement is large, and crosses as it is"
+)]
 pub(crate) mod postgres;
 pub(crate) mod sockets;
 mod wasi;
