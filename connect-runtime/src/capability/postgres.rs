@@ -9,12 +9,14 @@
 //! | `session` | statements, round trip by round trip |
 //! | `copy` | COPY, and the stream of a replication |
 //! | `problem` | errors in the classes of the contract |
+//! | `check` | whether a connection is reached |
 //!
 //! The protocol's messages are those of `postgres-protocol`. Why no driver is used: docs/adr/0021-postgres-sessions.md.
 //!
 //! Deliberately absent: pools (a task holds its sessions), types (values are text), LISTEN, GSSAPI, client certificates.
 
 mod address;
+mod check;
 mod connect;
 mod copy;
 mod problem;
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
+pub(crate) use check::check;
 pub(crate) use connect::Target;
 pub(crate) use settings::open;
 
