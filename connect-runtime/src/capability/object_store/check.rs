@@ -21,14 +21,16 @@ fn unreached(refusal: Refusal) -> Unreached {
         Refusal::Missing(said) | Refusal::Precondition(said) => {
             (said, "correct `bucket` of the connection, or make it")
         }
+        Refusal::Failed(GuestError::Fatal(failure)) if failure.code == "s3.NoSuchBucket" => {
+            (failure.message, "correct `bucket` of the connection, or make it")
+        }
         Refusal::Failed(GuestError::Retriable(failure)) => (
             format!("{} ({})", failure.message, failure.code),
             "start the store, correct `endpoint` of the connection, or look at the network between here and there",
         ),
-        Refusal::Failed(GuestError::Fatal(failure)) => (
-            format!("{} ({})", failure.message, failure.code),
-            "correct the connection; the bucket has to be there",
-        ),
+        Refusal::Failed(GuestError::Fatal(failure)) => {
+            (format!("{} ({})", failure.message, failure.code), "correct the connection")
+        }
     };
     Unreached { said, mend: mend.to_owned() }
 }
