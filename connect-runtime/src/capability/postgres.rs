@@ -29,6 +29,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker, Resource};
@@ -77,8 +78,11 @@ impl Drop for One {
 impl Drop for Held {
     fn drop(&mut self) {
         let at_rest = self.session.take().filter(Session::is_at_rest);
-        if let (Some(session), Ok(runtime)) = (at_rest, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(session.wire.end());
+        let (Some(session), Ok(runtime)) = (at_rest, tokio::runtime::Handle::try_current()) else { return };
+        // The few bytes mostly fit into the socket at once; what comes later may not find a runtime any more.
+        let mut end = Box::pin(session.wire.end());
+        if end.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            runtime.spawn(end);
         }
     }
 }
