@@ -4,6 +4,7 @@
 //! authentication, its errors, its COPY, what is left of a session that ends in the middle.
 
 mod cases;
+mod doctor;
 mod fence;
 mod kill;
 mod script;

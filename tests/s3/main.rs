@@ -4,6 +4,7 @@
 
 mod capability;
 mod data;
+mod doctor;
 mod faults;
 mod sink;
 

@@ -34,6 +34,7 @@ use crate::component::bindings::millrace::connect::http_listener::{self, Answer,
 use crate::component::bindings::millrace::connect::types::{Error as GuestError, Failure};
 use crate::component::state::GuestState;
 use crate::connection::{self, Connection};
+use crate::doctor::{Reached, Unreached};
 
 /// How long a connection may last; its client makes a new one.
 const CONNECTION_TIME: Duration = Duration::from_secs(600);
@@ -84,6 +85,18 @@ impl Listener {
 
 fn fatal(message: String) -> GuestError {
     GuestError::Fatal(Failure { code: "http-listener.denied".into(), message, retry_after_ms: None })
+}
+
+/// Whether the address can be listened at, for `millrace doctor`.
+pub(crate) async fn check(target: &Target) -> Result<Reached, Unreached> {
+    let address = target.listen;
+    match TcpListener::bind(address).await {
+        Ok(_) => Ok(Reached { said: format!("{address} can be listened at"), ..Reached::default() }),
+        Err(error) => Err(Unreached {
+            said: format!("{address} can't be listened at: {error}"),
+            mend: "end what listens there, or change `listen` of the connection".to_owned(),
+        }),
+    }
 }
 
 /// Why an address can't be listened at.

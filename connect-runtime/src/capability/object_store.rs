@@ -13,6 +13,7 @@
 
 mod answer;
 mod calls;
+mod check;
 mod client;
 mod key;
 mod settings;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
+pub(crate) use check::check;
 pub(crate) use client::Target;
 pub(crate) use settings::open;
 

@@ -9,12 +9,14 @@
 //! | `session` | statements, round trip by round trip |
 //! | `copy` | COPY, and the stream of a replication |
 //! | `problem` | errors in the classes of the contract |
+//! | `check` | whether a connection is reached |
 //!
 //! The protocol's messages are those of `postgres-protocol`. Why no driver is used: docs/adr/0021-postgres-sessions.md.
 //!
 //! Deliberately absent: pools (a task holds its sessions), types (values are text), LISTEN, GSSAPI, client certificates.
 
 mod address;
+mod check;
 mod connect;
 mod copy;
 mod problem;
@@ -27,10 +29,12 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
+pub(crate) use check::check;
 pub(crate) use connect::Target;
 pub(crate) use settings::open;
 
@@ -74,8 +78,11 @@ impl Drop for One {
 impl Drop for Held {
     fn drop(&mut self) {
         let at_rest = self.session.take().filter(Session::is_at_rest);
-        if let (Some(session), Ok(runtime)) = (at_rest, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(session.wire.end());
+        let (Some(session), Ok(runtime)) = (at_rest, tokio::runtime::Handle::try_current()) else { return };
+        // The few bytes mostly fit into the socket at once; what comes later may not find a runtime any more.
+        let mut end = Box::pin(session.wire.end());
+        if end.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            runtime.spawn(end);
         }
     }
 }

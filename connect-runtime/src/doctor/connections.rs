@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Finding;
-use crate::capability::{http, sockets};
+use crate::capability::{http, http_listener, object_store, postgres, sockets};
 use crate::connection::{Connection, Target};
 use crate::plan::GuestPlan;
 
@@ -78,9 +78,12 @@ async fn one(connection: &Connection) -> Vec<Finding> {
 async fn check(connection: &Connection) -> Option<Result<Reached, Unreached>> {
     match connection.target() {
         Target::Http(target) => Some(http::check(connection.name(), target).await),
+        Target::HttpListener(target) => Some(http_listener::check(target).await),
+        Target::Postgres(target) => Some(postgres::check(target).await),
+        Target::S3(target) => Some(object_store::check(target).await),
         Target::Tcp(target) => Some(sockets::check(target).await),
-        #[allow(unreachable_patterns, reason = "a kind that comes later is told as one that is not tried")]
-        _ => None,
+        // Connectors are not granted one.
+        Target::SchemaRegistry(_) => None,
     }
 }
 

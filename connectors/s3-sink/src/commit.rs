@@ -243,7 +243,7 @@ fn is_there(store: &Store, upload: &Finished, refusal: Refusal) -> Result<(), Er
 }
 
 /// Takes over a partition: completes what is committed, and writes a state of its own, after which nobody who came before can
-/// commit any more.
+/// commit any more. Each step is repeated by itself: all of them together seldom go well where many requests don't.
 pub fn claim(
     store: &Store,
     settings: &Settings,
@@ -253,11 +253,13 @@ pub fn claim(
 ) -> Result<Lane, Error> {
     let key = state::key(&settings.topics_dir, &of.topic, of.partition);
     for _ in 0..CLAIMS_MAX {
-        let before = state::read(store, &key, task)?;
-        let uploads = before.as_ref().map(|held| held.state.uploads.clone()).unwrap_or_default();
-        if let (_, Some(error)) = complete_some(store, uploads) {
-            return Err(error);
-        }
+        let before = patiently(|| state::read(store, &key, task))?;
+        let mut left = before.as_ref().map(|held| held.state.uploads.clone()).unwrap_or_default();
+        patiently(|| {
+            let failed;
+            (left, failed) = complete_some(store, std::mem::take(&mut left));
+            failed.map_or(Ok(()), Err)
+        })?;
         let mut state = match &before {
             Some(held) => held.state.next(task),
             None => State::new(task, fingerprint),
@@ -272,8 +274,16 @@ pub fn claim(
         }
         fingerprint.clone_into(&mut state.partitioner);
         state.uploads.clear();
-        match store.apply_one(plain(key.clone(), state.bytes()?, state::after(before.as_ref()))) {
-            Ok(etag) => {
+        let bytes = state.bytes()?;
+        let written = patiently(|| {
+            match store.apply_one(plain(key.clone(), bytes.clone(), state::after(before.as_ref()))) {
+                Ok(etag) => Ok(Some(etag)),
+                Err(Refusal::Precondition(_)) => Ok(None),
+                Err(refusal) => Err(Error::from(refusal)),
+            }
+        });
+        match written? {
+            Some(etag) => {
                 return Ok(Lane {
                     topic: of.topic.clone(),
                     partition: of.partition,
@@ -288,8 +298,7 @@ pub fn claim(
                 });
             }
             // Another one committed meanwhile, or it is our own of an attempt whose answer was lost: look again.
-            Err(Refusal::Precondition(_)) => {}
-            Err(refusal) => return Err(refusal.into()),
+            None => {}
         }
     }
     Err(Error::retriable("state.busy", format!("{key} is written by others again and again")))

@@ -84,9 +84,7 @@ impl Sink for S3Sink {
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
         for of in partitions {
             let fingerprint = self.partitioner.fingerprint();
-            let lane = commit::patiently(|| {
-                commit::claim(&self.store, &self.settings, &self.task, fingerprint, of)
-            })?;
+            let lane = commit::claim(&self.store, &self.settings, &self.task, fingerprint, of)?;
             if let Some(offset) = lane.next {
                 held.push(TopicOffset { topic: of.topic.clone(), partition: of.partition, offset });
             }
