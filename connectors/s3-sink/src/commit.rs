@@ -282,24 +282,21 @@ pub fn claim(
                 Err(refusal) => Err(Error::from(refusal)),
             }
         });
-        match written? {
-            Some(etag) => {
-                return Ok(Lane {
-                    topic: of.topic.clone(),
-                    partition: of.partition,
-                    key,
-                    next: state.position,
-                    done: state.done.clone(),
-                    held: Held { state, etag },
-                    open: Default::default(),
-                    closed: Vec::new(),
-                    intent: None,
-                    completing: Default::default(),
-                });
-            }
-            // Another one committed meanwhile, or it is our own of an attempt whose answer was lost: look again.
-            None => {}
+        if let Some(etag) = written? {
+            return Ok(Lane {
+                topic: of.topic.clone(),
+                partition: of.partition,
+                key,
+                next: state.position,
+                done: state.done.clone(),
+                held: Held { state, etag },
+                open: Default::default(),
+                closed: Vec::new(),
+                intent: None,
+                completing: Default::default(),
+            });
         }
+        // Another one committed meanwhile, or it is our own of an attempt whose answer was lost: look again.
     }
     Err(Error::retriable("state.busy", format!("{key} is written by others again and again")))
 }
