@@ -76,7 +76,7 @@ impl Sink for PostgresSink {
             return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
         }
         let positions = Positions::new(settings.positions(), task)?;
-        let mut session = Session::open(&settings.connection)?;
+        let mut session = connect(&settings.connection)?;
         positions.prepare(&mut session)?;
         Ok(Self {
             settings,
@@ -148,6 +148,16 @@ impl Sink for PostgresSink {
     }
 }
 
+/// A session whose COMMIT is answered when it is on disk. The host is told of positions then, and commits them to the consumer
+/// group: were a partition's first row lost in a crash, reading would begin behind the records that were lost with it.
+fn connect(connection: &str) -> Result<Session, Error> {
+    let mut session = Session::open(connection)?;
+    session.run(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    )?;
+    Ok(session)
+}
+
 impl PostgresSink {
     /// A session, and in it the transaction that was open when the last one was lost.
     fn ensure_session(&mut self) -> Result<(), Error> {
@@ -157,7 +167,7 @@ impl PostgresSink {
             return Ok(());
         }
         self.session = None;
-        let mut session = Session::open(&self.settings.connection)?;
+        let mut session = connect(&self.settings.connection)?;
         let is_done = self.positions.ask(&mut session)?;
         self.session = Some(session);
         let Some(pending) = self.pending.take() else {
