@@ -159,7 +159,12 @@ fn config(args: &RunArgs, spec: &BrokerSpec) -> Result<Config, Failure> {
     let mut config = validate::broker_config(spec)?;
     match &args.data_dir {
         Some(dir) => config.set_data_dir(dir),
-        None if spec.data.is_none() => config.set_data_dir(Path::new(broker::DEFAULT_DATA_DIR)),
+        None if spec.data.is_none()
+            && config.explicit("log.dirs").is_none()
+            && config.explicit("log.dir").is_none() =>
+        {
+            config.set_data_dir(Path::new(broker::DEFAULT_DATA_DIR));
+        }
         None => {}
     }
     match &args.listen {

@@ -134,6 +134,6 @@ fn the_example_runs_as_it_stands() {
             .current_dir(folder.path());
         run.env("PGURL", server.url("example")).env("PGPASSWORD", "").env("MILLRACE_LOG", "warn");
         Process::spawn(&mut run, folder.path().join("run.txt")).succeed(LIMIT);
-        assert_eq!(server.sql("example", "SELECT count(*) FROM birdstrikes"), "10000", "run {round}");
+        assert_eq!(server.sql("example", "SELECT count(*) FROM wildlife"), "10000", "run {round}");
     }
 }

@@ -21,8 +21,8 @@ pipelines:
   orders:
     topic: orders
     sinks:
-      a: {{ connector: s3-sink, connection: good }}
-      b: {{ connector: s3-sink, connection: lost }}
+      a: {{ connector: s3-sink, connection: good, format: json }}
+      b: {{ connector: s3-sink, connection: lost, format: json }}
 "
         );
         write(folder.path(), "p.yaml", pipeline);

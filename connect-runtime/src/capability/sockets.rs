@@ -63,12 +63,17 @@ pub(crate) fn open(
             "such as mqtt.example.com, or 10.0.0.7",
         ));
     }
+    if address.is_some_and(|address| address.is_unspecified()) {
+        return Err(fault("/host", "is no machine's address", "such as mqtt.example.com, or 10.0.0.7"));
+    }
     let reach = Reach {
         private: raw.private,
         addresses: address.into_iter().collect(),
         localhost: is_localhost(&raw.host),
     };
-    Ok(connection::Target::Tcp(Target { host: raw.host, ports: raw.ports.into_iter().collect(), reach }))
+    // Without the brackets of an address of version 6.
+    let host = address.map_or(raw.host, |address| address.to_string());
+    Ok(connection::Target::Tcp(Target { host, ports: raw.ports.into_iter().collect(), reach }))
 }
 
 /// The rest of the sockets comes with WASI; names are ours to look up.

@@ -41,6 +41,8 @@ fn readable(path: &Path, shown: &str) -> Finding {
 /// A folder to write to is made when a pipeline starts: it need not be there, but what it is to be made in.
 pub(super) fn writable(path: &Path, shown: &str) -> Finding {
     let subject = format!("folder {shown}");
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = whole.as_path();
     let Some(there) = path.ancestors().find(|folder| folder.exists()) else {
         return Finding::failed(subject, "nothing of its path is there", "correct the path");
     };

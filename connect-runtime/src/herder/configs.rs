@@ -83,6 +83,12 @@ impl Wanted {
         verdict.rolled_back.as_ref()
     }
 
+    /// Its components passed their probation, whatever became of it since.
+    pub(super) fn was_found_good(&self) -> bool {
+        let verdict = self.upgrade.verdict.as_ref().filter(|verdict| verdict.config == self.version);
+        verdict.is_some_and(|verdict| verdict.rolled_back.is_none())
+    }
+
     /// What to go back to if `builds` don't work; none: they are no others than before, or were found good.
     #[must_use]
     pub fn upgrade_from(&self, builds: &Builds) -> Option<&Arc<Proven>> {

@@ -75,8 +75,10 @@ impl Herder {
                 left.into_iter().chain(made).collect()
             }
             Request::Put { name, config } => {
-                // What failed is nothing to go back to.
-                let before = self.configs.get(&name).filter(|wanted| !self.has_failed(&name, wanted));
+                // What failed is nothing to go back to, unless its components had passed their probation by then.
+                let before = self.configs.get(&name);
+                let before =
+                    before.filter(|wanted| wanted.was_found_good() || !self.has_failed(&name, wanted));
                 let before = before.and_then(Wanted::to_prove);
                 let proven = before.map(|before| ConfigRecord::Proven(name.clone(), Some(before)));
                 proven.into_iter().chain([ConfigRecord::Connector(name, Some(config))]).collect()

@@ -80,8 +80,16 @@ impl Positions {
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let claimed = self.claim_in_transaction(session, partitions);
         match claimed {
-            Ok(held) => {
+            Ok(claimed) => {
                 session.run("COMMIT")?;
+                // Not before: what is known here is asked of the table when a session was lost.
+                let mut held = Vec::new();
+                for (topic, partition, next) in claimed {
+                    self.places.insert((topic.clone(), partition), Place { held: next, next });
+                    if next != NONE {
+                        held.push(TopicOffset { topic, partition, offset: next });
+                    }
+                }
                 Ok(held)
             }
             Err(error) => {
@@ -92,11 +100,11 @@ impl Positions {
     }
 
     fn claim_in_transaction(
-        &mut self,
+        &self,
         session: &mut Session,
         partitions: &[TopicPartition],
-    ) -> Result<Vec<TopicOffset>, Error> {
-        let Self { table, connector, task, generation, .. } = &*self;
+    ) -> Result<Vec<(String, i32, i64)>, Error> {
+        let Self { table, connector, task, generation, .. } = self;
         let fence = Statement::new(format!(
             "INSERT INTO {table} AS p (connector, topic, partition, next_offset, task, generation) \
              VALUES ($1::text, '', $2::int4, 0, $2::int4, $3::int8) \
@@ -123,15 +131,7 @@ impl Positions {
             .text(topics)
             .text(numbers);
         let rows = session.query(&claim)?;
-        let mut held = Vec::new();
-        for row in rows.iter() {
-            let (topic, partition, next) = place(&row)?;
-            self.places.insert((topic.clone(), partition), Place { held: next, next });
-            if next != NONE {
-                held.push(TopicOffset { topic, partition, offset: next });
-            }
-        }
-        Ok(held)
+        rows.iter().map(|row| place(&row)).collect()
     }
 
     /// Gives partitions up.

@@ -11,8 +11,13 @@ use millrace_sdk::{RecordRef, Rejection};
 
 use crate::schema::{Known, Type};
 
-/// What Debezium writes for a value that its database did not send: the column stays as it is.
-const UNAVAILABLE: &str = "\"__debezium_unavailable_value\"";
+/// What Debezium writes for a value that its database did not send, so that the column stays as it is: as text, as bytes (base64) and
+/// as an array.
+const UNAVAILABLE: [&str; 3] = [
+    "\"__debezium_unavailable_value\"",
+    "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+    "[\"__debezium_unavailable_value\"]",
+];
 
 /// A field: its name, its value as it stands in the document, what the schema says of it.
 #[derive(Clone, Debug)]
@@ -67,12 +72,13 @@ pub fn value<'r>(record: &RecordRef<'r>, known: &mut Known) -> Result<Read<'r>, 
     if text.trim() == "null" {
         return plain(Value::Tombstone);
     }
-    let Some(fields) = fields(text, schema.as_deref())? else {
+    let Some(mut fields) = fields(text, schema.as_deref())? else {
         return Err(Rejection::new("record.shape", "the value is no JSON object, so it has no columns"));
     };
     if let Some(read) = envelope(&fields)? {
         return Ok(read);
     }
+    fields.retain(|field| !UNAVAILABLE.contains(&field.value));
     // Debezium's flat form says so in a field of its own.
     if let Some(at) = fields.iter().position(|field| field.name == "__deleted") {
         let (mut fields, gone) = (fields, at);
@@ -157,7 +163,7 @@ fn envelope<'r>(fields: &[Field<'r>]) -> Result<Option<Read<'r>>, Rejection> {
         "c" | "r" | "u" => {
             let mut after = row("after")?
                 .ok_or_else(|| Rejection::new("envelope.after", "an envelope of a change without `after`"))?;
-            after.retain(|field| field.value != UNAVAILABLE);
+            after.retain(|field| !UNAVAILABLE.contains(&field.value));
             Value::Row(after)
         }
         "d" => Value::Gone(row("before")?),

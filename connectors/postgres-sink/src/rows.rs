@@ -214,9 +214,11 @@ fn create(session: &mut Session, name: &Name, wanted: &Wanted<'_>) -> Result<Tab
 }
 
 fn checked(names: &[&str]) -> Result<(), Rejection> {
-    match names.iter().find(|name| name.len() > NAME_BYTES_MAX || name.is_empty()) {
+    let is_none = |name: &str| name.len() > NAME_BYTES_MAX || name.is_empty() || name.contains('\0');
+    match names.iter().find(|name| is_none(name)) {
         Some(name) => {
-            let message = format!("`{name}` can't be a name: at least 1 and at most {NAME_BYTES_MAX} bytes");
+            let message =
+                format!("`{name}` can't be a name: 1 to {NAME_BYTES_MAX} bytes, none of which is zero");
             Err(Rejection::new("table.name", message))
         }
         None => Ok(()),

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use millrace_sdk::postgres::{Failure, Rows, SqlError};
 use millrace_sdk::testing::postgres::{Answer, Call, serve};
 use millrace_sdk::testing::{Record, SinkTest, check_description};
-use millrace_sdk::{Error, Sink};
-use serde_json::{Value, json};
+use millrace_sdk::{Error, RecordRef, Sink};
+use serde_json::json;
 
 use crate::PostgresSink;
+use crate::record::{self, Value};
+use crate::schema::Known;
 use crate::settings::Settings;
 
 /// What a database holds that knows one partition.
@@ -79,7 +81,7 @@ fn the_description_is_complete() {
 
 #[test]
 fn settings_that_contradict_each_other_are_told() {
-    let problems = |mut settings: Value| {
+    let problems = |mut settings: serde_json::Value| {
         settings["connection"] = "db".into();
         let settings: Settings = serde_json::from_value(settings).expect("settings");
         settings.problems().into_iter().map(|problem| problem.path).collect::<Vec<_>>()
@@ -118,4 +120,20 @@ fn a_commit_whose_answer_was_lost_is_not_done_again() {
     assert_eq!((held.borrow().rows, held.borrow().committed), (rows, 2), "nothing is written again");
     assert_eq!(sink.put(&[record(2)]).expect("puts").0, 1);
     assert_eq!(held.borrow().committed, 3);
+}
+
+#[test]
+fn a_value_that_was_not_sent_leaves_its_column_alone_in_every_form() {
+    let base64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+    let row = format!(
+        r#"{{"id":1,"a":"__debezium_unavailable_value","b":"{base64}","c":["__debezium_unavailable_value"],"d":"kept"}}"#
+    );
+    let envelope = format!(r#"{{"before":null,"after":{row},"op":"u"}}"#);
+    for value in [row, envelope] {
+        let record = RecordRef::new(None, Some(value.as_bytes()));
+        let read = record::value(&record, &mut Known::default()).expect("a row");
+        let Value::Row(fields) = read.value else { panic!("{value} is no row") };
+        let names: Vec<_> = fields.iter().map(|field| field.name.as_ref()).collect();
+        assert_eq!(names, ["id", "d"], "{value}");
+    }
 }

@@ -16,6 +16,8 @@ use crate::sql;
 const COPY_ROWS_MIN: usize = 50;
 /// Most bytes of statements that go at once: a call of the host takes no more than 16 MiB.
 const BATCH_BYTES_MAX: usize = 6 << 20;
+/// Most statements that go together: a call of the host takes no more than 10,000.
+const BATCH_STATEMENTS_MAX: usize = 5_000;
 
 /// What the rows belong to.
 pub struct Writer<'w> {
@@ -175,7 +177,8 @@ struct Batch<'b> {
 impl Batch<'_> {
     fn add(&mut self, statement: Statement) -> Result<(), Failure> {
         let bytes = statement.sql.len() + statement.params.iter().flatten().map(Vec::len).sum::<usize>();
-        if self.bytes > 0 && self.bytes + bytes > BATCH_BYTES_MAX {
+        let is_full = self.waiting.len() >= BATCH_STATEMENTS_MAX;
+        if is_full || self.bytes > 0 && self.bytes + bytes > BATCH_BYTES_MAX {
             self.send()?;
         }
         self.bytes += bytes;

@@ -184,7 +184,16 @@ fn is_ours(store: &Store, task: &Task, lane: &mut Lane) -> Result<(), Error> {
             lane.committed(held.etag);
             Ok(())
         }
-        _ => Err(state::fenced(&lane.key)),
+        _ => {
+            // Another state is there: the intent was not written, or its next owner has completed what it names.
+            if let Some(lost) = lane.intent.take() {
+                let of = |done: &Finished| {
+                    Change::AbortUpload(Upload { key: done.key.clone(), id: done.id.clone() })
+                };
+                let _ = abort(store, &lost.state.uploads.iter().map(of).collect::<Vec<_>>());
+            }
+            Err(state::fenced(&lane.key))
+        }
     }
 }
 

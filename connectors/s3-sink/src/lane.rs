@@ -109,12 +109,10 @@ impl Lane {
         }
     }
 
-    /// Uploads that nobody has committed.
+    /// Uploads that nobody has committed. Not those of an intent: it may have been written, and then its next owner completes them.
     pub fn uncommitted(&self) -> Vec<Upload> {
         let files = self.open.values().chain(self.closed.iter().map(|(_, file)| file));
-        let begun = files.filter_map(|file| Some(Upload { key: file.key.clone(), id: file.upload.clone()? }));
-        let intended = self.intent.iter().flat_map(|intent| &intent.state.uploads);
-        begun.chain(intended.map(|done| Upload { key: done.key.clone(), id: done.id.clone() })).collect()
+        files.filter_map(|file| Some(Upload { key: file.key.clone(), id: file.upload.clone()? })).collect()
     }
 
     /// Whether a record of this folder is committed already.

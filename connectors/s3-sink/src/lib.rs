@@ -7,7 +7,7 @@
 //! Memory: all files of a task share one budget (`buffer`). Past it the largest file gives: a part is uploaded, or, if it is too small
 //! for one, it is finished early.
 //!
-//! Rooms: [`partition`] (folders), [`content`] (records into bytes), [`file`] (an object in the making), [`lane`] (a partition),
+//! Rooms: [`partition`] (folders), [`content`] (records into bytes), [`mod@file`] (an object in the making), [`lane`] (a partition),
 //! [`commit`] (the steps that survive a kill), [`state`] (what is committed).
 
 mod clock;

@@ -14,6 +14,9 @@ pub use wit::{
     Uploads, Whole,
 };
 
+/// Most changes of one call of the host.
+const CHANGES_MAX: usize = 10_000;
+
 /// Most entries that one list gives.
 pub const ENTRIES_MAX: u32 = 1000;
 /// Smallest size of a part that is not the last one.
@@ -96,7 +99,8 @@ impl Store {
     /// Does all of it, several at once and in no order; the answers have the order of the changes. Bodies together: 16 MiB at
     /// most.
     pub fn apply(&self, changes: &[Change]) -> Vec<Result<String, Refusal>> {
-        imports::apply(&self.connection, changes)
+        // The host does so many at once.
+        changes.chunks(CHANGES_MAX).flat_map(|some| imports::apply(&self.connection, some)).collect()
     }
 
     /// Does one change.

@@ -90,7 +90,7 @@ pub(super) fn check(url: &Url) -> Result<(), &'static str> {
         return Err("its scheme is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it holds a user; use `auth` of the connection");
+        return Err("it holds a user; credentials have settings of their own");
     }
     if url.host_str().is_none_or(str::is_empty) { Err("it names no host") } else { Ok(()) }
 }

@@ -31,13 +31,17 @@ struct Said {
     body: String,
 }
 
+/// A request with its room, which it takes up until it is taken, even if its sender has gone.
+type Arrived = (GuestRequest, Arc<OwnedSemaphorePermit>);
+
 /// Requests that wait to be taken, and those that wait to be answered.
 pub(super) struct Held {
     target: Target,
     /// Bytes that may still come in.
     room: Arc<Semaphore>,
-    arrived: mpsc::Sender<GuestRequest>,
-    waiting: tokio::sync::Mutex<mpsc::Receiver<GuestRequest>>,
+    /// In the order of their numbers.
+    arrived: mpsc::Sender<Arrived>,
+    waiting: tokio::sync::Mutex<mpsc::Receiver<Arrived>>,
     /// By the request's number.
     unanswered: Mutex<HashMap<u64, oneshot::Sender<Said>>>,
     numbers: AtomicU64,
@@ -72,11 +76,14 @@ impl Held {
             return taken;
         }
         let mut next = timeout(wait, waiting.recv()).await.ok().flatten();
-        while let Some(request) = next {
-            bytes += request.body.len();
-            taken.push(request);
-            if taken.len() >= requests_max || bytes >= bytes_max {
-                break;
+        while let Some((request, _room)) = next {
+            // Nobody is left who would hear of the others: they were told to come again, or have gone.
+            if self.unanswered.lock().contains_key(&request.id) {
+                bytes += request.body.len();
+                taken.push(request);
+                if taken.len() >= requests_max || bytes >= bytes_max {
+                    break;
+                }
             }
             next = waiting.try_recv().ok();
         }
@@ -129,7 +136,7 @@ impl Held {
         }
         // A body of unknown length may become as large as any.
         let most = body.size_hint().exact().map_or(self.target.body_bytes_max, |_| declared);
-        let Some(_room) = self.room(most) else {
+        let Some(room) = self.room(most).map(Arc::new) else {
             return later("too much is waiting to be taken");
         };
         let body = match Limited::new(body, self.target.body_bytes_max).collect().await {
@@ -144,10 +151,8 @@ impl Held {
             return unauthorized(why);
         }
         let (tell, told) = oneshot::channel();
-        let id = self.numbers.fetch_add(1, Ordering::SeqCst) + 1;
-        let _unanswered = Unanswered::hold(self, id, tell);
-        let request = GuestRequest {
-            id,
+        let mut request = GuestRequest {
+            id: 0,
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
@@ -155,8 +160,16 @@ impl Held {
             body: body.to_vec(),
             received: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
-        // Looked at behind the entry, so that an end meanwhile sees it or is seen.
-        if *self.over.borrow() || self.arrived.try_send(request).is_err() {
+        // Under one lock: numbers rise in the order of the queue, and an end meanwhile sees the entry or is seen.
+        let (_unanswered, is_held) = {
+            let mut unanswered = self.unanswered.lock();
+            let id = self.numbers.fetch_add(1, Ordering::SeqCst) + 1;
+            request.id = id;
+            unanswered.insert(id, tell);
+            let is_held = !*self.over.borrow() && self.arrived.try_send((request, Arc::clone(&room))).is_ok();
+            (Unanswered { held: self, id }, is_held)
+        };
+        if !is_held {
             return later("it is ending, or too much is waiting to be taken");
         }
         match told.await {
@@ -176,13 +189,6 @@ impl Held {
 struct Unanswered<'a> {
     held: &'a Held,
     id: u64,
-}
-
-impl<'a> Unanswered<'a> {
-    fn hold(held: &'a Held, id: u64, tell: oneshot::Sender<Said>) -> Self {
-        held.unanswered.lock().insert(id, tell);
-        Self { held, id }
-    }
 }
 
 impl Drop for Unanswered<'_> {

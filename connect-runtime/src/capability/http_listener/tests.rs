@@ -211,6 +211,8 @@ async fn an_end_and_a_long_wait_are_answered_with_come_again() {
     let (listener, address) = listen(json!({"timeout": "100ms"})).await;
     let late = send(address, "", b"{}").await;
     assert!(late.starts_with("HTTP/1.1 503") && late.contains("no answer in time"), "{late}");
+    let taken = listener.held.take(10, 1 << 20, Duration::from_millis(50)).await;
+    assert!(taken.is_empty(), "whoever was told to come again is not taken: {taken:?}");
     drop(listener);
     let (listener, address) = listen(json!({})).await;
     let sent = tokio::spawn(async move { send(address, "", b"{}").await });

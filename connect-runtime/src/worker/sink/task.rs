@@ -376,12 +376,12 @@ impl<'a> SinkTask<'a> {
         let mut start = 0;
         let mut rest: Option<Batch> = None;
         while start < batch.len() {
+            // A sink may commit its position within `put`: the letters of what came before have to be there first.
+            self.commit_dead_letters().await?;
             let begun = Instant::now();
             let outcome = match self.sink.put(rest.as_ref().unwrap_or(batch)).await {
                 Ok(outcome) => outcome,
                 Err(failure) => {
-                    // The target may be away for longer than the broker keeps a transaction open.
-                    self.commit_dead_letters().await?;
                     self.retry.pause(failure).await?;
                     continue;
                 }

@@ -172,6 +172,11 @@ impl<U: Upstream> Pull<U> {
             .filter(|column| column.is_identity)
             .map(|column| column.name.as_str())
             .collect();
+        // Part of the key is not among what is sent: rows that are read have none then, either.
+        let is_sent = |name: &String| relation.columns.iter().any(|column| column.name == *name);
+        if then.len() < now.len() && !now.iter().all(is_sent) {
+            return Ok(Vec::new());
+        }
         let is_same = now.len() == then.len() && now.iter().all(|name| then.contains(&name.as_str()));
         Ok(if is_same { now } else { then.into_iter().map(str::to_owned).collect() })
     }

@@ -87,6 +87,10 @@ impl<U: Upstream> Pull<U> {
         let origin = Origin { ts_ms: *ts_ms, lsn: chunk.lsn, transaction: None };
         // Without a key there is no place in the table to go on from: it is one piece.
         let is_whole = shape.key.is_empty();
+        if is_whole && !chunk.is_last {
+            let message = format!("a part of {name} has no key to go on from; report it");
+            return Err(Error::fatal("postgres.protocol", message));
+        }
         let (mut count, mut last) = (0, None);
         let mut row = Vec::new();
         while next.0 < chunk.rows.lens.len() && (is_whole || count == 0 || !is_full(out, limits)) {

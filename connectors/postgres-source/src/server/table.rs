@@ -76,7 +76,7 @@ impl Description {
         ))?;
         let is_only = columns.first().is_some_and(|row| row.text(3) != Some("p"));
         let is_published = |column: &Column| names.as_ref().is_none_or(|names| names.contains(&column.name));
-        let columns = columns.iter().filter_map(column).filter(is_published).collect();
+        let columns: Vec<Column> = columns.iter().filter_map(column).filter(is_published).collect();
         let key = session.rows(&format!("{} ORDER BY k.place", key_of(&regclass)))?;
         let key = key.iter().filter_map(|row| {
             Some(KeyColumn {
@@ -86,7 +86,12 @@ impl Description {
                 collation: row.text(4).map(str::to_owned),
             })
         });
-        Ok(Self { columns, key: key.collect(), is_only, filter })
+        // A key that rows don't show (generated, or not published) is none: the table is one piece.
+        let mut key: Vec<KeyColumn> = key.collect();
+        if !key.iter().all(|of| columns.iter().any(|column| column.name == of.name)) {
+            key.clear();
+        }
+        Ok(Self { columns, key, is_only, filter })
     }
 
     /// The order of two keys, where it is known without asking: numbers, UUIDs, texts by their bytes.
