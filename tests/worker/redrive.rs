@@ -157,6 +157,13 @@ async fn a_sources_record_goes_through_the_conversion_that_refused_it_again() {
     assert!(cluster.run(plan(transform("nothing", ""), Format::Bytes)).await.all_done());
     assert_eq!(cluster.numbers("p").await, [0; 0]);
     for retries in 0..2 {
+        // A transaction's end is answered before the coordinator has marked it in the topic.
+        let seen = async {
+            while waiting(&letters, "p.dlq").await == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
         let heaps = letters.heaps("p.dlq").await.unwrap();
         let heap = heaps.iter().find(|heap| heap.waiting > 0).unwrap();
         assert_eq!((&*heap.stage, &*heap.code), ("VALUE_CONVERTER", "format"));

@@ -2,7 +2,7 @@
 //!
 //! Exactly once: a record and the place in the log that it stands for are one transaction, and the slot is moved only behind what is
 //! durable. Rows that were there before are read in chunks beside the stream, so that a kill costs a chunk and not the
-//! snapshot, and tables that are published later are read without a restart; [`tables`] says why no row is missed or comes back.
+//! snapshot, and tables that are published later are read without a restart; `tables` says why no row is missed or comes back.
 //!
 //! | file | what is in it |
 //! |---|---|
