@@ -128,7 +128,7 @@ fn a_value_that_was_not_sent_leaves_its_column_alone_in_every_form() {
     let row = format!(
         r#"{{"id":1,"a":"__debezium_unavailable_value","b":"{base64}","c":["__debezium_unavailable_value"],"d":"kept"}}"#
     );
-    let envelope = format!(r#"{{"before":null,"after":{row},"op":"u"}}"#);
+    let envelope = format!(r#"{{"before":null,"after":{row},"source":{{"table":"t"}},"op":"u"}}"#);
     for value in [row, envelope] {
         let record = RecordRef::new(None, Some(value.as_bytes()));
         let read = record::value(&record, &mut Known::default()).expect("a row");

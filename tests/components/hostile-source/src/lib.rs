@@ -10,7 +10,7 @@
 //!   `records`: more than any batch has, `header`: a header whose name is not UTF-8, `text`: a position's partition that isn't;
 //!   `topic`: an index past the dictionary, `index`: a rejection of a record that is not there
 //!
-//! Tests make other builds of it by writing over [`BUILD`] in its bytes (`hostile_source_build` in the crate above):
+//! Tests make other builds of it by writing over `BUILD` in its bytes (`hostile_source_build` in the crate above):
 //! - `well`: as above
 //! - `closed`: fails in `open`
 //! - `planless`: fails in `plan`
