@@ -179,22 +179,20 @@ fn write_intents(store: &Store, task: &Task, lanes: &mut [&mut Lane]) -> Result<
 
 fn is_ours(store: &Store, task: &Task, lane: &mut Lane) -> Result<(), Error> {
     let intended = lane.intent.as_ref().map(|intent| &intent.state);
-    match state::read(store, &lane.key, task)? {
-        Some(held) if Some(&held.state) == intended => {
+    match state::read(store, &lane.key, task) {
+        Ok(Some(held)) if Some(&held.state) == intended => {
             lane.committed(held.etag);
-            Ok(())
+            return Ok(());
         }
-        _ => {
-            // Another state is there: the intent was not written, or its next owner has completed what it names.
-            if let Some(lost) = lane.intent.take() {
-                let of = |done: &Finished| {
-                    Change::AbortUpload(Upload { key: done.key.clone(), id: done.id.clone() })
-                };
-                let _ = abort(store, &lost.state.uploads.iter().map(of).collect::<Vec<_>>());
-            }
-            Err(state::fenced(&lane.key))
-        }
+        Err(error) if error.code != state::FENCED => return Err(error),
+        _ => {}
     }
+    // Another state is there: the intent was not written, or its next owner has completed what it names.
+    if let Some(lost) = lane.intent.take() {
+        let of = |done: &Finished| Change::AbortUpload(Upload { key: done.key.clone(), id: done.id.clone() });
+        let _ = abort(store, &lost.state.uploads.iter().map(of).collect::<Vec<_>>());
+    }
+    Err(state::fenced(&lane.key))
 }
 
 /// Completes what is committed.

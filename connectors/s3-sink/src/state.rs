@@ -103,10 +103,13 @@ impl State {
     }
 }
 
+/// Code of the error that another task has taken over.
+pub const FENCED: &str = "fenced";
+
 /// Another instance has taken over.
 pub fn fenced(key: &str) -> Error {
     Error::fatal(
-        "fenced",
+        FENCED,
         format!("{key} was written by another instance of this connector, which has taken over"),
     )
 }
