@@ -3,7 +3,7 @@
 //! A setting with `"x-connection": "postgres"` in the schema names the connection; the host knows where it leads, logs in, and
 //! bounds time, sessions and sizes. Values are text, as the server writes and reads it, so that every type goes through unharmed.
 //!
-//! A call fails with a [`Failure`]: the session is over, or the server refused a statement. `?` makes the right [`Error`] of
+//! A call fails with a [`Failure`]: the session is over, or the server refused a statement. `?` makes the right [`Error`](crate::Error) of
 //! it where the difference does not matter.
 //!
 //! ```no_run
