@@ -24,6 +24,7 @@ pub(crate) mod object_store;
 )]
 pub(crate) mod postgres;
 pub(crate) mod sockets;
+mod tls;
 mod wasi;
 
 use wasmtime::component::Linker;

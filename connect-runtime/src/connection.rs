@@ -10,6 +10,8 @@
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 
+pub(crate) mod settings;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +91,12 @@ pub(crate) struct Fault {
     pub(crate) expected: String,
 }
 
+impl Fault {
+    pub(crate) fn new(pointer: &str, message: impl Into<String>, expected: &str) -> Self {
+        Self { pointer: pointer.into(), message: message.into(), expected: expected.into() }
+    }
+}
+
 /// What a capability works with.
 pub(crate) enum Target {
     /// Of kind `http`.
@@ -139,6 +147,11 @@ impl Connection {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Why it is of no use where one of another kind is wanted.
+    pub(crate) fn is_not(&self, wanted: &str) -> String {
+        format!("connection {} is of kind `{}`, not `{wanted}`", self.name, self.kind)
     }
 }
 

@@ -32,6 +32,7 @@ pub mod herder;
 pub mod loggers;
 pub mod metrics;
 pub mod offsets;
+mod percent;
 pub mod plan;
 pub mod redrive;
 pub mod rehearsal;

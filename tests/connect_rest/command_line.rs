@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::Output;
 use std::time::Duration;
 
+use millrace_tests::Broker;
 use millrace_tests::connect::millrace::Worker;
-use millrace_tests::process::{command, wait_until};
-use millrace_tests::{Broker, binary};
+use millrace_tests::process::wait_until;
+
+use crate::cli::{millrace, printed, text};
 
 /// Longest wait for what a worker does, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -28,21 +29,8 @@ pipelines:
         flush_interval: 100ms
 ";
 
-fn millrace(worker: &Worker, args: &[&str]) -> Output {
-    let mut run = command(binary());
-    run.args(args).env("MILLRACE_URL", format!("http://{}", worker.address()));
-    run.output().expect("the binary can be run")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What a command that has to succeed prints.
 fn ok(worker: &Worker, args: &[&str]) -> String {
-    let output = millrace(worker, args);
-    assert!(output.status.success(), "{args:?}: {}\n{}", text(&output.stderr), worker.log());
-    text(&output.stdout)
+    printed(&millrace(worker.address(), args), args, &worker.log())
 }
 
 fn shown(folder: &Path) -> Vec<String> {
@@ -82,7 +70,7 @@ fn a_file_is_applied_changed_and_survives_kills() {
 
     let plan = ok(&worker, &["plan", &path]);
     assert!(plan.contains("+ lines.source") && plan.contains("2 to make, 0 to change"), "{plan}");
-    assert_eq!(millrace(&worker, &["plan", &path, "--exit-code"]).status.code(), Some(1));
+    assert_eq!(millrace(worker.address(), &["plan", &path, "--exit-code"]).status.code(), Some(1));
     let applied = ok(&worker, &["apply", &path]);
     assert!(applied.contains("made lines.source") && applied.contains("2 connectors run"), "{applied}");
     let again = ok(&worker, &["apply", &path]);
@@ -105,7 +93,7 @@ fn a_file_is_applied_changed_and_survives_kills() {
     ok(&worker, &["restart", "lines"]);
     wait_until("the lines after a pause", LIMIT, || shown(&out).len() >= 3 * LINES);
 
-    let refused = millrace(&worker, &["offsets", "reset", "lines.source"]);
+    let refused = millrace(worker.address(), &["offsets", "reset", "lines.source"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
     ok(&worker, &["stop", "lines"]);
     wait_until("the stop", LIMIT, || worker.state("lines.files") == ["STOPPED"]);
@@ -126,14 +114,14 @@ fn a_file_is_applied_changed_and_survives_kills() {
     assert_eq!(shown(&out), numbered(0..4 * LINES), "each line once");
 
     fs::write(&file, FILE.replace("poll_every", "pol_every")).expect("the pipeline file");
-    let wrong = millrace(&worker, &["apply", &path]);
+    let wrong = millrace(worker.address(), &["apply", &path]);
     let said = text(&wrong.stderr);
     assert_eq!(wrong.status.code(), Some(2), "{said}");
     assert!(said.contains("lines.yaml:4") && said.contains("pol_every"), "{said}");
 
     ok(&worker, &["delete", "lines"]);
     assert_eq!(ok(&worker, &["get"]).lines().count(), 1);
-    let nobody = millrace(&worker, &["describe", "lines"]);
+    let nobody = millrace(worker.address(), &["describe", "lines"]);
     assert_eq!(nobody.status.code(), Some(1), "{}", text(&nobody.stderr));
     worker.stop();
 }

@@ -10,6 +10,8 @@ use millrace_tests::process::{command, wait_until};
 use millrace_tests::{Broker, binary};
 use serde_json::Value;
 
+use crate::cli::{printed, text};
+
 /// Longest wait for what a worker does, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -37,14 +39,8 @@ fn dlq(broker: &Broker, args: &[&str]) -> Output {
     run.output().expect("the binary can be run")
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn ok(broker: &Broker, args: &[&str]) -> String {
-    let output = dlq(broker, args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    printed(&dlq(broker, args), args, "")
 }
 
 /// What a command that has to be refused says.

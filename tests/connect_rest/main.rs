@@ -5,6 +5,7 @@
 //! fails the suite as one that is found and not listed.
 
 mod alike;
+mod cli;
 mod command_line;
 mod dead_letters;
 mod differences;

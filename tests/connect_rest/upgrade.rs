@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use std::time::Duration;
 
 use millrace_test_components::hostile_source_build;
-use millrace_tests::process::{command, wait_until};
-use millrace_tests::{Broker, Worker, binary};
+use millrace_tests::process::wait_until;
+use millrace_tests::{Broker, Worker};
 use serde_json::Value;
+
+use crate::cli::{millrace, printed, text};
 
 /// Longest wait for what a worker does, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -31,26 +32,13 @@ pipelines:
         flush_interval: 100ms
 ";
 
-fn millrace(worker: &Worker, args: &[&str]) -> Output {
-    let mut run = command(binary());
-    run.args(args).env("MILLRACE_URL", format!("http://{}", worker.address()));
-    run.output().expect("the binary can be run")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What a command that has to succeed prints.
 fn ok(worker: &Worker, args: &[&str]) -> String {
-    let output = millrace(worker, args);
-    assert!(output.status.success(), "{args:?}: {}\n{}", text(&output.stderr), worker.log());
-    text(&output.stdout)
+    printed(&millrace(worker.address(), args), args, &worker.log())
 }
 
 /// What a command that has to fail says.
 fn fails(worker: &Worker, args: &[&str], code: i32) -> String {
-    let output = millrace(worker, args);
+    let output = millrace(worker.address(), args);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}\n{}", worker.log());
     said

@@ -27,8 +27,8 @@ use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use check::check;
-pub(crate) use client::{Failed, Target, tls};
-pub(crate) use settings::{Faults, bytes, certificates, open, target, time};
+pub(crate) use client::{Failed, Target, builder, built, cause};
+pub(crate) use settings::{open, target};
 
 use crate::component::bindings::millrace::connect::http;
 pub(crate) use crate::component::bindings::millrace::connect::http::{Request, Response};
@@ -47,7 +47,7 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 
 impl http::Host for GuestState {
     async fn send(&mut self, connection: String, request: Request) -> Result<Response, GuestError> {
-        let granted = self.granted(&connection)?;
+        let granted = self.granted(&connection).map_err(denied)?;
         send(&granted, request).await
     }
 
@@ -57,25 +57,9 @@ impl http::Host for GuestState {
         requests: Vec<Request>,
         in_flight: u32,
     ) -> Vec<Result<Response, GuestError>> {
-        match self.granted(&connection) {
+        match self.granted(&connection).map_err(denied) {
             Ok(granted) => send_all(&granted, requests, in_flight as usize).await,
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
-        }
-    }
-}
-
-impl GuestState {
-    fn granted(&self, name: &str) -> Result<Arc<Connection>, GuestError> {
-        match self.connections.get(name) {
-            Some(connection) => Ok(Arc::clone(connection)),
-            None => {
-                let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
-                let message = format!(
-                    "connection {name:?} is not granted to this connector; granted: [{}]",
-                    names.join(", ")
-                );
-                Err(Failed::fatal("http.denied", message).0)
-            }
         }
     }
 }
@@ -84,18 +68,15 @@ async fn send(connection: &Connection, request: Request) -> Result<Response, Gue
     of(connection)?.send(connection.name(), request).await.map_err(|Failed(error)| error)
 }
 
+fn denied(why: String) -> GuestError {
+    Failed::fatal("http.denied", why).0
+}
+
 /// What a connection of kind `http` works with.
 fn of(connection: &Connection) -> Result<&Target, GuestError> {
     match connection.target() {
         connection::Target::Http(target) => Ok(target.as_ref()),
-        _ => {
-            let message = format!(
-                "connection {:?} is of kind `{}`, which takes no HTTP requests",
-                connection.name(),
-                connection.kind()
-            );
-            Err(Failed::fatal("http.denied", message).0)
-        }
+        _ => Err(denied(connection.is_not("http"))),
     }
 }
 

@@ -33,7 +33,7 @@ use self::held::Held;
 use crate::component::bindings::millrace::connect::http_listener::{self, Answer, Request};
 use crate::component::bindings::millrace::connect::types::{Error as GuestError, Failure};
 use crate::component::state::GuestState;
-use crate::connection::{self, Connection};
+use crate::connection;
 use crate::doctor::{Reached, Unreached};
 
 /// How long a connection may last; its client makes a new one.
@@ -136,14 +136,9 @@ impl http_listener::Host for GuestState {}
 
 impl http_listener::HostListener for GuestState {
     async fn open(&mut self, connection: String) -> Result<Resource<Listener>, GuestError> {
-        let granted = self.connections.get(&connection).cloned();
-        let Some(connection::Target::HttpListener(target)) = granted.as_deref().map(Connection::target)
-        else {
-            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
-            let names = names.join(", ");
-            return Err(fatal(format!(
-                "connection {connection:?} of kind http_listener is not granted to this connector; granted: [{names}]"
-            )));
+        let granted = self.granted(&connection).map_err(fatal)?;
+        let connection::Target::HttpListener(target) = granted.target() else {
+            return Err(fatal(granted.is_not("http_listener")));
         };
         let listener = Listener::open(&connection, target).await?;
         self.table.push(listener).map_err(|error| fatal(format!("the listener can't be held: {error}")))

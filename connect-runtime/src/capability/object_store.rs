@@ -95,14 +95,7 @@ impl object_store::Host for GuestState {
 
 impl GuestState {
     fn bucket(&self, name: &str) -> Result<Arc<Connection>, Refusal> {
-        self.connections.get(name).map(Arc::clone).ok_or_else(|| {
-            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
-            let message = format!(
-                "connection {name:?} is not granted to this connector; granted: [{}]",
-                names.join(", ")
-            );
-            fatal("s3.denied", message)
-        })
+        self.granted(name).map_err(|why| fatal("s3.denied", why))
     }
 }
 
@@ -110,10 +103,7 @@ impl GuestState {
 fn target(connection: &Connection) -> Result<&Target, Refusal> {
     match connection.target() {
         connection::Target::S3(target) => Ok(target),
-        _ => {
-            let (name, kind) = (connection.name(), connection.kind());
-            Err(fatal("s3.denied", format!("connection {name} is of kind `{kind}`, not `s3`")))
-        }
+        _ => Err(fatal("s3.denied", connection.is_not("s3"))),
     }
 }
 

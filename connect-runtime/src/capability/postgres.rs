@@ -93,15 +93,10 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 
 impl GuestState {
     async fn open_session(&mut self, name: &str, mode: Mode) -> Result<Resource<Held>, Problem> {
-        let granted = self.connections.get(name).cloned();
-        let Some(connection::Target::Postgres(target)) = granted.as_deref().map(|granted| granted.target())
-        else {
-            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
-            let message = format!(
-                "connection {name:?} of kind postgres is not granted to this connector; granted: [{}]",
-                names.join(", ")
-            );
-            return Err(problem::fatal("postgres.denied", message));
+        let denied = |why| problem::fatal("postgres.denied", why);
+        let granted = self.granted(name).map_err(denied)?;
+        let connection::Target::Postgres(target) = granted.target() else {
+            return Err(denied(granted.is_not("postgres")));
         };
         let most = target.sessions();
         let one = self.postgres.one_of(most).ok_or_else(|| {

@@ -23,6 +23,7 @@ use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsView};
 
 use super::http::address::{Reach, is_localhost, literal};
 use crate::component::state::GuestState;
+use crate::connection::settings::read;
 use crate::connection::{self, Connection, Connections, Fault, Surroundings};
 use crate::doctor::{Reached, Unreached};
 use crate::plan::Grants;
@@ -48,23 +49,23 @@ pub(crate) fn open(
     settings: &Map<String, Value>,
     _: &Surroundings<'_>,
 ) -> Result<connection::Target, Vec<Fault>> {
-    let fault = |pointer: &str, message: &str, expected: &str| {
-        vec![Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() }]
-    };
-    let raw = Raw::deserialize(Value::Object(settings.clone()))
-        .map_err(|_| fault("", "can't be used", "what docs/PIPELINES.md says of `tcp`"))?;
+    let raw: Raw = read(settings, "tcp")?;
     let is_name =
         |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
     let address = literal(&raw.host);
     if address.is_none() && !is_name(&raw.host) {
-        return Err(fault(
+        return Err(vec![Fault::new(
             "/host",
             "is neither a name nor an address",
             "such as mqtt.example.com, or 10.0.0.7",
-        ));
+        )]);
     }
     if address.is_some_and(|address| address.is_unspecified()) {
-        return Err(fault("/host", "is no machine's address", "such as mqtt.example.com, or 10.0.0.7"));
+        return Err(vec![Fault::new(
+            "/host",
+            "is no machine's address",
+            "such as mqtt.example.com, or 10.0.0.7",
+        )]);
     }
     let reach = Reach {
         private: raw.private,

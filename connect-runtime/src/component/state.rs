@@ -12,7 +12,7 @@ use crate::capability::log::Budget;
 use crate::capability::metrics::GuestMetrics;
 use crate::capability::postgres;
 use crate::component::usage::Usage;
-use crate::connection::Connections;
+use crate::connection::{Connection, Connections};
 
 /// Most handles (open files, streams, pollables) that a guest may hold.
 const HANDLES_MAX: usize = 10_000;
@@ -71,6 +71,16 @@ impl GuestState {
         let log_budget = Budget::new(Instant::now());
         let postgres = postgres::Open::default();
         Self { label, stopping, metrics, log_budget, limiter, connections, postgres, wasi, table }
+    }
+}
+
+impl GuestState {
+    /// A connection that it was granted; else why it can't be had.
+    pub(crate) fn granted(&self, name: &str) -> Result<Arc<Connection>, String> {
+        self.connections.get(name).map(Arc::clone).ok_or_else(|| {
+            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
+            format!("connection {name:?} is not granted to this connector; granted: [{}]", names.join(", "))
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use self::settings::Node;
 use crate::capability::http::{Failed, Request};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 use crate::connection::{self, Connection};
+use crate::percent::encoded;
 
 /// The kind of its connections.
 pub(crate) const KIND: &str = "schema_registry";
@@ -113,7 +114,8 @@ impl RegistryClient {
 
     /// The last version of a subject.
     pub(crate) async fn latest(&self, subject: &str) -> Result<Registered, Failure> {
-        let answer: Answer = self.get(&format!("/subjects/{}/versions/latest", encoded(subject))).await?;
+        let answer: Answer =
+            self.get(&format!("/subjects/{}/versions/latest", encoded(subject, false))).await?;
         Ok(Registered { id: answer.id, schema: self.parse(answer).await?.schema })
     }
 
@@ -125,7 +127,8 @@ impl RegistryClient {
         text: &str,
         register: bool,
     ) -> Result<u32, Failure> {
-        let path = format!("/subjects/{}{}", encoded(subject), if register { "/versions" } else { "" });
+        let path =
+            format!("/subjects/{}{}", encoded(subject, false), if register { "/versions" } else { "" });
         let mut body = json!({ "schema": text });
         if kind != Kind::Avro {
             body["schemaType"] = kind.name().into();
@@ -172,8 +175,11 @@ impl RegistryClient {
                             self.unknown(format!("a schema that leads to more than {REFERENCES_MAX} others"))
                         );
                     }
-                    let path =
-                        format!("/subjects/{}/versions/{}", encoded(&reference.subject), reference.version);
+                    let path = format!(
+                        "/subjects/{}/versions/{}",
+                        encoded(&reference.subject, false),
+                        reference.version
+                    );
                     let answer: Answer = self.get(&path).await?;
                     steps.push(Step::Done(Dependency { name: reference.name, text: answer.schema }));
                     steps.extend(answer.references.unwrap_or_default().into_iter().rev().map(Step::Fetch));
@@ -295,16 +301,4 @@ pub(super) fn url_of(connection: &Connection) -> String {
         connection::Target::SchemaRegistry(target) => target.url(),
         _ => connection.name().to_owned(),
     }
-}
-
-/// A subject as a segment of a path.
-fn encoded(subject: &str) -> String {
-    let mut out = String::with_capacity(subject.len());
-    for byte in subject.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

@@ -11,6 +11,7 @@ use crate::component::Kind;
 use crate::herder::handle::{ConnectorView, Error};
 use crate::herder::record::{Restart, RunState, Status, TargetState};
 use crate::herder::request::{Refusal, Request};
+use crate::percent::encoded;
 use crate::spec::flat::ConnectorConfig;
 
 /// Longest name of a connector: it becomes part of a transactional id and a group's name.
@@ -111,11 +112,7 @@ async fn put(
 
 async fn made(api: &Api, name: &str) -> Outcome {
     let body = info(api, &view(api, name)?).await;
-    let path = name.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    });
-    Ok(Reply::created(body, format!("/connectors/{}", path.collect::<String>())))
+    Ok(Reply::created(body, format!("/connectors/{}", encoded(name, false))))
 }
 
 pub(super) async fn status(api: &Api, name: &str) -> Outcome {

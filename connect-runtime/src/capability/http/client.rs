@@ -1,15 +1,17 @@
 //! Sends requests over a connection: every hop is checked, everything is bounded.
 
+use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, StatusCode, Url};
 use rustls::pki_types::CertificateDer;
 
 use super::address::{Reach, Refused, Resolver, literal};
 use super::allow::{self, Allowed};
 use super::auth::Auth;
+use crate::capability::tls;
 use crate::component::Failure;
 use crate::component::bindings::millrace::connect::http::{Request as Asked, Response as Answer};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
@@ -82,16 +84,10 @@ impl Failed {
     /// The client's word, without what the URL may hold.
     pub(super) fn sending(url: &Url, error: &reqwest::Error) -> Self {
         let place = allow::shown(url);
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-        let mut last = None;
-        while let Some(inner) = cause {
-            if let Some(refused) = inner.downcast_ref::<Refused>() {
-                return Self::fatal("http.denied", refused.to_string());
-            }
-            last = Some(inner.to_string());
-            cause = inner.source();
+        if let Some(refused) = causes(error).find_map(|inner| inner.downcast_ref::<Refused>()) {
+            return Self::fatal("http.denied", refused.to_string());
         }
-        let why = last.unwrap_or_else(|| "no reason given".to_owned());
+        let why = cause(error);
         match error {
             error if error.is_timeout() => {
                 Self::retriable("http.timeout", format!("{place}: no answer in time"))
@@ -308,39 +304,42 @@ impl Target {
     }
 
     fn build(&self) -> Result<Client, String> {
-        let tls = tls(&self.roots)?;
-        Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            // Addresses are checked here; a proxy would look them up by itself.
-            .no_proxy()
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .connect_timeout(self.limits.connect_timeout)
-            .pool_max_idle_per_host(IDLE_SOCKETS_MAX)
-            .pool_idle_timeout(IDLE_SOCKET_LIFE)
-            .dns_resolver(Resolver(Arc::clone(&self.reach)))
-            .build()
-            .map_err(|error| format!("the HTTP client does not start: {error}"))
+        let resolver = Resolver(Arc::clone(&self.reach));
+        built(builder(&self.roots, self.limits.connect_timeout)?.dns_resolver(resolver))
     }
 }
 
-/// The certificates of the system and those of the connection.
-pub(crate) fn tls(own: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    // What can't be read is left out: what is missing shows when a server is not trusted.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in own {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| format!("a certificate of `ca` can't be used: {error}"))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS does not start: {error}"))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+/// A client that does as it is told and no more: who calls follows redirects, repeats, and decides where it may go.
+pub(crate) fn builder(
+    roots: &[CertificateDer<'static>],
+    connect_timeout: Duration,
+) -> Result<ClientBuilder, String> {
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls::client(roots)?)
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        // Addresses are checked here; a proxy would look them up by itself.
+        .no_proxy()
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .connect_timeout(connect_timeout)
+        .pool_max_idle_per_host(IDLE_SOCKETS_MAX)
+        .pool_idle_timeout(IDLE_SOCKET_LIFE);
+    Ok(builder)
+}
+
+pub(crate) fn built(builder: ClientBuilder) -> Result<Client, String> {
+    builder.build().map_err(|error| format!("the HTTP client does not start: {error}"))
+}
+
+/// What is behind an error, the deepest last.
+pub(crate) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |inner: &&(dyn Error + 'static)| (*inner).source())
+}
+
+/// The deepest, in words.
+pub(crate) fn cause(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| "no reason given".to_owned(), ToString::to_string)
 }
 
 /// Where a response leads instead, if it does.

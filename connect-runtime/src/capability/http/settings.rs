@@ -1,11 +1,7 @@
 //! Settings of a connection of kind `http` that fit their schema, made into a [`Target`].
 
-use std::time::Duration;
-
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,8 +9,8 @@ use super::address::{Reach, is_localhost, literal};
 use super::allow::{self, Allowed};
 use super::auth::{Auth, ClientAuth, OAuth2};
 use super::client::{Limits, Target};
+use crate::connection::settings::{Faults, bytes, certificates, read, time};
 use crate::connection::{self, Fault, Surroundings};
-use crate::spec::{duration, size};
 
 /// Largest body of a request: a call of the host takes no more from a guest.
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
@@ -59,16 +55,6 @@ struct RawOAuth2 {
     audience: Option<String>,
 }
 
-/// What is wrong, collected.
-#[derive(Default)]
-pub(crate) struct Faults(pub(crate) Vec<Fault>);
-
-impl Faults {
-    pub(crate) fn push(&mut self, pointer: &str, message: &str, expected: &str) {
-        self.0.push(Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() });
-    }
-}
-
 /// See [`connection::Kind::open`].
 pub(crate) fn open(
     settings: &Map<String, Value>,
@@ -79,13 +65,7 @@ pub(crate) fn open(
 
 /// What requests are sent with, for connections of kinds that are spoken over HTTP, too.
 pub(crate) fn target(settings: &Map<String, Value>, around: &Surroundings<'_>) -> Result<Target, Vec<Fault>> {
-    let raw = Raw::deserialize(Value::Object(settings.clone())).map_err(|_| {
-        vec![Fault {
-            pointer: String::new(),
-            message: "these settings can't be used".into(),
-            expected: "what docs/PIPELINES.md says of `http`".into(),
-        }]
-    })?;
+    let raw: Raw = read(settings, "http")?;
     let mut faults = Faults::default();
     let mut reach = Reach { private: raw.private, ..Reach::default() };
     let base = base(&raw.url, &mut reach, &mut faults);
@@ -196,55 +176,4 @@ fn read_auth(raw: RawAuth, reach: &mut Reach, faults: &mut Faults) -> Option<Aut
         );
     }
     auth
-}
-
-/// A duration that is not zero.
-pub(crate) fn time(text: Option<String>, pointer: &str, default_s: u64, faults: &mut Faults) -> Duration {
-    let found = text.and_then(|text| duration(&text)).unwrap_or(Duration::from_secs(default_s));
-    if found.is_zero() {
-        faults.push(pointer, "can't be zero", "such as \"10s\"");
-    }
-    found
-}
-
-/// A size up to `most`.
-pub(crate) fn bytes(
-    text: Option<String>,
-    pointer: &str,
-    default: u64,
-    most: u64,
-    faults: &mut Faults,
-) -> usize {
-    let found = text.and_then(|text| size(&text)).unwrap_or(default);
-    if found > most {
-        faults.push(pointer, "is too large", &format!("at most {}MiB", most >> 20));
-    }
-    usize::try_from(found).unwrap_or(usize::MAX)
-}
-
-/// The certificates of a PEM file, from the setting `ca`.
-pub(crate) fn certificates(
-    path: &str,
-    around: &Surroundings<'_>,
-    faults: &mut Faults,
-) -> Vec<CertificateDer<'static>> {
-    let text = match around.env.read(&around.folder.join(path)) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.push(
-                "/ca",
-                &format!("can't be read: {}", error.kind()),
-                "a PEM file; paths start from the YAML file's folder",
-            );
-            return Vec::new();
-        }
-    };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(found) if !found.is_empty() => found,
-        _ => {
-            faults.push("/ca", "holds no certificates", "a PEM file with BEGIN CERTIFICATE in it");
-            Vec::new()
-        }
-    }
 }

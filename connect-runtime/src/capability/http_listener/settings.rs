@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth::{Algorithm, Auth, Encoding, Part, Signature, parts};
-use crate::capability::http::{Faults, bytes, time};
+use crate::connection::settings::{Faults, bytes, read, time};
 use crate::connection::{self, Fault, Surroundings};
 use crate::spec::duration;
 
@@ -64,18 +64,12 @@ struct RawHmac {
     tolerance: Option<String>,
 }
 
-fn fault(pointer: &str, message: impl Into<String>, expected: &str) -> Fault {
-    Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() }
-}
-
 /// See [`connection::Kind::open`].
 pub(crate) fn open(
     settings: &Map<String, Value>,
     _around: &Surroundings<'_>,
 ) -> Result<connection::Target, Vec<Fault>> {
-    let raw = Raw::deserialize(Value::Object(settings.clone())).map_err(|_| {
-        vec![fault("", "these settings can't be used", "what docs/PIPELINES.md says of `http_listener`")]
-    })?;
+    let raw: Raw = read(settings, "http_listener")?;
     let mut faults = Faults::default();
     let body_bytes_max = bytes(raw.body_max, "/body_max", 1 << 20, BODY_BYTES_MAX, &mut faults);
     let held_bytes_max = bytes(raw.held_max, "/held_max", 16 << 20, HELD_BYTES_MAX, &mut faults);
@@ -111,7 +105,7 @@ fn read_auth(raw: RawAuth) -> Result<Auth, Fault> {
     Ok(match raw {
         RawAuth::Basic { user, password } => {
             if user.contains(':') {
-                return Err(fault("/auth/basic/user", "holds a colon", "a user without one (RFC 7617)"));
+                return Err(Fault::new("/auth/basic/user", "holds a colon", "a user without one (RFC 7617)"));
             }
             let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
             Auth::header_value("authorization", &value, Some("Basic realm=\"millrace\""))
@@ -129,13 +123,13 @@ fn read_auth(raw: RawAuth) -> Result<Auth, Fault> {
 fn signature(raw: RawHmac) -> Result<Signature, Fault> {
     let secret = if raw.secret_encoding.as_deref() == Some("base64") {
         STANDARD.decode(&raw.secret).map_err(|_| {
-            fault("/auth/hmac/secret", "is no base64", "the secret without a prefix such as whsec_")
+            Fault::new("/auth/hmac/secret", "is no base64", "the secret without a prefix such as whsec_")
         })?
     } else {
         raw.secret.into_bytes()
     };
     let signed = parts(raw.signed.as_deref().unwrap_or("{body}")).map_err(|why| {
-        fault(
+        Fault::new(
             "/auth/hmac/signed",
             format!("can't be used: {why}"),
             "{body}, and headers such as {x-timestamp}",
@@ -151,7 +145,7 @@ fn signature(raw: RawHmac) -> Result<Signature, Fault> {
     if let Some(name) = &timestamp
         && !signed.contains(&Part::Header(name.clone()))
     {
-        return Err(fault(
+        return Err(Fault::new(
             "/auth/hmac/timestamp",
             "is not signed, so that anybody could change it",
             "a header that stands in `signed`",
@@ -172,6 +166,6 @@ fn signature(raw: RawHmac) -> Result<Signature, Fault> {
 fn header(name: &str, pointer: &str) -> Result<String, Fault> {
     match name.parse::<HeaderName>() {
         Ok(name) => Ok(name.as_str().to_owned()),
-        Err(_) => Err(fault(pointer, "is no header's name", "such as X-Hub-Signature-256")),
+        Err(_) => Err(Fault::new(pointer, "is no header's name", "such as X-Hub-Signature-256")),
     }
 }

@@ -14,15 +14,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::answer::{Refused, fatal, retriable};
-use super::key::encoded;
+use crate::capability::http;
 use crate::component::bindings::millrace::connect::object_store::Refusal;
+use crate::percent::encoded;
 
-/// Most idle sockets that are kept, and for how long.
+/// Most idle sockets that are kept.
 const IDLE_SOCKETS_MAX: usize = 64;
-const IDLE_SOCKET_LIFE: Duration = Duration::from_secs(30);
 /// Most bytes of an error's body that are read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-const USER_AGENT: &str = concat!("millrace/", env!("CARGO_PKG_VERSION"));
 
 type Credentials = Arc<dyn CredentialProvider<Credential = AwsCredential>>;
 
@@ -208,18 +207,8 @@ impl Target {
     }
 
     fn build(&self) -> Result<Client, String> {
-        Client::builder()
-            .tls_backend_preconfigured(crate::capability::http::tls(&self.roots)?)
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .connect_timeout(self.limits.connect_timeout)
-            .pool_max_idle_per_host(IDLE_SOCKETS_MAX)
-            .pool_idle_timeout(IDLE_SOCKET_LIFE)
-            .build()
-            .map_err(|error| format!("the HTTP client does not start: {error}"))
+        let builder = http::builder(&self.roots, self.limits.connect_timeout)?;
+        http::built(builder.pool_max_idle_per_host(IDLE_SOCKETS_MAX))
     }
 }
 
@@ -245,12 +234,7 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Refused {
 
 /// The client's word, without the URL.
 fn broken(what: &str, error: &reqwest::Error) -> Refusal {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    let mut why = "no reason given".to_owned();
-    while let Some(inner) = cause {
-        why = inner.to_string();
-        cause = inner.source();
-    }
+    let why = http::cause(error);
     match error {
         error if error.is_connect() => {
             retriable("s3.connect", format!("{what}: the store can't be reached: {why}"), None)

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::client::{Auth, Limits, Target, base};
 use super::key;
-use crate::capability::http::{Faults, bytes, certificates, time};
+use crate::connection::settings::{Faults, bytes, certificates, read, time};
 use crate::connection::{self, Fault, Surroundings};
 
 /// Most bytes of an object that are read at once.
@@ -56,13 +56,7 @@ pub(crate) fn open(
     settings: &Map<String, Value>,
     around: &Surroundings<'_>,
 ) -> Result<connection::Target, Vec<Fault>> {
-    let raw = Raw::deserialize(Value::Object(settings.clone())).map_err(|_| {
-        vec![Fault {
-            pointer: String::new(),
-            message: "these settings can't be used".into(),
-            expected: "what docs/PIPELINES.md says of `s3`".into(),
-        }]
-    })?;
+    let raw: Raw = read(settings, "s3")?;
     let mut faults = Faults::default();
     let region = raw.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
     if !is_label(&region) {

@@ -1,18 +1,15 @@
 //! Settings of a connection of kind `postgres` that fit their schema, made into a [`Target`].
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::address::{Host, Url};
 use super::connect::{Limits, Target};
 use super::tls;
+use crate::connection::settings::{Faults, bytes, certificates, read, time};
 use crate::connection::{self, Fault, Surroundings};
-use crate::spec::{duration, size};
 
 /// Largest result.
 const RESULT_BYTES_MAX: u64 = 64 << 20;
@@ -45,28 +42,12 @@ enum Wanted {
     Primary,
 }
 
-/// What is wrong, collected.
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn push(&mut self, pointer: &str, message: &str, expected: &str) {
-        self.0.push(Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() });
-    }
-}
-
 /// See [`connection::Kind::open`].
 pub(crate) fn open(
     settings: &Map<String, Value>,
     around: &Surroundings<'_>,
 ) -> Result<connection::Target, Vec<Fault>> {
-    let raw = Raw::deserialize(Value::Object(settings.clone())).map_err(|_| {
-        vec![Fault {
-            pointer: String::new(),
-            message: "these settings can't be used".into(),
-            expected: "what docs/PIPELINES.md says of `postgres`".into(),
-        }]
-    })?;
+    let raw: Raw = read(settings, "postgres")?;
     let mut faults = Faults::default();
     let place = place(&raw, &mut faults);
     for (name, value) in &raw.parameters {
@@ -83,7 +64,7 @@ pub(crate) fn open(
         connect_timeout: time(raw.connect_timeout, "/connect_timeout", 10, &mut faults),
         statement_timeout: time(raw.statement_timeout, "/statement_timeout", 30, &mut faults),
         sessions: raw.sessions.unwrap_or(4),
-        result_bytes: bytes(raw.result_max, &mut faults),
+        result_bytes: bytes(raw.result_max, "/result_max", 16 << 20, RESULT_BYTES_MAX, &mut faults),
     };
     let roots = raw.ca.map(|path| certificates(&path, around, &mut faults)).unwrap_or_default();
     match place {
@@ -151,42 +132,4 @@ fn is_parameter(name: &str) -> bool {
     let mut characters = name.chars();
     characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
-}
-
-fn time(text: Option<String>, pointer: &str, default_s: u64, faults: &mut Faults) -> Duration {
-    let found = text.and_then(|text| duration(&text)).unwrap_or(Duration::from_secs(default_s));
-    if found.is_zero() {
-        faults.push(pointer, "can't be zero", "such as \"10s\"");
-    }
-    found
-}
-
-fn bytes(text: Option<String>, faults: &mut Faults) -> usize {
-    let found = text.and_then(|text| size(&text)).unwrap_or(16 << 20);
-    if found > RESULT_BYTES_MAX {
-        faults.push("/result_max", "is too large", &format!("at most {}MiB", RESULT_BYTES_MAX >> 20));
-    }
-    usize::try_from(found).unwrap_or(usize::MAX)
-}
-
-fn certificates(path: &str, around: &Surroundings<'_>, faults: &mut Faults) -> Vec<CertificateDer<'static>> {
-    let text = match around.env.read(&around.folder.join(path)) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.push(
-                "/ca",
-                &format!("can't be read: {}", error.kind()),
-                "a PEM file; paths start from the YAML file's folder",
-            );
-            return Vec::new();
-        }
-    };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(found) if !found.is_empty() => found,
-        _ => {
-            faults.push("/ca", "holds no certificates", "a PEM file with BEGIN CERTIFICATE in it");
-            Vec::new()
-        }
-    }
 }

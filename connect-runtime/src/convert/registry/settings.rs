@@ -57,13 +57,13 @@ pub(crate) fn open(
     let auth = match (text("username"), text("password")) {
         (Some(user), Some(password)) => Some(json!({ "basic": { "user": user, "password": password } })),
         (None, None) => None,
-        (Some(_), None) => return Err(vec![fault("/username", "has no `password`", "both, or none")]),
-        (None, Some(_)) => return Err(vec![fault("/password", "has no `username`", "both, or none")]),
+        (Some(_), None) => return Err(vec![Fault::new("/username", "has no `password`", "both, or none")]),
+        (None, Some(_)) => return Err(vec![Fault::new("/password", "has no `username`", "both, or none")]),
     };
     let urls: Vec<&str> = text("url").unwrap_or_default().split(',').map(str::trim).collect();
     if urls.len() > URLS_MAX {
         let expected = format!("at most {URLS_MAX}");
-        return Err(vec![fault("/url", "has too many addresses", &expected)]);
+        return Err(vec![Fault::new("/url", "has too many addresses", &expected)]);
     }
     let mut nodes = Vec::new();
     for url in urls {
@@ -86,10 +86,6 @@ pub(crate) fn open(
         nodes.push(Node { url: url.trim_end_matches('/').to_owned(), http });
     }
     Ok(connection::Target::SchemaRegistry(Target { nodes, current: AtomicUsize::new(0) }))
-}
-
-fn fault(pointer: &str, message: &str, expected: &str) -> Fault {
-    Fault { pointer: pointer.into(), message: message.into(), expected: expected.into() }
 }
 
 /// What is wrong with a connection of kind `http`, by our names.
