@@ -280,9 +280,7 @@ impl Host {
                 Ok((digest, compiled))
             }
             ComponentRef::Path(path) => {
-                let wasm = file::read(path)?;
-                let digest = Digest::of(&wasm);
-                Ok((digest, self.compiled(component, digest, || Ok(wasm.into()))?))
+                self.compile(&ComponentRef::Build(path.clone(), self.files.digest(path)?))
             }
             ComponentRef::Build(path, digest) => {
                 let wasm = || self.bytes_of(path, *digest).map(Cow::Owned);

@@ -310,10 +310,9 @@ impl Owned {
         match (wanted.target, &self.plan) {
             (TargetState::Stopped, _) => (RunState::Stopped, None),
             (TargetState::Paused, _) => (RunState::Paused, None),
-            (TargetState::Started, _) if self.goes_back(wanted).is_some() => (
-                RunState::Restarting,
-                self.goes_back(wanted).map(|why| format!("goes back to what it was: {why}")),
-            ),
+            (TargetState::Started, _) if let Some(why) = self.goes_back(wanted) => {
+                (RunState::Restarting, Some(format!("goes back to what it was: {why}")))
+            }
             (TargetState::Started, Plan::Failed { trace, .. }) => (RunState::Failed, Some(trace.clone())),
             (TargetState::Started, Plan::Again { trace, .. }) => (RunState::Unassigned, Some(trace.clone())),
             (TargetState::Started, _) if wanted.tasks.is_none() => (RunState::Unassigned, None),
