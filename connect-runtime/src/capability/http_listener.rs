@@ -10,7 +10,8 @@
 //! Invariants:
 //! - A request is answered once: by the guest, or, when that takes too long or the listener ends, with 503. Nobody is told 200
 //!   by the host itself.
-//! - Bytes of bodies are taken out of one budget before they are read, and given back with the answer.
+//! - Bytes of bodies are taken out of one budget before they are read, and given back when the request has
+//!   been taken and its sender answered, or gone.
 //!
 //! Deliberately absent: TLS, HTTP/2, answers with a body worth the name.
 

@@ -185,7 +185,7 @@ impl S3Sink {
         let fingerprint = self.partitioner.fingerprint();
         let settled =
             commit::settle(&self.store, &self.settings, &self.task, fingerprint, even_nothing, &mut lanes);
-        if settled.as_ref().is_err_and(|error| error.code == "fenced") {
+        if settled.as_ref().is_err_and(|error| error.code == state::FENCED) {
             // Nobody will ever commit these; the new owner has looked for them already.
             let uploads = self.lanes.iter().flat_map(Lane::uncommitted);
             let aborts: Vec<Change> = uploads.map(Change::AbortUpload).collect();

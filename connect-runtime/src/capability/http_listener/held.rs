@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -34,6 +33,14 @@ struct Said {
 /// A request with its room, which it takes up until it is taken, even if its sender has gone.
 type Arrived = (GuestRequest, Arc<OwnedSemaphorePermit>);
 
+/// Requests that wait to be answered.
+#[derive(Default)]
+struct Unanswered {
+    /// Of the newest request.
+    number: u64,
+    senders: HashMap<u64, oneshot::Sender<Said>>,
+}
+
 /// Requests that wait to be taken, and those that wait to be answered.
 pub(super) struct Held {
     target: Target,
@@ -42,9 +49,7 @@ pub(super) struct Held {
     /// In the order of their numbers.
     arrived: mpsc::Sender<Arrived>,
     waiting: tokio::sync::Mutex<mpsc::Receiver<Arrived>>,
-    /// By the request's number.
-    unanswered: Mutex<HashMap<u64, oneshot::Sender<Said>>>,
-    numbers: AtomicU64,
+    unanswered: Mutex<Unanswered>,
     over: watch::Sender<bool>,
 }
 
@@ -57,7 +62,6 @@ impl Held {
             arrived,
             waiting: tokio::sync::Mutex::new(waiting),
             unanswered: Mutex::default(),
-            numbers: AtomicU64::new(0),
             over: watch::channel(false).0,
         }
     }
@@ -78,7 +82,7 @@ impl Held {
         let mut next = timeout(wait, waiting.recv()).await.ok().flatten();
         while let Some((request, _room)) = next {
             // Nobody is left who would hear of the others: they were told to come again, or have gone.
-            if self.unanswered.lock().contains_key(&request.id) {
+            if self.unanswered.lock().senders.contains_key(&request.id) {
                 bytes += request.body.len();
                 taken.push(request);
                 if taken.len() >= requests_max || bytes >= bytes_max {
@@ -92,7 +96,7 @@ impl Held {
 
     /// Answers a request, if its sender still waits.
     pub(super) fn answer(&self, id: u64, status: u16, mut body: String) {
-        let Some(sender) = self.unanswered.lock().remove(&id) else { return };
+        let Some(sender) = self.unanswered.lock().senders.remove(&id) else { return };
         // 1xx are no answers.
         let status = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational());
         let mut end = ANSWER_BYTES_MAX.min(body.len());
@@ -106,7 +110,7 @@ impl Held {
     /// No more requests; those that are held are told to come again.
     pub(super) fn end(&self) {
         self.over.send_replace(true);
-        self.unanswered.lock().clear();
+        self.unanswered.lock().senders.clear();
     }
 
     /// Comes back after [`Held::end`].
@@ -161,13 +165,14 @@ impl Held {
             received: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
         // Under one lock: numbers rise in the order of the queue, and an end meanwhile sees the entry or is seen.
-        let (_unanswered, is_held) = {
+        let (_entry, is_held) = {
             let mut unanswered = self.unanswered.lock();
-            let id = self.numbers.fetch_add(1, Ordering::SeqCst) + 1;
+            unanswered.number += 1;
+            let id = unanswered.number;
             request.id = id;
-            unanswered.insert(id, tell);
+            unanswered.senders.insert(id, tell);
             let is_held = !*self.over.borrow() && self.arrived.try_send((request, Arc::clone(&room))).is_ok();
-            (Unanswered { held: self, id }, is_held)
+            (Entry { held: self, id }, is_held)
         };
         if !is_held {
             return later("it is ending, or too much is waiting to be taken");
@@ -186,14 +191,14 @@ impl Held {
 }
 
 /// A request's entry, which goes when its sender does.
-struct Unanswered<'a> {
+struct Entry<'a> {
     held: &'a Held,
     id: u64,
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.held.unanswered.lock().remove(&self.id);
+        self.held.unanswered.lock().senders.remove(&self.id);
     }
 }
 
