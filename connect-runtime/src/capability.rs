@@ -23,6 +23,7 @@ pub(crate) mod object_store;
     reason = "what a server says about a statement is large, and crosses as it is"
 )]
 pub(crate) mod postgres;
+mod schemas;
 pub(crate) mod sockets;
 mod tls;
 mod wasi;
@@ -110,6 +111,13 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
         interfaces: &["millrace:connect/object-store@"],
         link: object_store::link,
         validate: needs_no_grant,
+        prepare: nothing_to_prepare,
+    },
+    Capability {
+        name: "schemas",
+        interfaces: &["millrace:connect/schemas@"],
+        link: schemas::link,
+        validate: needs_no_grant, // a connection is checked where it is declared
         prepare: nothing_to_prepare,
     },
     Capability {

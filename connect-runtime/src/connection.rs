@@ -5,8 +5,7 @@
 //! sockets, tokens.
 //!
 //! To add a kind: a row in `KINDS`, a variant of `Target`, the capability that works with it, and a way to try it in
-//! `doctor/connections.rs`. Connections of kind `schema_registry` are named by formats (`key_format`, `value_format`) and used by
-//! the host alone.
+//! `doctor/connections.rs`. Connections of kind `schema_registry` are named by formats, too (`key_format`, `value_format`).
 //!
 //! Invariant: settings of a connection stay in the host. A guest knows the name; `Debug` shows name and kind.
 

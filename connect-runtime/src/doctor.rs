@@ -79,7 +79,7 @@ impl Finding {
 /// Looks at everything that a plan needs besides its cluster.
 pub async fn surroundings(plan: &Plan) -> Vec<Finding> {
     let mut findings = folders::look(&guests(plan));
-    findings.extend(connections::look(&guests(plan)).await);
+    findings.extend(connections::look(plan).await);
     findings
 }
 

@@ -1,5 +1,7 @@
 //! file-source in the sandbox.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millrace_connect_runtime::component::{Checkpoint, Flow, SourceInstance};
@@ -75,6 +77,31 @@ async fn folders_and_globs_are_listed() {
         let mut resume = Vec::new();
         let mut source = open(&mut sandbox, &resume).await;
         assert_eq!(drain(&mut source, &mut resume).await, ["1", "2"], "{settings}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_listed_while_others_are_at_work_in_it() {
+    let settings = json!({ "folder": "in", "follow": true });
+    let mut sandbox = Sandbox::new("file-source", "in", Access::Read, settings).await;
+    sandbox.write("a.txt", "1\n");
+    let done = Arc::new(AtomicBool::new(false));
+    let others = [0, 1, 2, 3].map(|other| {
+        let (folder, done) = (sandbox.path("."), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let (new, old) = (folder.join(format!(".new.{other}")), folder.join(format!(".old.{other}")));
+            while !done.load(Ordering::Relaxed) {
+                std::fs::write(&new, "x").and_then(|()| std::fs::rename(&new, &old)).expect("renamed");
+                std::fs::remove_file(&old).expect("removed");
+            }
+        })
+    });
+    for _ in 0..300 {
+        open(&mut sandbox, &[]).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for other in others {
+        other.join().expect("it worked to the end");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The schema registry and the formats that use it, with Confluent's serializers of Python and client of Java on the other side.
 
+mod doctor;
+mod schemas;
 mod typed;
 
 use std::fs;

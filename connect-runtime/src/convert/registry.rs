@@ -17,6 +17,7 @@ use self::settings::Node;
 use crate::capability::http::{Failed, Request};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 use crate::connection::{self, Connection};
+use crate::doctor::{Reached, Unreached};
 use crate::percent::encoded;
 
 /// The kind of its connections.
@@ -64,7 +65,7 @@ pub(crate) enum Failure {
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     pub(crate) id: u32,
-    pub(crate) schema: Schema,
+    pub(crate) fetched: Fetched,
 }
 
 /// A schema that was fetched.
@@ -116,7 +117,7 @@ impl RegistryClient {
     pub(crate) async fn latest(&self, subject: &str) -> Result<Registered, Failure> {
         let answer: Answer =
             self.get(&format!("/subjects/{}/versions/latest", encoded(subject, false))).await?;
-        Ok(Registered { id: answer.id, schema: self.parse(answer).await?.schema })
+        Ok(Registered { id: answer.id, fetched: self.parse(answer).await? })
     }
 
     /// Makes a text a version of a subject unless it is one (`register`), or finds the version that it is; its id.
@@ -292,6 +293,29 @@ impl RegistryClient {
 
     fn refused(&self, message: String) -> Failure {
         Failure::Refused { url: self.url(), message }
+    }
+}
+
+/// For `doctor`: asks for the compatibility that it demands, which takes the right to read and is short.
+pub(crate) async fn check(connection: &Arc<Connection>) -> Result<Reached, Unreached> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Config {
+        compatibility_level: String,
+    }
+    match RegistryClient::new(connection).get::<Config>("/config").await {
+        Ok(Config { compatibility_level }) => Ok(Reached {
+            said: format!("schema registry {}, compatibility {compatibility_level}", url_of(connection)),
+            ..Reached::default()
+        }),
+        Err(failure @ Failure::Outage { .. }) => Err(Unreached {
+            said: failure.to_string(),
+            mend: "start the registry, or correct `url` of the connection".to_owned(),
+        }),
+        Err(failure) => Err(Unreached {
+            said: failure.to_string(),
+            mend: "correct `url`, `username` and `password` of the connection".to_owned(),
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::connect::{self, ConnectSchema, Envelope, value};
 use super::derived::{Derived, Made};
-use super::registry::{self, Failure, Fetched, Registered, RegistryClient};
+use super::registry::{self, Failure, Fetched, RegistryClient};
 use super::{Bad, Direction, Speech, avro, framing, protobuf, put_text};
 use crate::plan::{Decimals, Format, RegisteredFormat};
 
@@ -139,14 +139,17 @@ impl Side {
         }
         let subject = subject(format, topic, self.name);
         let refused = |message: String| Failure::Refused { url: registry::url_of(&format.registry), message };
-        let Registered { id, schema } = match &format.declared {
+        let (id, schema) = match &format.declared {
             Some(declared) => {
                 let schema =
                     Schema::parse(format.kind, declared, &[]).map_err(|error| refused(error.to_string()))?;
                 let id = registry.id_of(&subject, format.kind, declared, format.register).await?;
-                Registered { id, schema }
+                (id, schema)
             }
-            None => registry.latest(&subject).await?,
+            None => {
+                let latest = registry.latest(&subject).await?;
+                (latest.id, latest.fetched.schema)
+            }
         };
         if schema.kind() != format.kind {
             return Err(refused(format!(

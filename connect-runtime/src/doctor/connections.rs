@@ -1,13 +1,14 @@
-//! Connections that components are granted: whether they are reached, and whether clocks agree.
+//! Connections that components are granted, and those of formats: whether they are reached, and whether clocks agree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Finding;
+use super::{Finding, guests};
 use crate::capability::{http, http_listener, object_store, postgres, sockets};
 use crate::connection::{Connection, Target};
-use crate::plan::GuestPlan;
+use crate::convert::registry;
+use crate::plan::{Format, Plan};
 
 /// Longest that one connection is waited for.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -33,11 +34,12 @@ pub(crate) struct Unreached {
 }
 
 /// Each connection once, all at the same time.
-pub(super) async fn look(guests: &[&GuestPlan]) -> Vec<Finding> {
-    let granted: BTreeMap<&String, &Arc<Connection>> =
-        guests.iter().flat_map(|guest| &guest.grants.connections).collect();
+pub(super) async fn look(plan: &Plan) -> Vec<Finding> {
+    let granted = guests(plan).into_iter().flat_map(|guest| guest.grants.connections.values());
+    let by_name: BTreeMap<&str, &Arc<Connection>> =
+        granted.chain(registries(plan)).map(|connection| (connection.name(), connection)).collect();
     let mut looks = tokio::task::JoinSet::new();
-    for (at, connection) in granted.into_values().cloned().enumerate() {
+    for (at, connection) in by_name.into_values().cloned().enumerate() {
         looks.spawn(async move { (at, one(&connection).await) });
     }
     let mut findings: Vec<_> = looks.join_all().await;
@@ -45,18 +47,25 @@ pub(super) async fn look(guests: &[&GuestPlan]) -> Vec<Finding> {
     findings.into_iter().flat_map(|(_, found)| found).collect()
 }
 
-async fn one(connection: &Connection) -> Vec<Finding> {
+/// What the host itself asks for schemas.
+fn registries(plan: &Plan) -> impl Iterator<Item = &Arc<Connection>> {
+    let formats = plan.pipelines.iter().flat_map(|pipeline| {
+        let source = pipeline.source.iter().map(|source| &source.formats);
+        source.chain(pipeline.sinks.iter().map(|sink| &sink.formats))
+    });
+    formats.flat_map(|formats| [&formats.key, &formats.value]).filter_map(|format| match format {
+        Format::Registered(of) => Some(&of.registry),
+        _ => None,
+    })
+}
+
+async fn one(connection: &Arc<Connection>) -> Vec<Finding> {
     let subject = format!("connection {}", connection.name());
-    let kind = connection.kind();
     let checked = tokio::time::timeout(LIMIT, check(connection)).await;
     let before = SystemTime::now();
     let reached = match checked {
-        Ok(Some(Ok(reached))) => reached,
-        Ok(Some(Err(Unreached { said, mend }))) => return vec![Finding::failed(subject, said, mend)],
-        Ok(None) => {
-            let said = format!("connections of kind `{kind}` are not tried");
-            return vec![Finding::warning(subject, said, "see whether the pipeline starts")];
-        }
+        Ok(Ok(reached)) => reached,
+        Ok(Err(Unreached { said, mend })) => return vec![Finding::failed(subject, said, mend)],
         Err(_) => {
             let said = format!("no answer within {LIMIT:?}");
             return vec![Finding::failed(subject, said, "look at the network between here and there")];
@@ -74,16 +83,15 @@ async fn one(connection: &Connection) -> Vec<Finding> {
     findings
 }
 
-/// Tries a connection; none: nobody knows how to try its kind.
-async fn check(connection: &Connection) -> Option<Result<Reached, Unreached>> {
+/// Tries a connection.
+async fn check(connection: &Arc<Connection>) -> Result<Reached, Unreached> {
     match connection.target() {
-        Target::Http(target) => Some(http::check(connection.name(), target).await),
-        Target::HttpListener(target) => Some(http_listener::check(target).await),
-        Target::Postgres(target) => Some(postgres::check(target).await),
-        Target::S3(target) => Some(object_store::check(target).await),
-        Target::Tcp(target) => Some(sockets::check(target).await),
-        // Connectors are not granted one.
-        Target::SchemaRegistry(_) => None,
+        Target::Http(target) => http::check(connection.name(), target).await,
+        Target::HttpListener(target) => http_listener::check(target).await,
+        Target::Postgres(target) => postgres::check(target).await,
+        Target::S3(target) => object_store::check(target).await,
+        Target::Tcp(target) => sockets::check(target).await,
+        Target::SchemaRegistry(_) => registry::check(connection).await,
     }
 }
 

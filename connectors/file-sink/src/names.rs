@@ -5,15 +5,9 @@
 //! `out/orders-000001.jsonl`, with both `out/orders-0-000001.jsonl`. Hidden beside them, per task: `.orders.jsonl.0.part`, the
 //! file that grows, and `.orders.jsonl.0.state`, what is committed.
 
-use std::ffi::OsString;
-use std::{fs, io};
-
-use millrace_sdk::Error;
+use millrace_sdk::{Error, files};
 
 use crate::fail;
-
-/// A folder in which files go at every look must be somebody's mistake.
-const LIST_TRIES_MAX: u32 = 10;
 
 /// Names in one folder.
 #[derive(Clone, Debug)]
@@ -62,7 +56,7 @@ impl Names {
     pub fn tasks_with_state(&self) -> Result<Vec<u32>, Error> {
         let folder = self.folder();
         let (prefix, mut tasks): (String, Vec<u32>) = (format!(".{}.", self.name), Vec::new());
-        for name in listed(folder).map_err(|error| fail("list", folder, error))? {
+        for name in files::names(folder).map_err(|error| fail("list", folder, error))? {
             let task = name
                 .to_str()
                 .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".state")?.parse::<u32>().ok());
@@ -70,21 +64,6 @@ impl Names {
         }
         tasks.sort_unstable();
         Ok(tasks)
-    }
-}
-
-/// A folder's names. The system asks about each file while it lists: one that goes in that moment (another task's, just renamed)
-/// makes it say that the folder isn't there, so it is asked again.
-fn listed(folder: &str) -> io::Result<Vec<OsString>> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let names =
-            fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
-        match names {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < LIST_TRIES_MAX => {}
-            names => return names,
-        }
     }
 }
 

@@ -3,8 +3,6 @@
 //! Paths are used as the user wrote them, since that is the name under which their folder is granted. Lists are sorted, so that
 //! every run sees the same order.
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -14,8 +12,6 @@ use crate::settings::Settings;
 
 /// Most files of one source: past that the pattern is a mistake.
 const FILES_MAX: usize = 100_000;
-/// A folder in which files go at every look must be somebody's mistake.
-const LIST_TRIES_MAX: u32 = 10;
 
 /// The files that the settings name, sorted.
 pub fn list(settings: &Settings) -> Result<Vec<String>, Error> {
@@ -38,7 +34,7 @@ pub fn list(settings: &Settings) -> Result<Vec<String>, Error> {
 /// What a folder holds, without hidden names.
 pub fn names(folder: &str) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for name in listed(folder).map_err(|error| io_error("list", folder, error))? {
+    for name in millrace_sdk::files::names(folder).map_err(|error| io_error("list", folder, error))? {
         match name.into_string() {
             Ok(name) if !name.starts_with('.') => names.push(name),
             Ok(_) => {}
@@ -54,21 +50,6 @@ pub fn names(folder: &str) -> Result<Vec<String>, Error> {
         }
     }
     Ok(names)
-}
-
-/// A folder's names. The system asks about each file while it lists: one that goes in that moment (rotated away, say)
-/// makes it say that the folder isn't there, so it is asked again.
-fn listed(folder: &str) -> io::Result<Vec<OsString>> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let names =
-            fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
-        match names {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < LIST_TRIES_MAX => {}
-            names => return names,
-        }
-    }
 }
 
 fn push(found: &mut Vec<String>, path: String) -> Result<(), Error> {

@@ -100,6 +100,23 @@ pub mod http_listener {
     });
 }
 
+/// The interface `schemas`; a component imports it if it uses [`crate::schemas`].
+pub mod schemas {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-schemas;
+            world uses-schemas {
+                import millrace:connect/schemas@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-schemas/uses-schemas",
+        additional_derives: [PartialEq, Eq],
+        generate_all,
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

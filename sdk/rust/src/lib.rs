@@ -42,10 +42,12 @@
 //! - [`mod@error`]: retriable, fatal, and rejected records
 //! - [`settings`]: JSON settings into the author's struct
 //! - [`host`]: log, metrics, waiting
+//! - [`files`]: a folder's names
 //! - [`http`]: requests over a connection that the pipeline grants
 //! - [`postgres`]: sessions of a database over a connection that the pipeline grants
 //! - [`object_store`]: objects of a bucket, likewise
 //! - [`http_listener`]: requests that others send, likewise
+//! - [`schemas`]: schemas of a registry, likewise
 //! - [`testing`]: run a connector's logic natively, without a sandbox
 //! - `bindings`, `export`: the joint to WebAssembly; authors need neither
 
@@ -61,11 +63,13 @@ pub mod connector;
 pub mod error;
 #[doc(hidden)]
 pub mod export;
+pub mod files;
 pub mod host;
 pub mod http;
 pub mod http_listener;
 pub mod object_store;
 pub mod postgres;
+pub mod schemas;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

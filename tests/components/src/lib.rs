@@ -1,4 +1,4 @@
-//! Components that misbehave on request, such that know types, and one that follows a script, as `.wasm` bytes.
+//! Components that misbehave on request, such that know types, and such that follow a script, as `.wasm` bytes.
 //!
 //! Their settings say how; see the head of each source. Tests write the bytes to a file and name it in a
 //! pipeline, as a user would.
@@ -59,6 +59,11 @@ pub fn typed_sink() -> &'static [u8] {
 /// Gives values with their types.
 pub fn typed_source() -> &'static [u8] {
     wasm("typed-source")
+}
+
+/// Asks a schema registry what its settings say, and gives what came of it.
+pub fn schema_script() -> &'static [u8] {
+    wasm("schema-script")
 }
 
 /// Does with a database what its settings say, and gives what came of it.

@@ -1,0 +1,35 @@
+//! Folders, as the sandbox shows them. Everything else about files is `std::fs`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io, thread};
+
+/// How often a folder is listed anew because of files that go.
+const TRIES_MAX: u32 = 1_000;
+/// From here on with a pause between: many are at work in the folder.
+const TRIES_AT_ONCE: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The names in a folder, in no order.
+///
+/// The sandbox asks about each file while it lists. One that goes in that moment, because somebody renames it, makes it say that the
+/// folder isn't there: so it is listed again, for as long as it is there.
+///
+/// # Errors
+/// What the system says of the folder; [`io::ErrorKind::ResourceBusy`] if files go faster than it can be listed.
+pub fn names(folder: impl AsRef<Path>) -> io::Result<Vec<OsString>> {
+    let folder = folder.as_ref();
+    for tries in 0..TRIES_MAX {
+        let listed = fs::read_dir(folder);
+        match listed.and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
+                if tries >= TRIES_AT_ONCE {
+                    thread::sleep(PAUSE);
+                }
+            }
+            names => return names,
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "files in it go faster than it can be listed"))
+}
