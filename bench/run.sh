@@ -2,9 +2,12 @@
 # Measures Millrace beside Apache Kafka and Kafka Connect in one run, by the same clients, interleaved round by round.
 #   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and memory; without --quick also what growth measures
 #   bench/run.sh growth [--quick]     how the broker's cost grows with partitions, connections and the size of records
-#   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka; by tasks and by the size of records
+#   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka; by tasks and by the size of records;
+#                                     without --quick also what databases and stores measure
+#   bench/run.sh databases [--quick]  PostgreSQL to topic beside Debezium, topic to PostgreSQL beside Debezium's JDBC sink
+#   bench/run.sh stores [--quick]     topic to S3 beside Bento
 # Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
-# Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer. Takes 10 to 30 minutes; --quick about 4.
+# Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer; PostgreSQL's server for databases. Takes 10 to 60 minutes; --quick about 4.
 # BENCH_OPTIONS: more options for each measurement, for instance "--wait-quiet 0" on a machine that is never quiet.
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -12,7 +15,7 @@ ROOT="$(dirname "$HERE")"
 verb="${1:-}"; [ $# -gt 0 ] && shift
 quick=0
 for a in "$@"; do case "$a" in --quick) quick=1;; *) echo "bench/run.sh: unknown option '$a'; it takes --quick" >&2; exit 2;; esac; done
-case "$verb" in broker|growth|connect) ;; *) sed -n '2,7p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
+case "$verb" in broker|growth|connect|databases|stores) ;; *) sed -n '2,11p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
 
 export PEERS_CACHE="${PEERS_CACHE:-${MILLRACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millrace}/peers}"
 KAFKA_PORT=19092 OUR_PORT=29092
@@ -31,7 +34,9 @@ trap cleanup EXIT
 cargo build --release --manifest-path "$ROOT/Cargo.toml"
 bin="$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.toml" | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/release/millrace"
 "$HERE/peers/kafka.sh" install
-"$HERE/peers/tools.sh" install rawload kgoload rdkafka
+tools=(rawload kgoload rdkafka)
+case "$verb" in connect | stores) tools+=(bento versitygw);; esac
+"$HERE/peers/tools.sh" install "${tools[@]}"
 
 "$HERE/peers/kafka.sh" start --port $KAFKA_PORT
 "$bin" broker --data-dir "$work/data" --listen 127.0.0.1:$OUR_PORT >"$work/broker.log" 2>&1 &
@@ -73,6 +78,7 @@ if [ "$verb" = connect ]; then
   lines=5000000 rounds=3; [ $quick = 1 ] && lines=1000000
   ours=(--runner "millrace=$bin") kafka=(--target kafka=127.0.0.1:$KAFKA_PORT)
   py pipeline "${both[@]}" --runner connect-tuned --runner connect "${ours[@]}" --lines $lines --rounds $rounds
+  py pipeline "${kafka[@]}" --runner bento "${ours[@]}" --lines 1000000 --rounds $rounds
   py pipeline "${kafka[@]}" --runner connect-tuned "${ours[@]}" --tasks 2 --lines $lines --rounds $rounds
   # How the cost grows: with the number of tasks, and with the size of records, of one gigabyte together.
   for n in 1 10 100; do py pipeline "${both[@]:2}" "${ours[@]}" --tasks $n --lines $lines --rounds $rounds; done
@@ -80,5 +86,15 @@ if [ "$verb" = connect ]; then
     py pipeline "${kafka[@]}" --runner connect-tuned "${ours[@]}" --line-bytes $size --lines $((1000000000 / size)) --rounds $rounds
   done
   py connect_startup "${kafka[@]}" --runner distributed --runner "millrace=$bin connect --bootstrap {bootstrap} --rest 127.0.0.1:{rest}" --rounds 5
+fi
+if [ "$verb" = databases ] || [ "$verb$quick" = connect0 ]; then
+  rows=500000 changes=300000 rounds=3; [ $quick = 1 ] && rows=100000 changes=50000 rounds=1
+  py cdc --target kafka=127.0.0.1:$KAFKA_PORT --runner debezium-fast --runner debezium --runner "millrace=$bin" --rows $rows --changes $changes --rounds $rounds
+  py cdc --target kafka=127.0.0.1:$KAFKA_PORT --target millrace=127.0.0.1:$OUR_PORT --runner "millrace=$bin" --rows $rows --changes $changes --rate 1000 --rounds $rounds
+  py pgsink --target kafka=127.0.0.1:$KAFKA_PORT --runner debezium-jdbc --runner "millrace=$bin" --filler "$bin" --records $changes --rounds $rounds
+fi
+if [ "$verb" = stores ] || [ "$verb$quick" = connect0 ]; then
+  records=2000000 rounds=3; [ $quick = 1 ] && records=500000 rounds=1
+  py s3sink --target kafka=127.0.0.1:$KAFKA_PORT --runner bento --runner "millrace=$bin" --server versitygw --records $records --rounds $rounds
 fi
 echo "runs: $results"

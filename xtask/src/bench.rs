@@ -21,8 +21,12 @@ enum What {
     Broker,
     /// How the broker's cost grows with partitions, connections and the size of records, beside Apache Kafka
     Growth,
-    /// File to topic and topic to file, beside Kafka Connect's FileStream connectors
+    /// File to topic and topic to file, beside Kafka Connect's FileStream connectors; then what `databases` and `stores` measure
     Connect,
+    /// `PostgreSQL` to topic and topic to `PostgreSQL`, beside Debezium's connectors
+    Databases,
+    /// Topic to S3, beside Bento
+    Stores,
 }
 
 /// Runs the comparison with its output on the terminal.
@@ -32,6 +36,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Broker => "broker",
         What::Growth => "growth",
         What::Connect => "connect",
+        What::Databases => "databases",
+        What::Stores => "stores",
     });
     if options.quick {
         script.arg("--quick");
