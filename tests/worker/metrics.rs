@@ -1,5 +1,6 @@
 //! What the runtime counts, against what a pipeline moved; and guests that try to break what is told of them.
 
+use millrace_client::{Admin, NewTopic};
 use millrace_connect_runtime::metrics::RuntimeMetrics;
 use millrace_connect_runtime::plan::Tolerance;
 use millrace_connect_runtime::worker::{Worker, WorkerConfig};
@@ -88,6 +89,37 @@ async fn counters_say_what_was_moved() {
     };
     assert_eq!(text.lines().find(|line| !is_known(line)), None);
     assert!(!text.contains("millrace_fake"));
+}
+
+/// A record that is skipped without a letter is lost: so the task fails, and the counter says of what.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_refused_fails_its_task_and_is_counted() {
+    let cluster = Cluster::start().await;
+    let mut topic = NewTopic::new("p.dlq", 1);
+    topic.configs.insert("max.message.bytes".to_owned(), "64".to_owned());
+    Admin::new(cluster.client()).create_topics(&[topic]).await.unwrap().remove(0).1.unwrap();
+    let mut rejecting = source("reject", 70);
+    rejecting.errors = errors(Tolerance::All, Some("p.dlq"));
+    let metrics = RuntimeMetrics::default();
+    let config = WorkerConfig {
+        exit_when_done: true,
+        offsets_partitions: 3,
+        metrics: metrics.clone(),
+        ..WorkerConfig::default()
+    };
+    let plan = pipeline("p", Some(rejecting), vec![]);
+    let worker = Worker::start(config, cluster.host().clone(), cluster.client().clone(), plan).await.unwrap();
+    let summary = worker.join().await;
+    assert!(!summary.all_done(), "{summary:?}");
+    let error = summary.connectors[0].error.as_deref().unwrap_or_default();
+    assert!(error.contains("p.dlq"), "{error}");
+    let failures =
+        r#"kafka_connect_task_error_metrics_deadletterqueue_produce_failures{connector="p.source",task="0"}"#;
+    assert!(value(&metrics.text(), failures) >= 1.0);
+    assert!(
+        cluster.numbers("p").await.is_empty(),
+        "records were committed without the letters of their transaction"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

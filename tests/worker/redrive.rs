@@ -309,6 +309,36 @@ async fn a_letter_that_was_written_twice_is_retried_once() {
     assert_eq!(letters.on_their_way("p.sink0").await.unwrap(), sevens(100));
 }
 
+/// The later of two commands wins; what the earlier one had not committed is handled by the later one, and nothing by both.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_commands_at_once_one_is_told_that_it_was_superseded() {
+    let cluster = Cluster::start().await;
+    let letters = DeadLetters::new(cluster.client().clone());
+    let out = tempfile::tempdir().unwrap();
+    let total = 2_000;
+    let plan = |refuses| pipeline("p", Some(source("count", total)), vec![to_files(out.path(), refuses)]);
+    assert!(cluster.run(plan(true)).await.all_done());
+    let step = some(10);
+    let mut superseded = 0;
+    for _ in 0..20 {
+        let one = || letters.handle("p.dlq", "p.sink0", &step, Action::Retry);
+        for handled in <[_; 2]>::from(tokio::join!(one(), one())) {
+            match handled {
+                Ok(handled) => assert!(handled.done <= 10, "{handled:?}"),
+                Err(Error::Superseded { connector, .. }) => {
+                    assert_eq!(connector, "p.sink0");
+                    superseded += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(superseded > 0, "forty commands, two at a time, and never one in the way of another");
+    letters.handle("p.dlq", "p.sink0", &Choice::default(), Action::Retry).await.unwrap();
+    assert!(cluster.run(plan(false)).await.all_done());
+    assert_eq!(lines(out.path()), (0..total).collect::<Vec<_>>());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_is_named() {
     let cluster = Cluster::start().await;

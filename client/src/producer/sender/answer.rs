@@ -1,6 +1,7 @@
 //! What a Produce response means for each batch: done, again, or given up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError as Code;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
@@ -11,6 +12,10 @@ use super::super::accumulator::Batch;
 use super::super::delivery::Ack;
 use super::super::lane::Answer;
 use crate::error::{Error, Result};
+
+/// How soon to ask again while the markers of the last transaction are being written, which takes milliseconds: as Kafka's own producer
+/// (`ADD_PARTITIONS_RETRY_BACKOFF_MS`).
+const MARKERS_PAUSE: Duration = Duration::from_millis(20);
 
 /// Settles every batch of the answer. Says whether metadata should be fetched again.
 pub(super) fn settle(shared: &Shared, answer: Answer) -> bool {
@@ -58,7 +63,11 @@ fn settle_batch(shared: &Shared, batch: Batch, result: Result<Ack>) {
     };
     let again_at = || {
         let mut backoff = shared.cluster.backoff().after(batch.attempts.saturating_sub(1));
-        Instant::now() + backoff.next_pause()
+        let pause = match error.code() {
+            Some(Code::ConcurrentTransactions) => backoff.next_pause().min(MARKERS_PAUSE),
+            _ => backoff.next_pause(),
+        };
+        Instant::now() + pause
     };
     match error.code() {
         // It came before one that has to be sent again: no loss, only out of order.

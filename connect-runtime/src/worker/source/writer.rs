@@ -88,6 +88,7 @@ struct Open {
     since: Instant,
     size_bytes: usize,
     deliveries: Vec<Delivery>,
+    letters: Vec<Delivery>,
     positions: Positions,
     retried: BTreeMap<TopicPartition, i64>,
     counts: Counts,
@@ -145,6 +146,7 @@ impl Writer {
             since: Instant::now(),
             size_bytes: 0,
             deliveries: Vec::new(),
+            letters: Vec::new(),
             positions: Positions::default(),
             retried: BTreeMap::new(),
             counts: Counts::default(),
@@ -156,7 +158,8 @@ impl Writer {
             open.deliveries.push(self.producer.send_batch(&topic, partition, batch).await?);
         }
         for letter in chunk.dead_letters {
-            open.deliveries.push(self.producer.send(letter).await?);
+            let sent = self.producer.send(letter).await;
+            open.letters.push(sent.inspect_err(|_| self.metrics.dead_letter_failed())?);
         }
         open.positions.merge(chunk.checkpoints);
         open.retried.extend(chunk.retried);
@@ -202,6 +205,9 @@ impl Writer {
             self.producer.send_offsets_to_transaction(places.collect(), &group).await?;
         }
         self.producer.flush().await?;
+        for letter in open.letters {
+            letter.wait().await.inspect_err(|_| self.metrics.dead_letter_failed())?;
+        }
         for delivery in open.deliveries {
             delivery.wait().await?;
         }
