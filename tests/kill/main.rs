@@ -6,6 +6,7 @@
 //! own timing is not part of the seed; `cargo xtask sim` replays exactly, and adds power cuts.
 
 mod http;
+mod network;
 mod pipeline;
 mod producers;
 mod workers;

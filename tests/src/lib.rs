@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod broker;
 pub mod connect;
+pub mod cutter;
 pub mod diff;
 pub mod flow;
 pub mod http;
@@ -20,6 +21,7 @@ pub mod worker;
 
 pub use binary::binary;
 pub use broker::Broker;
+pub use cutter::Cutter;
 pub use flow::Flow;
 pub use postgres::Postgres;
 pub use worker::Worker;
