@@ -129,8 +129,10 @@ impl Producer {
         let tp = TopicPartition { topic: record.topic.clone(), partition };
         let timestamp = record.timestamp.unwrap_or_else(now_ms);
         let mut accumulator = self.shared.accumulator.lock();
-        let pushed = accumulator.push(tp, size, |batch| {
-            batch.push(timestamp, record.key.as_deref(), record.value.as_deref(), headers.clone())
+        let pushed = self.shared.check_can_send().and_then(|()| {
+            accumulator.push(tp, size, |batch| {
+                batch.push(timestamp, record.key.as_deref(), record.value.as_deref(), headers.clone())
+            })
         });
         match pushed {
             Ok((delivery, wake)) => {
@@ -161,8 +163,12 @@ impl Producer {
         }
         let size = batch.size_bytes();
         self.shared.reserve(topic, size).await?;
-        let queued =
-            self.shared.accumulator.lock().push_batch(TopicPartition::new(topic, partition), batch, size);
+        let mut accumulator = self.shared.accumulator.lock();
+        let queued = self
+            .shared
+            .check_can_send()
+            .and_then(|()| accumulator.push_batch(TopicPartition::new(topic, partition), batch, size));
+        drop(accumulator);
         match queued {
             Ok(delivery) => {
                 self.shared.wake.notify_one();
@@ -273,6 +279,8 @@ impl Producer {
 }
 
 impl Shared {
+    /// Asked before anything is waited for, and again under the accumulator's lock: a batch that is queued after its transaction failed
+    /// would neither be sent nor given up, and whoever flushes would wait for it for ever.
     fn check_can_send(&self) -> Result<()> {
         match &self.transactions {
             Some(transactions) => transactions.check_open("sending"),

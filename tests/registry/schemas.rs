@@ -21,7 +21,7 @@ connections:
   elsewhere: {{ schema_registry: {{ url: "URL" }} }}
 pipelines:
   steps:
-    source: {{ component: schema-script.wasm, registry: schemas, steps: {steps} }}
+    source: {{ connector: ./schema-script.wasm, registry: schemas, steps: {steps} }}
     topic: {topic}
     sinks:
       out: {{ connector: file-sink, path: {topic}.jsonl, format: lines }}

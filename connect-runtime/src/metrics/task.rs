@@ -218,8 +218,8 @@ impl TaskMetrics {
         self.numbers.lock().letters += 1;
     }
 
-    pub(crate) fn dead_letter_failed(&self) {
-        self.numbers.lock().letters_failed += 1;
+    pub(crate) fn dead_letters_failed(&self, count: u64) {
+        self.numbers.lock().letters_failed += count;
     }
 }
 

@@ -509,7 +509,7 @@ impl<'a> SinkTask<'a> {
         let letter = letter.record(&dead_letter_topic.as_str().into(), record);
         self.metrics.dead_letter();
         if let Err(source) = self.send_dead_letter(letter).await {
-            self.metrics.dead_letter_failed();
+            self.metrics.dead_letters_failed(1);
             return Err(self.cluster("writing a dead letter", source));
         }
         self.pending.dead_lettered += 1;

@@ -88,7 +88,6 @@ struct Open {
     since: Instant,
     size_bytes: usize,
     deliveries: Vec<Delivery>,
-    letters: Vec<Delivery>,
     positions: Positions,
     retried: BTreeMap<TopicPartition, i64>,
     counts: Counts,
@@ -129,6 +128,7 @@ impl Writer {
             };
             if let Err(error) = result.await {
                 self.metrics.commit_failed();
+                self.metrics.dead_letters_failed(open.map_or(0, |open| open.counts.dead_lettered));
                 self.give_up(&error).await;
                 return Err(error);
             }
@@ -146,32 +146,34 @@ impl Writer {
             since: Instant::now(),
             size_bytes: 0,
             deliveries: Vec::new(),
-            letters: Vec::new(),
             positions: Positions::default(),
             retried: BTreeMap::new(),
             counts: Counts::default(),
             begun: SystemTime::now(),
             contexts: Vec::new(),
         });
+        open.counts.add(chunk.counts);
         for Routed { topic, partition, batch } in chunk.batches {
             open.size_bytes += batch.size_bytes();
             open.deliveries.push(self.producer.send_batch(&topic, partition, batch).await?);
         }
         for letter in chunk.dead_letters {
-            let sent = self.producer.send(letter).await;
-            open.letters.push(sent.inspect_err(|_| self.metrics.dead_letter_failed())?);
+            open.deliveries.push(self.producer.send(letter).await?);
         }
         open.positions.merge(chunk.checkpoints);
         open.retried.extend(chunk.retried);
         let room = (LINKS_MAX + 1).saturating_sub(open.contexts.len());
         open.contexts.extend(chunk.contexts.into_iter().take(room));
-        open.counts.add(chunk.counts);
         Ok(())
     }
 
     async fn commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
         let (contexts, at, records) = (std::mem::take(&mut open.contexts), open.begun, open.counts.records);
+        let letters = open.counts.dead_lettered;
         let committed = self.try_commit(open).await;
+        if committed.is_err() {
+            self.metrics.dead_letters_failed(letters);
+        }
         if let Some(tracer) = &self.tracer
             && records > 0
         {
@@ -205,9 +207,6 @@ impl Writer {
             self.producer.send_offsets_to_transaction(places.collect(), &group).await?;
         }
         self.producer.flush().await?;
-        for letter in open.letters {
-            letter.wait().await.inspect_err(|_| self.metrics.dead_letter_failed())?;
-        }
         for delivery in open.deliveries {
             delivery.wait().await?;
         }
