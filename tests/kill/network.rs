@@ -71,12 +71,12 @@ fn connect(folder: &Path, bootstrap: &str, options: &[&str]) -> Process {
     Process::spawn(&mut run, folder.join("connect.txt"))
 }
 
-/// How often each number stands in the files below a folder, hidden ones aside.
+/// How often each number stands in the files below a folder, hidden ones and a connector's own aside.
 fn numbers(folder: &Path) -> BTreeMap<u64, u32> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        if entry.file_name().to_string_lossy().starts_with(['.', '_']) {
             continue;
         }
         if path.is_dir() {
