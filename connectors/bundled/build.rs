@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 26] = [
+const CONNECTORS: [Component; 27] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
@@ -26,6 +26,7 @@ const CONNECTORS: [Component; 26] = [
     transform("rename"),
     transform("replace-field"),
     Component { name: "s3-sink", package: "millrace-connector-s3-sink" },
+    Component { name: "s3-source", package: "millrace-connector-s3-source" },
     transform("timestamp-converter"),
     transform("timestamp-router"),
     transform("value-to-key"),

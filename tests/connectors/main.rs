@@ -22,6 +22,7 @@ async fn each_bundled_connector_describes_itself() {
         ("postgres-sink", Kind::Sink),
         ("postgres-source", Kind::Source),
         ("s3-sink", Kind::Sink),
+        ("s3-source", Kind::Source),
         ("webhook-source", Kind::Source),
     ];
     let bundled = millrace_connectors::bundled().iter().map(|connector| connector.name);

@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod faults;
 mod sink;
+mod source;
 
 use std::fs;
 use std::path::Path;

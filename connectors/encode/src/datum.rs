@@ -4,7 +4,7 @@
 //! dates and times, base64 for bytes and for a decimal's two's complement. Otherwise also as people write it: `"12.50"`,
 //! `"2026-11-27"`, `"08:30:00.5"`, `"2026-11-27T08:30:00Z"`.
 
-mod decimal;
+pub mod decimal;
 mod time;
 
 use base64::Engine;

@@ -59,6 +59,8 @@ pub enum Unit {
     Millis,
     /// Microseconds
     Micros,
+    /// Nanoseconds
+    Nanos,
 }
 
 impl Unit {
@@ -67,6 +69,7 @@ impl Unit {
         match self {
             Self::Millis => 1_000,
             Self::Micros => 1_000_000,
+            Self::Nanos => 1_000_000_000,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The bundled connector file-sink: JSON lines, csv or plain lines, exactly once.
+//! The bundled connector file-sink: JSON lines, csv or plain lines, compressed with gzip or not, exactly once.
 //!
 //! What a reader of the folder sees: finished files only. A file is finished by rotation (`rotate`), or when the run ends; until
 //! then it grows under a hidden name. Without rotation there is one file: a later run that has more records adds them to a copy
@@ -70,7 +70,8 @@ impl Sink for FileSink {
             return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
         }
         let rotates = settings.rotate.is_set();
-        let store = Store::open(Names::new(&settings.path, rotates, task.count), task, rotates)?;
+        let store =
+            Store::open(Names::new(&settings.path, rotates, task.count), task, rotates, settings.is_gzip())?;
         let encoder = Encoder::new(&settings, store.columns().map(<[String]>::to_vec))?;
         let first = store.is_empty();
         Ok(Self { settings, store, encoder, assigned: BTreeSet::new(), first })

@@ -7,6 +7,9 @@ use millrace_sdk::Problem;
 use millrace_sdk::settings::{Size, Span};
 use serde::Deserialize;
 
+/// What names of compressed files end with.
+pub const GZIP_SUFFIX: &str = ".gz";
+
 /// Settings of one sink.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +18,8 @@ pub struct Settings {
     pub path: String,
     /// How records are written; none: by the name.
     pub format: Option<Format>,
+    /// How files are compressed; none: by the name.
+    pub compression: Option<Compression>,
     /// When a file is finished.
     #[serde(default)]
     pub rotate: Rotate,
@@ -38,6 +43,16 @@ pub enum Format {
     Jsonl,
     /// The value as a line.
     Lines,
+}
+
+/// How files are compressed.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip
+    Gzip,
 }
 
 /// When a file is finished. Nothing set: at the end of the run.
@@ -77,11 +92,17 @@ fn default_delimiter() -> char {
 impl Settings {
     /// How records are written.
     pub fn format(&self) -> Format {
-        self.format.unwrap_or_else(|| match self.path.rsplit_once('.').map(|(_, end)| end) {
+        let plain = self.path.strip_suffix(GZIP_SUFFIX).unwrap_or(&self.path);
+        self.format.unwrap_or_else(|| match plain.rsplit_once('.').map(|(_, end)| end) {
             Some("csv") => Format::Csv,
             Some("jsonl" | "ndjson") => Format::Jsonl,
             _ => Format::Lines,
         })
+    }
+
+    /// Whether files are compressed.
+    pub fn is_gzip(&self) -> bool {
+        self.compression.map_or_else(|| self.path.ends_with(GZIP_SUFFIX), |set| set == Compression::Gzip)
     }
 
     /// Checks beyond the schema.

@@ -7,10 +7,13 @@
 //!
 //! Invariant: the part on disk has at least `written` bytes, of which the state names those that are committed.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use millrace_sdk::{Error, Task, TopicOffset};
 
 use crate::fail;
@@ -28,6 +31,8 @@ pub struct Store {
     names: Names,
     task: u32,
     rotates: bool,
+    /// Whether what is written out becomes a member of a gzip file, which is whole wherever a member ends.
+    gzip: bool,
     /// As it is on disk.
     committed: State,
     /// As it will be after the next commit.
@@ -40,23 +45,23 @@ pub struct Store {
 
 impl Store {
     /// Takes over from the task before, and finishes what it left undone.
-    pub fn open(names: Names, task: &Task, rotates: bool) -> Result<Self, Error> {
+    pub fn open(names: Names, task: &Task, rotates: bool, gzip: bool) -> Result<Self, Error> {
         let mut own = None;
         for number in names.tasks_with_state()? {
             if number == task.number {
-                own = Some(Self::claim(&names, task, number, rotates)?);
+                own = Some(Self::claim(&names, task, number, rotates, gzip)?);
             } else if number >= task.count && task.number == 0 {
                 // Left by a run with more tasks.
-                Self::claim(&names, task, number, rotates)?.publish()?;
+                Self::claim(&names, task, number, rotates, gzip)?.publish()?;
             }
         }
         match own {
             Some(own) => Ok(own),
-            None => Self::claim(&names, task, task.number, rotates),
+            None => Self::claim(&names, task, task.number, rotates, gzip),
         }
     }
 
-    fn claim(names: &Names, task: &Task, number: u32, rotates: bool) -> Result<Self, Error> {
+    fn claim(names: &Names, task: &Task, number: u32, rotates: bool, gzip: bool) -> Result<Self, Error> {
         let path = names.state(number);
         let mut state = State::load(&path)?.unwrap_or_else(|| State::new(&task.connector));
         if state.connector != task.connector {
@@ -68,6 +73,7 @@ impl Store {
             names: names.clone(),
             task: number,
             rotates,
+            gzip,
             committed: state.clone(),
             state: State::new(""),
             part: None,
@@ -146,7 +152,9 @@ impl Store {
     pub fn is_due(&self, rotate: &Rotate) -> bool {
         let Some(part) = self.state.part.as_ref().filter(|part| part.records > 0) else { return false };
         let age = || Duration::from_millis(now_ms().saturating_sub(part.since_ms));
-        rotate.is_due(part.records, self.written + self.buffer.len() as u64, age)
+        // What the buffer comes to is known when it is compressed.
+        let waiting = if self.gzip { 0 } else { self.buffer.len() as u64 };
+        rotate.is_due(part.records, self.written + waiting, age)
     }
 
     /// Whether the file that grows has nothing in it.
@@ -178,7 +186,7 @@ impl Store {
         step("create part")?;
         let mut file = File::create(&path).map_err(|error| fail("create", &path, error))?;
         self.written = match File::open(&name) {
-            Ok(old) => copy_lines(old, &mut file).map_err(|error| fail("copy", &name, error))?,
+            Ok(old) => copy(old, &mut file, self.gzip).map_err(|error| fail("copy", &name, error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(fail("open", &name, error)),
         };
@@ -214,12 +222,17 @@ impl Store {
 
     fn write_out(&mut self) -> Result<(), Error> {
         let Some(file) = self.part.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
+        let failed = |error| fail("write", &self.names.part(self.task), error);
+        let bytes = match self.gzip {
+            true => Cow::Owned(member(&self.buffer).map_err(failed)?),
+            false => Cow::Borrowed(&self.buffer[..]),
+        };
         #[cfg(test)]
-        crate::fault::torn(file, self.written, &self.buffer)?;
+        crate::fault::torn(file, self.written, &bytes)?;
         // A try before may have written some of it.
-        let written = file.seek(SeekFrom::Start(self.written)).and_then(|_| file.write_all(&self.buffer));
-        written.map_err(|error| fail("write", &self.names.part(self.task), error))?;
-        self.written += self.buffer.len() as u64;
+        let written = file.seek(SeekFrom::Start(self.written)).and_then(|_| file.write_all(&bytes));
+        written.map_err(failed)?;
+        self.written += bytes.len() as u64;
         self.buffer.clear();
         Ok(())
     }
@@ -310,11 +323,18 @@ impl Store {
     }
 }
 
-/// Copies a file, and ends its last line if it has no end. Gives back the length of the copy.
-fn copy_lines(mut from: File, to: &mut File) -> io::Result<u64> {
+/// A member of a gzip file.
+fn member(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain)?;
+    encoder.finish()
+}
+
+/// Copies a file, and ends its last line if it has no end, as far as that can be seen. Gives back the length of the copy.
+fn copy(mut from: File, to: &mut File, gzip: bool) -> io::Result<u64> {
     let len = io::copy(&mut from, to)?;
-    if len == 0 {
-        return Ok(0);
+    if len == 0 || gzip {
+        return Ok(len);
     }
     from.seek(SeekFrom::Start(len - 1))?;
     let mut last = [0];

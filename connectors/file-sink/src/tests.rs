@@ -1,7 +1,10 @@
 //! The sink as the host drives it, over real files, with kills before each step.
 
 use std::fs;
+use std::io::Read;
+use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use millrace_sdk::testing::{Record, SinkTest, check_description, task};
 use millrace_sdk::{Durable, Error, Sink, Task};
 use serde_json::{Value, json};
@@ -37,7 +40,7 @@ impl Case {
         let mut files: Vec<(String, String)> = entries
             .map(|entry| (entry.file_name().into_string().expect("UTF-8"), entry.path()))
             .filter(|(name, _)| !name.starts_with('.'))
-            .map(|(name, path)| (name, fs::read_to_string(path).expect("text")))
+            .map(|(name, path)| (name, unpacked(&path)))
             .collect();
         files.sort();
         files
@@ -46,6 +49,18 @@ impl Case {
     fn text(&self) -> String {
         self.visible().into_iter().map(|(_, text)| text).collect()
     }
+}
+
+/// The text of a file; of a compressed one all members have to be whole.
+fn unpacked(path: &Path) -> String {
+    if path.extension().is_none_or(|end| end != "gz") {
+        return fs::read_to_string(path).expect("text");
+    }
+    let mut text = String::new();
+    MultiGzDecoder::new(fs::File::open(path).expect("a file"))
+        .read_to_string(&mut text)
+        .expect("whole members");
+    text
 }
 
 /// Records `from..until` of two partitions that take turns: record n has the value n.
@@ -164,10 +179,11 @@ fn flush_tells_what_is_safe_and_a_start_goes_on_from_there() {
 #[test]
 fn a_kill_before_any_step_loses_and_doubles_nothing() {
     let rotations = [json!({}), json!({ "records": 4 }), json!({ "bytes": "7B" })];
-    for (rotate, second_run) in rotations.iter().flat_map(|rotate| [(rotate, false), (rotate, true)]) {
+    let cases = rotations.iter().flat_map(|rotate| [(rotate, false), (rotate, true)]);
+    for ((rotate, second_run), path) in cases.flat_map(|case| [(case, "out.jsonl"), (case, "out.jsonl.gz")]) {
         let mut kills = 0;
         loop {
-            let mut case = Case::new(json!({ "path": "out.jsonl", "rotate": rotate }));
+            let mut case = Case::new(json!({ "path": path, "rotate": rotate }));
             let mut done = 0;
             if second_run {
                 drive(&mut case, 6, 5).expect("runs");
@@ -194,8 +210,8 @@ fn a_kill_before_any_step_loses_and_doubles_nothing() {
 
 #[test]
 fn a_failure_that_is_retried_loses_and_doubles_nothing() {
-    for steps in 0..40 {
-        let mut case = Case::new(json!({ "path": "out.jsonl", "rotate": { "records": 4 } }));
+    for (steps, path) in (0..40).flat_map(|steps| [(steps, "out.jsonl"), (steps, "out.jsonl.gz")]) {
+        let mut case = Case::new(json!({ "path": path, "rotate": { "records": 4 } }));
         let mut sink = case.open().expect("opens");
         sink.assign("t", &[0, 1]).expect("assigned");
         let mut left = records(0, 14);

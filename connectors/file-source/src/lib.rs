@@ -1,16 +1,16 @@
-//! The bundled connector file-source: csv, JSON lines or plain lines, once or as they grow.
+//! The bundled connector file-source: csv, JSON lines or plain lines, once or as they grow; gzip, Zstandard, Avro and Parquet.
 //!
 //! Exactly once: a position names a file by its content and the offset behind the last record given out, and the host commits
 //! it with the records. A last line without its end counts in a bounded read; in a followed file it waits for the rest.
 //!
-//! Way of a record: [`files`] lists, a [`track`] reads one file through its rotations by a [`reader`], [`parse`] makes records
-//! of the bytes, [`position`] is what survives.
+//! Way of a record: [`files`] lists, a [`track`] reads one file through its rotations by a [`reader`], the crate
+//! beside it makes records of the bytes, [`position`] is what survives.
 //!
-//! What it does not do: subfolders of `folder`, compressed files, other encodings than UTF-8 (plain lines may be anything).
+//! Files that are compressed or have columns are read by [`whole`] instead.
+//!
+//! What it does not do: subfolders of `folder`, other encodings than UTF-8 (plain lines may be anything).
 
 pub mod files;
-pub mod json;
-pub mod parse;
 pub mod position;
 pub mod reader;
 pub mod rotate;
@@ -18,15 +18,18 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod track;
+pub mod whole;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use millrace_connector_decode::options::split_compression;
 use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
 
 use crate::position::{Position, fnv1a};
 use crate::settings::Settings;
 use crate::track::{Stop, Track};
+use crate::whole::{Whole, is_whole};
 
 /// How often a followed folder is listed.
 const LIST_EVERY: Duration = Duration::from_secs(1);
@@ -40,11 +43,64 @@ pub struct FileSource {
     task: u32,
     tasks: u32,
     /// In the order in which they are read.
-    tracks: Vec<Track>,
+    tracks: Vec<Reads>,
     /// The track to read next.
     next: usize,
-    resume: BTreeMap<String, Position>,
+    resume: BTreeMap<String, Kept>,
     listed: Instant,
+}
+
+/// Where reading stood.
+#[derive(Clone, Debug)]
+enum Kept {
+    Text(Position),
+    Whole(whole::Position),
+}
+
+/// A file that is read.
+#[derive(Debug)]
+enum Reads {
+    /// Line by line, through its rotations.
+    Track(Box<Track>),
+    /// As a whole.
+    Whole(Box<Whole>),
+}
+
+impl Reads {
+    fn path(&self) -> &str {
+        match self {
+            Self::Track(track) => &track.path,
+            Self::Whole(whole) => &whole.path,
+        }
+    }
+
+    fn read(&mut self, settings: &Settings, limits: PollLimits, out: &mut Poll) -> Result<Stop, Error> {
+        match self {
+            Self::Track(track) => track.read(settings, limits, out),
+            Self::Whole(whole) => whole.read(settings, limits, out),
+        }
+    }
+
+    fn settle(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Track(track) => track.settle(),
+            Self::Whole(whole) => whole.settle(),
+        }
+    }
+
+    fn rewind(&mut self) {
+        match self {
+            Self::Track(track) => track.rewind(),
+            Self::Whole(whole) => whole.rewind(),
+        }
+    }
+
+    fn close_file(&mut self) {
+        match self {
+            Self::Track(track) => track.close_file(),
+            Self::Whole(whole) => whole.close_file(),
+        }
+    }
 }
 
 impl Source for FileSource {
@@ -54,7 +110,7 @@ impl Source for FileSource {
         Description::new(
             "file-source",
             env!("CARGO_PKG_VERSION"),
-            "Reads csv, JSON lines or plain lines from files",
+            "Reads csv, JSON lines, plain lines, Avro or Parquet from files",
         )
         .settings(include_str!("settings.schema.json"))
         .key_formats(&["utf8", "json"])
@@ -91,10 +147,9 @@ impl Source for FileSource {
     fn open(task: &Task, settings: Settings, resume: Vec<Checkpoint>) -> Result<Self, Error> {
         let mut positions = BTreeMap::new();
         for known in resume {
-            let position = Position::parse(&known.position).ok_or_else(|| {
-                let message = format!("the position of {} is of another version; reset it", known.partition);
-                Error::fatal("position", message)
-            })?;
+            let text = || Position::parse(&known.position).map(Kept::Text);
+            let position = text().or_else(|| whole::Position::parse(&known.position).map(Kept::Whole));
+            let position = position.ok_or_else(|| other_position(&known.partition))?;
             positions.insert(known.partition, position);
         }
         let mut source = Self {
@@ -119,13 +174,13 @@ impl Source for FileSource {
             Ok(full) => full,
             Err(error) => {
                 self.next = next;
-                self.tracks.iter_mut().for_each(Track::rewind);
+                self.tracks.iter_mut().for_each(Reads::rewind);
                 return Err(error);
             }
         };
         for track in &mut self.tracks {
             if let Some(position) = track.settle() {
-                out.checkpoint(&track.path, position);
+                out.checkpoint(track.path(), position);
             }
         }
         Ok(match (full, self.settings.follow) {
@@ -167,24 +222,44 @@ impl FileSource {
             paths.retain(|path| fnv1a(path.as_bytes()) % tasks == u64::from(self.task));
         }
         for path in paths {
-            if self.tracks.iter().any(|track| track.path == path) {
+            if self.tracks.iter().any(|track| track.path() == path) {
                 continue;
             }
             let resume = self.resume.get(&path).cloned();
-            let whole = settings.path.is_none();
-            self.tracks.push(Track::new(&path, resume, settings.follow, whole)?);
+            self.tracks.push(match (is_whole(&settings.options, &path), resume) {
+                (true, None) => Reads::Whole(Box::new(Whole::new(&path, None))),
+                (true, Some(Kept::Whole(position))) => {
+                    Reads::Whole(Box::new(Whole::new(&path, Some(position))))
+                }
+                (false, Some(Kept::Whole(_))) | (true, Some(Kept::Text(_))) => {
+                    return Err(other_position(&path));
+                }
+                (false, resume) => {
+                    let position = resume.and_then(|kept| match kept {
+                        Kept::Text(position) => Some(position),
+                        Kept::Whole(_) => None,
+                    });
+                    let with_rotations = settings.path.is_none();
+                    Reads::Track(Box::new(Track::new(&path, position, settings.follow, with_rotations)?))
+                }
+            });
         }
         self.listed = Instant::now();
         Ok(())
     }
 }
 
-/// Takes out files that are rotations of another one: its track reads them.
+fn other_position(partition: &str) -> Error {
+    let message = format!("the position of {partition} is of another version or format; reset it");
+    Error::fatal("position", message)
+}
+
+/// Takes out files that are rotations of another one: its track reads them, and has read those that are compressed by now.
 fn without_rotations<'a>(paths: Vec<String>, known: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut bases = paths.clone();
     bases.extend(known.cloned());
     let is_rotated = |path: &String| {
-        let (folder, name) = rotate::split(path);
+        let (folder, name) = rotate::split(split_compression(path).0);
         bases
             .iter()
             .map(|base| rotate::split(base))

@@ -34,7 +34,7 @@ pub struct Position {
 
 /// Hash of some bytes.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-struct Mark {
+pub struct Mark {
     len: u32,
     hash: u64,
 }
@@ -49,6 +49,20 @@ impl Default for Mark {
 impl Mark {
     fn of(bytes: &[u8]) -> Self {
         Self { len: bytes.len() as u32, hash: fnv1a(bytes) }
+    }
+
+    /// Of the bytes from there on.
+    pub fn at(file: &mut File, from: u64, len: u32) -> io::Result<Self> {
+        // What a checkpoint says is not trusted with memory.
+        let mut bytes = Vec::with_capacity((len as usize).min(HEAD_BYTES));
+        file.seek(SeekFrom::Start(from))?;
+        file.take(u64::from(len)).read_to_end(&mut bytes)?;
+        Ok(Self::of(&bytes))
+    }
+
+    /// Whether these bytes stand there.
+    pub fn is_at(&self, file: &mut File, from: u64) -> io::Result<bool> {
+        Ok(*self == Self::at(file, from, self.len)?)
     }
 }
 
@@ -108,15 +122,7 @@ impl Position {
         if !meta.is_file() || meta.len() < self.offset {
             return Ok(false);
         }
-        Ok(self.head == mark(file, 0, self.head.len)?
-            && self.tail == mark(file, self.offset.saturating_sub(u64::from(self.tail.len)), self.tail.len)?)
+        Ok(self.head.is_at(file, 0)?
+            && self.tail.is_at(file, self.offset.saturating_sub(u64::from(self.tail.len)))?)
     }
-}
-
-fn mark(file: &mut File, from: u64, len: u32) -> io::Result<Mark> {
-    // What a checkpoint says is not trusted with memory.
-    let mut bytes = Vec::with_capacity((len as usize).min(HEAD_BYTES));
-    file.seek(SeekFrom::Start(from))?;
-    file.take(u64::from(len)).read_to_end(&mut bytes)?;
-    Ok(Mark::of(&bytes))
 }

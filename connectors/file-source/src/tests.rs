@@ -1,5 +1,7 @@
 //! The source as the host drives it, over real files.
 
+mod whole;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -10,7 +12,7 @@ use millrace_sdk::{Checkpoint, Flow, PollLimits, Source};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::FileSource;
+use crate::{FileSource, Reads};
 
 /// A folder with files, and the positions committed so far.
 struct Case {
@@ -51,7 +53,12 @@ impl Case {
     fn open(&self) -> SourceTest<FileSource> {
         let mut test = SourceTest::<FileSource>::open(&self.settings.to_string(), self.committed.clone())
             .expect("opens");
-        test.source.tracks.iter_mut().for_each(|track| track.set_grace(Duration::ZERO));
+        for track in &mut test.source.tracks {
+            match track {
+                Reads::Track(track) => track.set_grace(Duration::ZERO),
+                Reads::Whole(whole) => whole.set_quiet(Duration::ZERO),
+            }
+        }
         test
     }
 

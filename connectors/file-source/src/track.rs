@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
+use millrace_connector_decode::text::take::{Took, skip, take};
+use millrace_connector_decode::text::{Parser, Place, Step};
 use millrace_sdk::{Error, Poll, PollLimits};
 
 use crate::files::io_error;
-use crate::parse::{Parser, Place, Step};
 use crate::position::Position;
 use crate::reader::Reader;
 use crate::rotate;
@@ -18,8 +19,6 @@ use crate::settings::Settings;
 
 /// How long a rotated file must be quiet before the next one is begun: a writer may hold it open a little longer.
 pub const ROTATION_GRACE: Duration = Duration::from_secs(2);
-/// Bytes of a line that is too long which go along with its rejection.
-const TOO_LONG_SHOWN: usize = 1024;
 
 /// Why reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +204,7 @@ impl Track {
             Err(error) if settings.follow && error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(io_error("open", path, error)),
         };
-        let mut parser = Parser::new(settings, &self.path)?;
+        let mut parser = Parser::new(&settings.options, settings.options.format_of(&self.path))?;
         if self.position.offset > 0 && parser.needs_header() {
             read_header(&mut parser, path)?;
         }
@@ -255,7 +254,7 @@ impl Track {
             let step = if skipping {
                 skip(data, at_end && last)
             } else {
-                take(&mut open.parser, data, at_end && last, settings.max_line.bytes(), place, out)?
+                take(&mut open.parser, data, at_end && last, settings.options.max_line.bytes(), place, out)?
             };
             match step {
                 Took::Line { bytes, lines } => {
@@ -328,66 +327,6 @@ impl Track {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-enum Took {
-    Line {
-        bytes: usize,
-        lines: u64,
-    },
-    /// The beginning of a line that is too long.
-    Part {
-        bytes: usize,
-    },
-    Nothing,
-}
-
-/// Takes one line, unless it is too long.
-#[inline]
-fn take(
-    parser: &mut Parser,
-    data: &[u8],
-    last: bool,
-    bytes_max: usize,
-    place: Place<'_>,
-    out: &mut Poll,
-) -> Result<Took, Error> {
-    // What is beyond the limit need not be looked at; the two bytes more are the line's end.
-    let seen = &data[..data.len().min(bytes_max.saturating_add(2))];
-    match parser.step(seen, last && seen.len() == data.len(), place, out)? {
-        Step::Taken { bytes, lines } => return Ok(Took::Line { bytes, lines }),
-        Step::More if seen.len() == data.len() && data.len() < bytes_max.saturating_add(2) => {
-            return Ok(Took::Nothing);
-        }
-        Step::More => {}
-    }
-    if parser.needs_header() {
-        let message = format!("{}:1: a header of more than {bytes_max} bytes; set max_line", place.file);
-        return Err(Error::fatal("line.long", message));
-    }
-    let what = format!("a line of more than {bytes_max} bytes (max_line)");
-    let shown = &data[..TOO_LONG_SHOWN.min(data.len())];
-    if let Parser::Csv(csv) = parser
-        && csv.open_quote(seen)
-        && let Some(end) = memchr::memchr(b'\n', seen)
-    {
-        // A quote that is never closed swallows what follows: give up its first line only.
-        let what = format!("{what}, by a quote that is not closed");
-        out.reject(&data[..end], place.reject(1, "line.long", &what));
-        return Ok(Took::Line { bytes: end + 1, lines: 1 });
-    }
-    out.reject(shown, place.reject(1, "line.long", &what));
-    Ok(skip(data, last))
-}
-
-/// Passes over the rest of a line.
-fn skip(data: &[u8], last: bool) -> Took {
-    match memchr::memchr(b'\n', data) {
-        Some(end) => Took::Line { bytes: end + 1, lines: 1 },
-        None if last && !data.is_empty() => Took::Line { bytes: data.len(), lines: 1 },
-        None if data.is_empty() => Took::Nothing,
-        None => Took::Part { bytes: data.len() },
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str, scale: u32) -> Option<i128> {
 }
 
 /// Two's complement, the most significant byte first.
-pub(super) fn unscaled(bytes: &[u8]) -> Option<i128> {
+pub fn unscaled(bytes: &[u8]) -> Option<i128> {
     let fill = if *bytes.first()? >= 0x80 { 0xff } else { 0 };
     let spare = bytes.len().saturating_sub(16);
     let (front, bytes) = bytes.split_at(spare);
@@ -48,7 +48,7 @@ pub(super) fn unscaled(bytes: &[u8]) -> Option<i128> {
 }
 
 /// Whether it has no more than so many digits.
-pub(super) fn fits(digits: i128, precision: u32) -> bool {
+pub fn fits(digits: i128, precision: u32) -> bool {
     10_i128.checked_pow(precision).is_none_or(|most| digits.unsigned_abs() < most.unsigned_abs())
 }
 

@@ -39,13 +39,15 @@ pub(super) fn moment(text: &str, unit: Unit, local: bool) -> Option<i64> {
     Some(match unit {
         Unit::Millis => moment.as_millisecond(),
         Unit::Micros => moment.as_microsecond(),
+        // 64 bits of them end in the year 2262.
+        Unit::Nanos => i64::try_from(moment.as_nanosecond()).ok()?,
     })
 }
 
-/// As columns hold it: milliseconds in 32 bits, microseconds in 64.
+/// As columns hold it: milliseconds in 32 bits, others in 64.
 pub(super) fn datum(count: i64, unit: Unit) -> Datum {
     match unit {
         Unit::Millis => Datum::Int(i32::try_from(count).unwrap_or(i32::MAX)),
-        Unit::Micros => Datum::Long(count),
+        Unit::Micros | Unit::Nanos => Datum::Long(count),
     }
 }

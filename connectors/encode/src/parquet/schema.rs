@@ -22,6 +22,7 @@ fn unit(unit: Unit) -> TimeUnit {
     match unit {
         Unit::Millis => TimeUnit::MILLIS,
         Unit::Micros => TimeUnit::MICROS,
+        Unit::Nanos => TimeUnit::NANOS,
     }
 }
 

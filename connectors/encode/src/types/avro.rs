@@ -52,6 +52,8 @@ impl Names {
             ("long", "time-micros") => Type::Time(Unit::Micros),
             ("long", "timestamp-millis") => timestamp(Unit::Millis, false),
             ("long", "timestamp-micros") => timestamp(Unit::Micros, false),
+            ("long", "timestamp-nanos") => timestamp(Unit::Nanos, false),
+            ("long", "local-timestamp-nanos") => timestamp(Unit::Nanos, true),
             ("long", "local-timestamp-millis") => timestamp(Unit::Millis, true),
             ("long", "local-timestamp-micros") => timestamp(Unit::Micros, true),
             ("array", _) => {
@@ -183,8 +185,14 @@ fn slot(slot: &Slot, path: &str) -> Result<serde_json::Value, String> {
         Type::Date => logical("int", "date"),
         Type::Time(Unit::Millis) => logical("int", "time-millis"),
         Type::Time(Unit::Micros) => logical("long", "time-micros"),
+        // Avro has no name for it.
+        Type::Time(Unit::Nanos) => "long".into(),
         Type::Timestamp { unit, local } => {
-            let unit = if *unit == Unit::Millis { "millis" } else { "micros" };
+            let unit = match unit {
+                Unit::Millis => "millis",
+                Unit::Micros => "micros",
+                Unit::Nanos => "nanos",
+            };
             logical("long", &format!("{}timestamp-{unit}", if *local { "local-" } else { "" }))
         }
         Type::List(element) => serde_json::json!({ "type": "array", "items": self::slot(element, path)? }),

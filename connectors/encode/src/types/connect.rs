@@ -47,7 +47,9 @@ fn ty(schema: &Json<'_>) -> Result<Type, String> {
             Type::Timestamp { unit: Unit::Millis, local: false }
         }
         ("int64", "io.debezium.time.Timestamp") => Type::Timestamp { unit: Unit::Millis, local: true },
+        ("int64", "io.debezium.time.NanoTime") => Type::Time(Unit::Nanos),
         ("int64", "io.debezium.time.MicroTimestamp") => Type::Timestamp { unit: Unit::Micros, local: true },
+        ("int64", "io.debezium.time.NanoTimestamp") => Type::Timestamp { unit: Unit::Nanos, local: true },
         ("bytes", "org.apache.kafka.connect.data.Decimal") => decimal(schema)?,
         ("int8" | "int16" | "int32", _) => Type::Int,
         ("int64", _) => Type::Long,

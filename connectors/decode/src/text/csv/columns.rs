@@ -4,7 +4,7 @@ use millrace_sdk::{Error, Poll};
 
 use super::scan::{Field, Scanner};
 use crate::json::{is_number, push_escaped, push_string};
-use crate::settings::{Key, Settings, Type};
+use crate::options::{Key, Options, Type};
 
 /// The columns of a file.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ type Refusal = (&'static str, String);
 
 impl Columns {
     /// Columns of these names. `origin` says, in errors, where the names come from.
-    pub(super) fn new(names: Vec<String>, settings: &Settings, origin: &str) -> Result<Self, Error> {
+    pub(super) fn new(names: Vec<String>, options: &Options, origin: &str) -> Result<Self, Error> {
         let names = unique(names);
         let find = |wanted: &str| {
             names.iter().position(|name| name == wanted).ok_or_else(|| {
@@ -44,10 +44,10 @@ impl Columns {
                 Error::fatal("csv.column", message)
             })
         };
-        for wanted in settings.types.keys() {
+        for wanted in options.types.keys() {
             find(wanted)?;
         }
-        let key = match &settings.key {
+        let key = match &options.key {
             None => KeyColumns::None,
             Some(Key::Field(field)) => KeyColumns::One(find(field)?),
             Some(Key::Fields(fields)) => {
@@ -56,11 +56,11 @@ impl Columns {
             }
         };
         let column = |(index, name): (usize, &String)| {
-            let kind = settings.types.get(name).copied().unwrap_or(Type::Text);
+            let kind = options.types.get(name).copied().unwrap_or(Type::Text);
             Column { name: name.clone(), prefix: prefix(index, name), kind }
         };
         let list = names.iter().enumerate().map(column).collect();
-        Ok(Self { list, key, empty_as_null: settings.empty_as_null })
+        Ok(Self { list, key, empty_as_null: options.empty_as_null })
     }
 
     /// Adds the record that the scanner found in `data`.

@@ -1,19 +1,21 @@
-//! From bytes to records: what the three formats have in common.
+//! From bytes to records: what the formats of text have in common.
 //!
 //! A parser is given what is in memory and takes one line (or csv record) from its front. It never looks at the file: whoever
 //! calls it reads on when it asks for more.
 //!
-//! - `csv`: RFC 4180 into JSON objects
-//! - `jsonl`: a JSON document per line, as it stands
-//! - `lines`: here
+//! - [`csv`]: RFC 4180 into JSON objects
+//! - [`jsonl`]: a JSON document per line, as it stands
+//! - lines: here
+//! - [`take`]: the same with a limit, past which a line is passed over
 
 pub mod csv;
 pub mod jsonl;
+pub mod take;
 
 use memchr::memchr;
 use millrace_sdk::{Error, Poll, Rejection};
 
-use crate::settings::{Format, Settings};
+use crate::options::{Format, Options};
 
 /// Where the front of the data stands.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +59,15 @@ pub enum Parser {
 }
 
 impl Parser {
-    /// A parser for this file, from its beginning or, as `header` says, from a later line.
-    pub fn new(settings: &Settings, file: &str) -> Result<Self, Error> {
-        Ok(match settings.format_of(file) {
-            Format::Csv => Self::Csv(Box::new(csv::Csv::new(settings)?)),
-            Format::Jsonl => Self::Jsonl(jsonl::Jsonl::new(settings)?),
+    /// A parser for a file in this format, which is text.
+    pub fn new(options: &Options, format: Format) -> Result<Self, Error> {
+        Ok(match format {
+            Format::Csv => Self::Csv(Box::new(csv::Csv::new(options)?)),
+            Format::Jsonl => Self::Jsonl(jsonl::Jsonl::new(options)?),
             Format::Lines => Self::Lines,
+            Format::Avro | Format::Parquet => {
+                return Err(Error::fatal("format", "Avro and Parquet are not read line by line"));
+            }
         })
     }
 

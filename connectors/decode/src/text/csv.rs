@@ -15,7 +15,7 @@ use millrace_sdk::{Error, Poll};
 use self::columns::Columns;
 use self::scan::{Scan, Scanner};
 use super::{Place, Step};
-use crate::settings::{Header, Settings};
+use crate::options::{Header, Options};
 
 /// A parser of csv.
 #[derive(Debug)]
@@ -23,18 +23,18 @@ pub struct Csv {
     scanner: Scanner,
     /// None: the header has not been read yet.
     columns: Option<Columns>,
-    settings: Settings,
+    options: Options,
 }
 
 impl Csv {
-    /// Reads the names of the columns from the file, unless the settings have them.
-    pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let (delimiter, quote) = settings.delimiter_and_quote()?;
-        let columns = match &settings.header {
-            Header::Names(names) => Some(Columns::new(names.clone(), settings, "/header")?),
+    /// Reads the names of the columns from the file, unless the options have them.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let (delimiter, quote) = options.delimiter_and_quote()?;
+        let columns = match &options.header {
+            Header::Names(names) => Some(Columns::new(names.clone(), options, "/header")?),
             Header::Line(_) => None,
         };
-        Ok(Self { scanner: Scanner::new(delimiter, quote), columns, settings: settings.clone() })
+        Ok(Self { scanner: Scanner::new(delimiter, quote), columns, options: options.clone() })
     }
 
     /// Whether the names of the columns are still to be read.
@@ -76,7 +76,7 @@ impl Csv {
         match &self.columns {
             None => {
                 let names = self.scanner.texts(record);
-                self.columns = Some(Columns::new(names, &self.settings, place.file)?);
+                self.columns = Some(Columns::new(names, &self.options, place.file)?);
             }
             Some(columns) => {
                 if let Err((code, what)) = columns.write(record, &self.scanner, out) {

@@ -1,0 +1,159 @@
+//! What is remembered: which objects were read, and where it stands within one.
+//!
+//! Keys are divided among [`BUCKETS`] buckets by their hash, and each is a partition of its own: what changes with an object is small, and a bucket
+//! goes to another task as a whole when their number changes. Invariant: of a bucket at most one object is read at a time.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use millrace_connector_decode::reader::Place;
+use millrace_sdk::object_store::Meta;
+use millrace_sdk::{Checkpoint, Error};
+use serde::{Deserialize, Serialize};
+
+/// How many buckets there are. Part of what is kept: it can't be changed.
+pub const BUCKETS: u32 = 256;
+/// Most objects that a bucket remembers; all of them together some two million.
+const DONE_MAX: usize = if cfg!(test) { 8 } else { 8_192 };
+/// Bytes by which an object is known.
+const PRINT_BYTES: usize = 12;
+
+/// What an object is known by: a hash of its key and one of its etag.
+pub type Print = [u8; PRINT_BYTES];
+
+/// What is known of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// Objects that were read.
+    pub done: BTreeSet<Print>,
+    /// The greatest key that was read, where that is all that counts.
+    pub after: Option<String>,
+    /// The object that is being read.
+    pub open: Option<Open>,
+}
+
+/// An object that is being read.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Open {
+    /// Its key.
+    pub key: String,
+    /// Its version.
+    pub etag: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Behind the last record that was given out.
+    pub place: Place,
+}
+
+/// A bucket as it is kept.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Kept {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    done: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<Open>,
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): kept in checkpoints, so it must stay what it is.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The bucket of a key.
+pub fn bucket_of(key: &str) -> u32 {
+    (fnv1a(key.as_bytes()) >> 16) as u32 % BUCKETS
+}
+
+/// What this version of an object is known by.
+pub fn print_of(object: &Meta) -> Print {
+    let mut print = [0; PRINT_BYTES];
+    print[..8].copy_from_slice(&fnv1a(object.key.as_bytes()).to_be_bytes());
+    print[8..].copy_from_slice(&fnv1a(object.etag.as_bytes()).to_be_bytes()[4..]);
+    print
+}
+
+/// The name under which a bucket is kept.
+pub fn partition(prefix: &str, bucket: u32) -> String {
+    format!("{prefix}#{bucket:02x}")
+}
+
+impl Open {
+    /// An object of which nothing was read.
+    pub fn new(object: Meta) -> Self {
+        Self { key: object.key, etag: object.etag, size: object.size, place: Place::default() }
+    }
+
+    /// What the store says of it.
+    pub fn meta(&self) -> Meta {
+        Meta { key: self.key.clone(), size: self.size, etag: self.etag.clone() }
+    }
+}
+
+impl Bucket {
+    /// The newest checkpoint of this partition.
+    pub fn resume(partition: &str, all: &[Checkpoint]) -> Result<Self, Error> {
+        let Some(found) = all.iter().find(|checkpoint| checkpoint.partition == partition) else {
+            return Ok(Self::default());
+        };
+        Self::parse(&found.position).ok_or_else(|| {
+            let message = format!("the position of {partition} is none of s3-source; reset the offsets");
+            Error::fatal("s3.position", message)
+        })
+    }
+
+    /// From a checkpoint.
+    pub fn parse(position: &[u8]) -> Option<Self> {
+        let kept: Kept = serde_json::from_slice(position).ok()?;
+        let bytes = BASE64_STANDARD.decode(kept.done).ok()?;
+        let (prints, []) = bytes.as_chunks::<PRINT_BYTES>() else { return None };
+        Some(Self { done: prints.iter().copied().collect(), after: kept.after, open: kept.open })
+    }
+
+    /// Into a checkpoint. Empty: there is nothing to remember.
+    pub fn position(&self) -> Vec<u8> {
+        if *self == Self::default() {
+            return Vec::new();
+        }
+        let prints: Vec<u8> = self.done.iter().flatten().copied().collect();
+        let kept =
+            Kept { done: BASE64_STANDARD.encode(prints), after: self.after.clone(), open: self.open.clone() };
+        serde_json::to_vec(&kept).unwrap_or_default()
+    }
+
+    /// Whether an object was read.
+    pub fn has(&self, object: &Meta) -> bool {
+        self.after.as_deref().is_some_and(|after| object.key.as_str() <= after)
+            || self.done.contains(&print_of(object))
+    }
+
+    /// Remembers an object that was read, by its key alone or as one of many.
+    pub fn finish(&mut self, object: &Meta, ascending: bool) -> Result<(), Error> {
+        self.open = None;
+        if ascending {
+            self.move_to(&object.key);
+            return Ok(());
+        }
+        self.done.insert(print_of(object));
+        if self.done.len() > DONE_MAX {
+            let most = DONE_MAX * BUCKETS as usize;
+            let message = format!(
+                "more than some {most} objects were read and are still there; set order: ascending if new keys sort behind old ones, \
+                 choose a narrower prefix, or have them deleted (when_done)"
+            );
+            return Err(Error::fatal("s3.objects", message));
+        }
+        Ok(())
+    }
+
+    /// All keys up to this one were read.
+    pub fn move_to(&mut self, key: &str) {
+        if self.after.as_deref().is_none_or(|after| after < key) {
+            self.after = Some(key.to_owned());
+        }
+    }
+}
