@@ -92,6 +92,12 @@ impl Tables {
             _ => Key::None,
         };
         let Some(wanted) = wanted(settings, read, &key, &place, topic)? else { return Ok(None) };
+        // Before a table is made for it: a column that is null in the first record has no type yet.
+        let is_null =
+            |name: &&String| wanted.fields.iter().any(|field| field.name == **name && field.value == "null");
+        if let Some(name) = wanted.key.iter().find(is_null) {
+            return Err(null_key(name, &wanted).into());
+        }
         let table = self.table(session, settings, &wanted)?;
         let unit = settings.timestamp_unit;
         let (mut columns, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -110,8 +116,7 @@ impl Tables {
                 })?;
             if wanted.key.iter().any(|name| *name == field.name) {
                 if text.is_none() {
-                    let message = format!("column {} of {}'s key would be null", field.name, wanted.name);
-                    return Err(Rejection::new("record.key", message).into());
+                    return Err(null_key(&field.name, &wanted).into());
                 }
                 keys.push(columns.len());
             }
@@ -189,6 +194,10 @@ impl Tables {
     }
 }
 
+fn null_key(name: &str, wanted: &Wanted<'_>) -> Rejection {
+    Rejection::new("record.key", format!("column {name} of {}'s key would be null", wanted.name))
+}
+
 /// Fields that the table has no column for, and that have a value or a type.
 fn missing<'w, 'r>(table: &Table, wanted: &'w Wanted<'r>) -> Vec<&'w Field<'r>> {
     let is_missing =
@@ -225,8 +234,23 @@ fn checked(names: &[&str]) -> Result<(), Rejection> {
     }
 }
 
-/// Changes a table, within a transaction that may be open. What another task has done at the same moment is no failure.
-fn change(session: &mut Session, sql: &str) -> Result<(), Failure> {
+/// Whether a refusal to make or widen a table speaks of the columns that a record asks for: too many of them, or in the key (54), a
+/// type that can't be in a key (42704, 42P16), or that no column has (42611). Else it speaks of rights, schemas, views, ...
+fn is_about_columns(code: &str) -> bool {
+    code.starts_with("54") || matches!(code, "42704" | "42P16" | "42611")
+}
+
+/// Changes a table for a record, within a transaction that may be open. What another task has done at the same moment is no failure.
+fn change(session: &mut Session, sql: &str) -> Result<(), Unfit> {
+    match execute(session, sql) {
+        Err(Failure::Statement(error)) if is_about_columns(&error.code) && !error.retriable => {
+            Err(Unfit::Record(error.rejection()))
+        }
+        done => Ok(done?),
+    }
+}
+
+fn execute(session: &mut Session, sql: &str) -> Result<(), Failure> {
     let open = session.status() == millrace_sdk::postgres::Status::InTransaction;
     let (before, after) = if open { ("SAVEPOINT ddl; ", "; RELEASE SAVEPOINT ddl") } else { ("", "") };
     match session.run(&format!("{before}{sql}{after}")) {

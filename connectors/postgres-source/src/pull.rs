@@ -24,7 +24,7 @@ use crate::lsn::Lsn;
 use crate::position::{self, Position, STREAM};
 use crate::settings::{LagAction, Settings, SnapshotMode};
 use crate::shape::Shape;
-use crate::tables::{Table, Tables};
+use crate::tables::{TABLES_MAX, Table, Tables};
 use crate::types::{Type, Types};
 use crate::upstream::{Received, Upstream};
 
@@ -243,6 +243,15 @@ impl<U: Upstream> Pull<U> {
     fn refresh(&mut self) -> Result<(), Error> {
         let published: BTreeSet<String> =
             self.upstream.published()?.into_iter().filter(|table| self.settings.wants(table)).collect();
+        if published.len() > TABLES_MAX {
+            let message = format!(
+                "publication {} has {} tables, and a source reads at most {TABLES_MAX}; name some of them in `tables`, and give the others to \
+                 another source",
+                self.settings.publication,
+                published.len()
+            );
+            return Err(Error::fatal("postgres.tables", message));
+        }
         for table in &published {
             if self.tables.get(table).is_none() {
                 self.add(table);

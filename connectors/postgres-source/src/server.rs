@@ -36,11 +36,19 @@ pub(crate) struct Server {
     stream: Option<Session>,
     /// Tables as they were when they were last looked at.
     descriptions: BTreeMap<String, Description>,
+    /// Rows have been seen of which some don't fit into one answer: they are fetched one by one.
+    has_large_rows: bool,
 }
 
 impl Server {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), session: None, stream: None, descriptions: BTreeMap::new() }
+        Self {
+            settings: settings.clone(),
+            session: None,
+            stream: None,
+            descriptions: BTreeMap::new(),
+            has_large_rows: false,
+        }
     }
 
     /// Does something with the session. After a refusal it is outside of a transaction again.

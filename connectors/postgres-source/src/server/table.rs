@@ -11,7 +11,7 @@ use crate::lsn::Lsn;
 use crate::pgoutput::Column;
 use crate::snapshot::Snapshot;
 use crate::tables::Key;
-use crate::upstream::{Chunk, Read, Rows};
+use crate::upstream::{Chunk, Read, Rows, too_large_without_key};
 
 /// Bytes of rows after which a chunk ends, whatever the number of rows.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -22,6 +22,8 @@ const FETCH_FIRST: usize = 16;
 /// Bytes and rows of one fetch.
 const FETCH_BYTES: usize = 1 << 20;
 const FETCH_ROWS_MAX: usize = 10_000;
+/// The host's word for an answer over the connection's `result_max`.
+const RESULT_SIZE: &str = "postgres.result-size";
 
 /// A table as the catalog has it, and as it is published.
 #[derive(Clone, Debug, Default)]
@@ -207,7 +209,9 @@ impl Server {
         }
         let rows_max = (!key.is_empty()).then_some(self.settings.chunk_rows);
         let select = description.select(table, after.map(|(_, key)| key), rows_max);
-        let (rows, count, is_at_end) = self.fetch(table, &select, key.is_empty())?;
+        let Some((rows, count, is_at_end)) = self.fetch(table, &select, key.is_empty())? else {
+            return Ok(Read::NotYet);
+        };
         self.sql(|session| session.run("COMMIT"))?;
         let is_last = is_at_end && rows_max.is_none_or(|most| count < most as usize);
         Ok(Read::Chunk(Chunk { columns: description.columns, key, rows, is_last, snapshot, lsn }))
@@ -225,17 +229,35 @@ impl Server {
         }
     }
 
-    /// Rows of a query, as many as a chunk may have; how many, and whether these are all.
-    fn fetch(&mut self, table: &str, select: &str, is_whole: bool) -> Result<(Rows, usize, bool), Error> {
+    /// Rows of a query, as many as a chunk may have; how many, and whether these are all. None: they were too large to come together,
+    /// and come one by one from the next call on.
+    pub(super) fn fetch(
+        &mut self,
+        table: &str,
+        select: &str,
+        is_whole: bool,
+    ) -> Result<Option<(Rows, usize, bool)>, Error> {
         let declare = format!("DECLARE millrace_rows NO SCROLL CURSOR FOR {select}");
         let refused = |failure: Failure| match &failure {
             Failure::Statement(error) if error.code == "42501" => no_select(table, &failure),
             _ => failure.into(),
         };
         self.sql(|session| session.run(&declare)).map_err(refused)?;
-        let (mut rows, mut count, mut step) = (Rows::default(), 0, FETCH_FIRST);
+        let (mut rows, mut count) = (Rows::default(), 0);
+        let mut step = if self.has_large_rows { 1 } else { FETCH_FIRST };
         loop {
-            let fetched = self.rows(&format!("FETCH FORWARD {step} FROM millrace_rows")).map_err(refused)?;
+            let fetched = match self.rows(&format!("FETCH FORWARD {step} FROM millrace_rows")) {
+                // The session is over. What was fetched before is read again, in the next one.
+                Err(Failure::Session(error)) if error.code == RESULT_SIZE && step > 1 => {
+                    self.has_large_rows = true;
+                    return Ok(None);
+                }
+                Err(Failure::Session(error)) if error.code == RESULT_SIZE => {
+                    let message = format!("a row of table {table}: {}", error.message);
+                    return Err(Error::fatal(error.code, message));
+                }
+                fetched => fetched.map_err(refused)?,
+            };
             for row in fetched.iter() {
                 for column in 0..fetched.columns().len() {
                     let bytes = row.bytes(column);
@@ -245,21 +267,18 @@ impl Server {
             }
             count += fetched.len();
             if fetched.len() < step {
-                return Ok((rows, count, true));
+                return Ok(Some((rows, count, true)));
             }
             if is_whole && rows.data.len() > KEYLESS_BYTES_MAX {
-                let message = format!(
-                    "table {table} has no primary key, so its rows have to be read in one piece, and are more than {} MiB; run: ALTER TABLE {} ADD \
-                     PRIMARY KEY (...); or leave it out with `tables`",
-                    KEYLESS_BYTES_MAX >> 20,
-                    quoted_table(table)
-                );
-                return Err(Error::fatal("postgres.key", message));
+                let most = format!("{} MiB in the table", KEYLESS_BYTES_MAX >> 20);
+                return Err(too_large_without_key(table, &most));
             }
             if !is_whole && rows.data.len() >= CHUNK_BYTES {
-                return Ok((rows, count, false));
+                return Ok(Some((rows, count, false)));
             }
-            step = (FETCH_BYTES / (rows.data.len() / count).max(1)).clamp(1, FETCH_ROWS_MAX);
+            if !self.has_large_rows {
+                step = (FETCH_BYTES / (rows.data.len() / count).max(1)).clamp(1, FETCH_ROWS_MAX);
+            }
         }
     }
 }
