@@ -7,6 +7,7 @@ mod cases;
 mod doctor;
 mod fence;
 mod kill;
+mod replica;
 mod script;
 mod sessions;
 mod source;
