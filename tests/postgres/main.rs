@@ -12,6 +12,7 @@ mod script;
 mod sessions;
 mod source;
 mod tls;
+mod types;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

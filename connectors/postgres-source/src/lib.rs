@@ -34,7 +34,10 @@ use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Probl
 
 use crate::pull::Pull;
 use crate::server::Server;
-use crate::settings::Settings;
+use crate::settings::{Settings, WantsTypes};
+
+/// What the host calls values with their schemas.
+const TYPED: &str = "connect-json";
 
 /// The source's only task.
 #[derive(Debug)]
@@ -55,8 +58,8 @@ impl Source for PostgresSource {
             "Reads the tables of a PostgreSQL database and follows their changes",
         )
         .settings(include_str!("settings.schema.json"))
-        .key_formats(&["json"])
-        .value_formats(&["json"])
+        .key_formats(&["json", TYPED])
+        .value_formats(&["json", TYPED])
         .extra("delivery", "exactly-once")
     }
 
@@ -65,10 +68,12 @@ impl Source for PostgresSource {
     }
 
     fn open(
-        _task: &Task,
-        SourceSettings(settings): SourceSettings,
+        task: &Task,
+        SourceSettings(mut settings): SourceSettings,
         resume: Vec<Checkpoint>,
     ) -> Result<Self, Error> {
+        settings.wants_types =
+            WantsTypes { keys: task.key_format == TYPED, values: task.value_format == TYPED };
         if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
             return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
         }

@@ -62,6 +62,16 @@ pub(crate) struct Settings {
     /// What an alarm is.
     #[serde(default)]
     pub(crate) slot_lag_action: LagAction,
+    /// What the topic's formats ask for; not a setting of this connector.
+    #[serde(skip)]
+    pub(crate) wants_types: WantsTypes,
+}
+
+/// Whether the topic's formats have a use for types.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WantsTypes {
+    pub(crate) keys: bool,
+    pub(crate) values: bool,
 }
 
 /// Whether rows are read that were there before.
@@ -126,6 +136,16 @@ impl Settings {
             (None, Some(prefix)) => format!("{prefix}.{}", topic_name(table)),
             (None, None) => String::new(),
         }
+    }
+
+    /// Whether keys carry Kafka Connect's schemas.
+    pub(crate) fn typed_keys(&self) -> bool {
+        self.schemas || self.wants_types.keys
+    }
+
+    /// Whether values do.
+    pub(crate) fn typed_values(&self) -> bool {
+        self.schemas || self.wants_types.values
     }
 
     /// Whether this table is wanted.
