@@ -83,7 +83,7 @@ pub(crate) struct Pull<U> {
     deferred: Option<Error>,
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -327,7 +327,7 @@ impl<U: Upstream> Pull<U> {
 }
 
 /// Whether a poll has given what it may.
-fn is_full(out: &Poll, limits: PollLimits) -> bool {
+pub(crate) fn is_full(out: &Poll, limits: PollLimits) -> bool {
     out.batch.len() >= limits.records || out.batch.data_len() >= limits.bytes as usize
 }
 

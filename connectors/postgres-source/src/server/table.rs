@@ -28,27 +28,28 @@ const RESULT_SIZE: &str = "postgres.result-size";
 /// A table as the catalog has it, and as it is published.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Description {
-    pub(super) columns: Vec<Column>,
-    pub(super) key: Vec<KeyColumn>,
+    pub(crate) columns: Vec<Column>,
+    /// What rows are ordered by.
+    pub(crate) key: Vec<KeyColumn>,
     /// Rows of children are theirs.
-    pub(super) is_only: bool,
+    pub(crate) is_only: bool,
     /// The publication's WHERE.
-    pub(super) filter: Option<String>,
+    pub(crate) filter: Option<String>,
 }
 
 /// A column of the key.
 #[derive(Clone, Debug)]
-pub(super) struct KeyColumn {
-    pub(super) name: String,
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
     /// As in `'...'::TYPE`.
-    pub(super) type_name: String,
-    pub(super) type_oid: u32,
+    pub(crate) type_name: String,
+    pub(crate) type_oid: u32,
     /// As SQL writes it; none: the type has none.
-    pub(super) collation: Option<String>,
+    pub(crate) collation: Option<String>,
 }
 
 /// A query for the columns of a table's key, with their places in its index as `k.place`; `relation` is the table's OID in SQL.
-pub(super) fn key_of(relation: &str) -> String {
+pub(crate) fn key_of(relation: &str) -> String {
     format!(
         "SELECT a.attname, k.place, format_type(a.atttypid, a.atttypmod), a.atttypid, \
          CASE WHEN c.oid IS NOT NULL THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END \
@@ -128,17 +129,23 @@ impl Description {
         format!("SELECT ROW({}) > ROW({})", values(key), values(bound))
     }
 
+    /// A condition on rows: how their key compares with this one.
+    pub(crate) fn beside(&self, operator: &str, other: &Key) -> String {
+        let value =
+            |(column, text): (&KeyColumn, &String)| format!("{}::{}", literal(text), column.type_name);
+        let values: Vec<String> = self.key.iter().zip(other).map(value).collect();
+        let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
+        format!("ROW({}) {operator} ROW({})", key.join(", "), values.join(", "))
+    }
+
     /// The rows behind `after`.
-    pub(super) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
+    pub(crate) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
         let list = |names: Vec<String>| names.join(", ");
         let columns = list(self.columns.iter().map(|column| identifier(&column.name)).collect());
         let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
         let mut conditions: Vec<String> = self.filter.iter().map(|filter| format!("({filter})")).collect();
         if let Some(after) = after {
-            let value =
-                |(column, text): (&KeyColumn, &String)| format!("{}::{}", literal(text), column.type_name);
-            let values = list(self.key.iter().zip(after).map(value).collect());
-            conditions.push(format!("ROW({}) > ROW({values})", key.join(", ")));
+            conditions.push(self.beside(">", after));
         }
         let only = if self.is_only { "ONLY " } else { "" };
         let mut sql = format!("SELECT {columns} FROM {only}{}", quoted_table(table));
@@ -180,21 +187,8 @@ impl Server {
         after: Option<(&[String], &Key)>,
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error> {
-        // The lock comes before the snapshot: a table that is written anew in between would look empty.
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-            quoted_table(table)
-        );
-        if let Err(failure) = self.sql(|session| session.run(&begin)) {
-            return match &failure {
-                Failure::Statement(error) => match error.code.as_str() {
-                    "42P01" | "3F000" => Ok(Read::Gone),
-                    "55P03" | "57014" => Ok(Read::NotYet),
-                    "42501" => Err(no_select(table, &failure)),
-                    _ => Err(failure.into()),
-                },
-                Failure::Session(_) => Err(failure.into()),
-            };
+        if let Some(why_not) = self.begin_read(table)? {
+            return Ok(why_not);
         }
         let (snapshot, lsn) = self.snapshot()?;
         if !accept(&snapshot) {
@@ -217,6 +211,25 @@ impl Server {
         Ok(Read::Chunk(Chunk { columns: description.columns, key, rows, is_last, snapshot, lsn }))
     }
 
+    /// Begins a transaction that reads a table; or why not.
+    pub(crate) fn begin_read(&mut self, table: &str) -> Result<Option<Read>, Error> {
+        // The lock comes before the snapshot: a table that is written anew in between would look empty.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
+            quoted_table(table)
+        );
+        let Err(failure) = self.sql(|session| session.run(&begin)) else { return Ok(None) };
+        match &failure {
+            Failure::Statement(error) => match error.code.as_str() {
+                "42P01" | "3F000" => Ok(Some(Read::Gone)),
+                "55P03" | "57014" => Ok(Some(Read::NotYet)),
+                "42501" => Err(no_select(table, &failure)),
+                _ => Err(failure.into()),
+            },
+            Failure::Session(_) => Err(failure.into()),
+        }
+    }
+
     /// The snapshot of the transaction that has begun, and a place behind all that it sees.
     fn snapshot(&mut self) -> Result<(Snapshot, Lsn), Error> {
         // The first part of the statement's work is its snapshot.
@@ -231,7 +244,7 @@ impl Server {
 
     /// Rows of a query, as many as a chunk may have; how many, and whether these are all. None: they were too large to come together,
     /// and come one by one from the next call on.
-    pub(super) fn fetch(
+    pub(crate) fn fetch(
         &mut self,
         table: &str,
         select: &str,
@@ -283,7 +296,7 @@ impl Server {
     }
 }
 
-fn no_select(table: &str, failure: &Failure) -> Error {
+pub(crate) fn no_select(table: &str, failure: &Failure) -> Error {
     let message = format!(
         "{failure}; the role needs to read the table, run: GRANT SELECT ON {} TO ...",
         quoted_table(table)
