@@ -3,6 +3,8 @@
 //! Its settings, positions and states are in the broker's compacted topics, its workers are members of a group of
 //! protocol type `connect`, and with `exactly.once.source.support` its sources write in transactions.
 
+mod debezium;
+
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -7,10 +7,12 @@ mod cases;
 mod doctor;
 mod fence;
 mod kill;
+mod replica;
 mod script;
 mod sessions;
 mod source;
 mod tls;
+mod types;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

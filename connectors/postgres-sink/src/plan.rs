@@ -24,6 +24,8 @@ pub struct Shape {
     pub table: usize,
     /// Whether rows are deleted.
     pub delete: bool,
+    /// Whether an upsert has to be an update, because the row can't be made of these columns.
+    pub update: bool,
     /// Columns by index.
     pub columns: Vec<usize>,
     /// Which of `columns` are the key.
@@ -87,8 +89,13 @@ mod tests {
 
     /// Rows written as `shape key`, the waves as lists of rows.
     fn put(rows: &[(usize, &str)], newest_only: bool, rows_max: usize) -> Vec<Vec<Vec<usize>>> {
-        let shape =
-            |delete, columns: &[usize]| Shape { table: 0, delete, columns: columns.to_vec(), key: vec![0] };
+        let shape = |delete, columns: &[usize]| Shape {
+            table: 0,
+            delete,
+            update: false,
+            columns: columns.to_vec(),
+            key: vec![0],
+        };
         let shapes = [shape(false, &[0, 1]), shape(true, &[0]), Shape { key: vec![], ..shape(false, &[1]) }];
         let op = |(record, (shape, key)): (usize, &(usize, &str))| {
             let mut values = vec![Some((*key).to_owned()), Some("x".to_owned())];

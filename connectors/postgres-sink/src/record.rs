@@ -35,8 +35,8 @@ pub struct Field<'r> {
 pub enum Value<'r> {
     /// There is none.
     Tombstone,
-    /// A row as it is.
-    Row(Vec<Field<'r>>),
+    /// A row as it is; true: but for values that its database did not send.
+    Row(Vec<Field<'r>>, bool),
     /// A row as it was, which is gone; none: only the key knows which.
     Gone(Option<Vec<Field<'r>>>),
     /// Nothing about a row.
@@ -78,14 +78,24 @@ pub fn value<'r>(record: &RecordRef<'r>, known: &mut Known) -> Result<Read<'r>, 
     if let Some(read) = envelope(&fields)? {
         return Ok(read);
     }
-    fields.retain(|field| !UNAVAILABLE.contains(&field.value));
+    let is_partial = leave_out_unavailable(&mut fields);
     // Debezium's flat form says so in a field of its own.
     if let Some(at) = fields.iter().position(|field| field.name == "__deleted") {
         let (mut fields, gone) = (fields, at);
         let deleted = fields.remove(gone).value;
-        return plain(if deleted.contains("true") { Value::Gone(Some(fields)) } else { Value::Row(fields) });
+        return plain(match deleted.contains("true") {
+            true => Value::Gone(Some(fields)),
+            false => Value::Row(fields, is_partial),
+        });
     }
-    plain(Value::Row(fields))
+    plain(Value::Row(fields, is_partial))
+}
+
+/// Whether there was something to leave out.
+fn leave_out_unavailable(fields: &mut Vec<Field<'_>>) -> bool {
+    let count = fields.len();
+    fields.retain(|field| !UNAVAILABLE.contains(&field.value));
+    fields.len() < count
 }
 
 /// Takes a record's key apart.
@@ -163,8 +173,8 @@ fn envelope<'r>(fields: &[Field<'r>]) -> Result<Option<Read<'r>>, Rejection> {
         "c" | "r" | "u" => {
             let mut after = row("after")?
                 .ok_or_else(|| Rejection::new("envelope.after", "an envelope of a change without `after`"))?;
-            after.retain(|field| !UNAVAILABLE.contains(&field.value));
-            Value::Row(after)
+            let is_partial = leave_out_unavailable(&mut after);
+            Value::Row(after, is_partial)
         }
         "d" => Value::Gone(row("before")?),
         "m" => Value::Nothing,

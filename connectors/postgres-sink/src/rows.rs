@@ -10,8 +10,8 @@ use crate::plan::{Op, Shape};
 use crate::record::{self, Field, Key, Read, Value};
 use crate::schema::Known;
 use crate::settings::{InsertMode, PkMode, Settings, qualified};
-use crate::table::{self, Name, Table};
-use crate::value;
+use crate::table::{self, Column, Name, Table};
+use crate::value::{self, Form};
 
 /// Longest name of a table or a column: PostgreSQL cuts off what is longer, so that two would be one.
 const NAME_BYTES_MAX: usize = 63;
@@ -56,6 +56,8 @@ struct Wanted<'r> {
     fields: Vec<Field<'r>>,
     /// Names of the key's columns.
     key: Vec<String>,
+    /// Values are missing that the source's database did not send: the row is there.
+    is_partial: bool,
 }
 
 impl Tables {
@@ -91,9 +93,15 @@ impl Tables {
             PkMode::RecordKey => record::key(record, &mut self.schemas)?,
             _ => Key::None,
         };
+        let form = Form { unit: settings.timestamp_unit, documents: read.source.is_some() };
         let Some(wanted) = wanted(settings, read, &key, &place, topic)? else { return Ok(None) };
+        // Before a table is made for it: a column that is null in the first record has no type yet.
+        let is_null =
+            |name: &&String| wanted.fields.iter().any(|field| field.name == **name && field.value == "null");
+        if let Some(name) = wanted.key.iter().find(is_null) {
+            return Err(null_key(name, &wanted).into());
+        }
         let table = self.table(session, settings, &wanted)?;
-        let unit = settings.timestamp_unit;
         let (mut columns, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for field in &wanted.fields {
             let Some(at) = self.tables[table].column(&field.name) else { continue }; // null, of a type that nobody knows
@@ -102,7 +110,7 @@ impl Tables {
                 continue;
             }
             let text =
-                value::text(field.value, field.kind.as_deref(), &column.kind, unit).map_err(|why| {
+                value::text(field.value, field.kind.as_deref(), &column.kind, form).map_err(|why| {
                     Rejection::new(
                         why.code,
                         format!("column {} of {}: {}", field.name, wanted.name, why.message),
@@ -110,8 +118,7 @@ impl Tables {
                 })?;
             if wanted.key.iter().any(|name| *name == field.name) {
                 if text.is_none() {
-                    let message = format!("column {} of {}'s key would be null", field.name, wanted.name);
-                    return Err(Rejection::new("record.key", message).into());
+                    return Err(null_key(&field.name, &wanted).into());
                 }
                 keys.push(columns.len());
             }
@@ -121,10 +128,14 @@ impl Tables {
         if columns.is_empty() {
             return Err(Rejection::new("record.shape", "the record has no field for a column").into());
         }
-        if settings.insert_mode == InsertMode::Update && !wanted.delete && keys.len() == columns.len() {
+        // An INSERT that lacks them would be refused before it is seen that the row is there.
+        let lacks = |(at, column): (usize, &Column)| column.is_required && !columns.contains(&at);
+        let update = wanted.is_partial && self.tables[table].columns.iter().enumerate().any(lacks);
+        let only_updates = update || settings.insert_mode == InsertMode::Update;
+        if only_updates && !wanted.delete && keys.len() == columns.len() {
             return Ok(None); // nothing to change
         }
-        let shape = Shape { table, delete: wanted.delete, columns, key: keys };
+        let shape = Shape { table, delete: wanted.delete, update, columns, key: keys };
         let shape = self.shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
             self.shapes.push(shape);
             self.shapes.len() - 1
@@ -189,6 +200,10 @@ impl Tables {
     }
 }
 
+fn null_key(name: &str, wanted: &Wanted<'_>) -> Rejection {
+    Rejection::new("record.key", format!("column {name} of {}'s key would be null", wanted.name))
+}
+
 /// Fields that the table has no column for, and that have a value or a type.
 fn missing<'w, 'r>(table: &Table, wanted: &'w Wanted<'r>) -> Vec<&'w Field<'r>> {
     let is_missing =
@@ -225,8 +240,23 @@ fn checked(names: &[&str]) -> Result<(), Rejection> {
     }
 }
 
-/// Changes a table, within a transaction that may be open. What another task has done at the same moment is no failure.
-fn change(session: &mut Session, sql: &str) -> Result<(), Failure> {
+/// Whether a refusal to make or widen a table speaks of the columns that a record asks for: too many of them, or in the key (54), a
+/// type that can't be in a key (42704, 42P16), or that no column has (42611). Else it speaks of rights, schemas, views, ...
+fn is_about_columns(code: &str) -> bool {
+    code.starts_with("54") || matches!(code, "42704" | "42P16" | "42611")
+}
+
+/// Changes a table for a record, within a transaction that may be open. What another task has done at the same moment is no failure.
+fn change(session: &mut Session, sql: &str) -> Result<(), Unfit> {
+    match execute(session, sql) {
+        Err(Failure::Statement(error)) if is_about_columns(&error.code) && !error.retriable => {
+            Err(Unfit::Record(error.rejection()))
+        }
+        done => Ok(done?),
+    }
+}
+
+fn execute(session: &mut Session, sql: &str) -> Result<(), Failure> {
     let open = session.status() == millrace_sdk::postgres::Status::InTransaction;
     let (before, after) = if open { ("SAVEPOINT ddl; ", "; RELEASE SAVEPOINT ddl") } else { ("", "") };
     match session.run(&format!("{before}{sql}{after}")) {
@@ -268,9 +298,10 @@ fn wanted<'a>(
         );
         Rejection::new("record.tombstone", message)
     };
+    let is_partial = matches!(read.value, Value::Row(_, true));
     let (delete, fields) = match read.value {
         Value::Nothing => return Ok(None),
-        Value::Row(fields) => (false, fields),
+        Value::Row(fields, _) => (false, fields),
         Value::Tombstone | Value::Gone(_) if !settings.delete_enabled => {
             return Err(no_deletes("the record says that a row is gone"));
         }
@@ -280,7 +311,7 @@ fn wanted<'a>(
     let key = key_fields(settings, key, &fields, place)?;
     let names: Vec<String> = key.iter().map(|field| field.name.clone().into_owned()).collect();
     if delete {
-        return Ok(Some(Wanted { name, delete, fields: key, key: names }));
+        return Ok(Some(Wanted { name, delete, fields: key, key: names, is_partial }));
     }
     let is_wanted = |field: &Field<'_>| {
         let listed = &settings.fields_whitelist;
@@ -289,7 +320,7 @@ fn wanted<'a>(
     };
     let mut all = key;
     all.extend(fields.into_iter().filter(is_wanted));
-    Ok(Some(Wanted { name, delete, fields: all, key: names }))
+    Ok(Some(Wanted { name, delete, fields: all, key: names, is_partial }))
 }
 
 /// The columns of the key.

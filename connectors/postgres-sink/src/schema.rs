@@ -59,15 +59,19 @@ impl Type {
     pub fn sql(&self) -> String {
         let logical = match self.name.as_str() {
             "org.apache.kafka.connect.data.Decimal" | "io.debezium.data.VariableScaleDecimal" => "numeric",
-            "org.apache.kafka.connect.data.Date" | "io.debezium.time.Date" => "date",
+            "org.apache.kafka.connect.data.Date" | "io.debezium.time.Date" | "io.debezium.time.IsoDate" => {
+                "date"
+            }
             "org.apache.kafka.connect.data.Time"
             | "io.debezium.time.Time"
             | "io.debezium.time.MicroTime"
-            | "io.debezium.time.NanoTime" => "time",
+            | "io.debezium.time.NanoTime"
+            | "io.debezium.time.IsoTime" => "time",
             "org.apache.kafka.connect.data.Timestamp"
             | "io.debezium.time.Timestamp"
             | "io.debezium.time.MicroTimestamp"
-            | "io.debezium.time.NanoTimestamp" => "timestamp",
+            | "io.debezium.time.NanoTimestamp"
+            | "io.debezium.time.IsoTimestamp" => "timestamp",
             "io.debezium.time.ZonedTimestamp" => "timestamptz",
             "io.debezium.time.ZonedTime" => "timetz",
             "io.debezium.time.Interval" => "interval",

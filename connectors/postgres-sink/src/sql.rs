@@ -28,6 +28,7 @@ pub fn statement(mode: InsertMode, table: &Table, shape: &Shape, ops: &[&Op]) ->
     let others: Vec<usize> = (0..count).filter(|at| !shape.key.contains(at)).collect();
     let target = table.name.sql();
     let rows = format!("unnest({arrays}) AS r({raw})");
+    let mode = if shape.update && mode == InsertMode::Upsert { InsertMode::Update } else { mode };
     let sql = match mode {
         _ if shape.delete => format!("DELETE FROM {target} AS t USING {rows} WHERE {}", matches("t")),
         InsertMode::Update => {
@@ -115,10 +116,11 @@ mod tests {
             kind: Kind::Other,
             generated: false,
             identity_always: false,
+            is_required: false,
         };
         let name = Name { schema: Some("shop".into()), table: "Or\"ders".into() };
         let table = Table { name, columns: vec![column("id", "bigint"), column("Na me", "text")] };
-        let shape = Shape { table: 0, delete: false, columns: vec![0, 1], key: vec![0] };
+        let shape = Shape { table: 0, delete: false, update: false, columns: vec![0, 1], key: vec![0] };
         let op = |id: &str, name: Option<&str>| Op {
             record: 0,
             shape: 0,
@@ -138,6 +140,8 @@ mod tests {
             update,
             r#"UPDATE "shop"."Or""ders" AS t SET "Na me" = r.c1::text FROM unnest($1::text[], $2::text[]) AS r(c0, c1) WHERE t."id" = r.c0::bigint"#
         );
+        let partial = Shape { update: true, ..shape.clone() };
+        assert_eq!(statement(InsertMode::Upsert, &table, &partial, &[&one]).sql, update);
         let delete = Shape { delete: true, columns: vec![0], ..shape.clone() };
         assert_eq!(
             statement(InsertMode::Insert, &table, &delete, &[&two]).sql,

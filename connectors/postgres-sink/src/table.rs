@@ -46,6 +46,8 @@ pub struct Column {
     pub generated: bool,
     /// Whether it is `GENERATED ALWAYS AS IDENTITY`.
     pub identity_always: bool,
+    /// Whether a row can't be made without a value for it.
+    pub is_required: bool,
 }
 
 /// A table.
@@ -62,7 +64,8 @@ pub fn columns_of(name: &Name) -> Statement {
     Statement::new(
         "SELECT a.attname, pg_catalog.format_type(a.atttypid, -1),
             b.typcategory, COALESCE(e.typname, b.typname), COALESCE(e.typcategory, ''),
-            a.attgenerated <> '', a.attidentity = 'a'
+            a.attgenerated <> '', a.attidentity = 'a', a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
+            COALESCE(e.typdelim, ',')
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
          JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
@@ -89,13 +92,15 @@ impl Table {
 fn column(row: &Row<'_>) -> Column {
     let text = |at| row.text(at).unwrap_or_default();
     let base = kind(text(3));
-    let kind = if text(2) == "A" { Kind::Array(Box::new(base)) } else { base };
+    let delimiter = text(8).chars().next().unwrap_or(',');
+    let kind = if text(2) == "A" { Kind::Array { element: Box::new(base), delimiter } } else { base };
     Column {
         name: text(0).to_owned(),
         sql_type: text(1).to_owned(),
         kind,
         generated: text(5) == "t",
         identity_always: text(6) == "t",
+        is_required: text(7) == "t",
     }
 }
 

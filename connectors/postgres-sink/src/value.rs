@@ -33,14 +33,28 @@ pub enum Kind {
     Time,
     /// timestamp, timestamptz.
     Timestamp,
-    /// An array of these.
-    Array(Box<Kind>),
+    /// An array.
+    Array {
+        /// What it holds.
+        element: Box<Kind>,
+        /// What its text has between two of them: a comma, but for `box`.
+        delimiter: char,
+    },
     /// Whatever the text says.
     Other,
 }
 
+/// What values mean where no schema says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form {
+    /// Of whole numbers in columns of time.
+    pub unit: Unit,
+    /// Whether text for a column of JSON is a document, as in Debezium's envelopes; else it is one if it looks like an object or an array.
+    pub documents: bool,
+}
+
 /// The text of `json` for a column; none: null.
-pub fn text(json: &str, of: Option<&Type>, kind: &Kind, unit: Unit) -> Result<Option<String>, Rejection> {
+pub fn text(json: &str, of: Option<&Type>, kind: &Kind, form: Form) -> Result<Option<String>, Rejection> {
     if json == "null" {
         return Ok(None);
     }
@@ -53,16 +67,16 @@ pub fn text(json: &str, of: Option<&Type>, kind: &Kind, unit: Unit) -> Result<Op
         (b'"', Kind::Json) => {
             let inner = string(json)?;
             // A document within a string, as Debezium writes it.
-            let is_document = inner.trim_start().starts_with(['{', '['])
+            let is_document = (form.documents || inner.trim_start().starts_with(['{', '[']))
                 && serde_json::from_str::<&RawValue>(&inner).is_ok();
             if is_document { inner } else { json.to_owned() }
         }
         (b'"', _) => string(json)?,
         (_, Kind::Json) => json.to_owned(),
-        (b'[', Kind::Array(element)) => {
+        (b'[', Kind::Array { element, delimiter }) => {
             let mut out = String::new();
             let items = of.and_then(|of| of.items.as_deref());
-            array(json, items, element, unit, 1, &mut out)?;
+            array(json, items, (element, *delimiter), form, 1, &mut out)?;
             out
         }
         (b'-' | b'0'..=b'9', Kind::Date) => {
@@ -70,11 +84,12 @@ pub fn text(json: &str, of: Option<&Type>, kind: &Kind, unit: Unit) -> Result<Op
             days.ok_or_else(|| wrong("no number of days since 1970"))?
         }
         (b'-' | b'0'..=b'9', Kind::Timestamp) => {
-            let time = json.parse().ok().and_then(|number| calendar::timestamp(number, per_second(unit)));
+            let time =
+                json.parse().ok().and_then(|number| calendar::timestamp(number, per_second(form.unit)));
             time.ok_or_else(|| wrong("no time since 1970"))?
         }
         (b'-' | b'0'..=b'9', Kind::Time) => {
-            let time = json.parse().ok().and_then(|number| calendar::time(number, per_second(unit)));
+            let time = json.parse().ok().and_then(|number| calendar::time(number, per_second(form.unit)));
             time.ok_or_else(|| wrong("no time of a day"))?
         }
         // 3.0 is a whole number to those who have one kind of numbers only.
@@ -101,6 +116,12 @@ fn logical(json: &str, of: &Type) -> Result<Option<String>, Rejection> {
         "io.debezium.time.MicroTimestamp" => calendar::timestamp(number()?, 1_000_000),
         "io.debezium.time.NanoTimestamp" => calendar::timestamp(number()?, 1_000_000_000),
         "io.debezium.time.MicroDuration" => Some(format!("{} microseconds", number()?)),
+        // Of `time.precision.mode=isostring`: a date or a time with a Z that says nothing.
+        "io.debezium.time.IsoDate" | "io.debezium.time.IsoTime" | "io.debezium.time.IsoTimestamp"
+            if json.starts_with('"') =>
+        {
+            Some(without_zone(&string(json)?))
+        }
         "io.debezium.data.Json" if json.starts_with('"') => Some(string(json)?),
         // `decimal.format` of the converter may have written digits.
         "org.apache.kafka.connect.data.Decimal" if json.starts_with('"') => {
@@ -130,6 +151,14 @@ fn string(json: &str) -> Result<String, Rejection> {
     serde_json::from_str(json).map_err(|error| Rejection::new("value.type", error.to_string()))
 }
 
+/// Without a Z at its end, or before its era.
+fn without_zone(text: &str) -> String {
+    match text.strip_suffix(" BC") {
+        Some(text) => format!("{} BC", text.strip_suffix('Z').unwrap_or(text)),
+        None => text.strip_suffix('Z').unwrap_or(text).to_owned(),
+    }
+}
+
 /// bytea: its own form as it is, anything else is base64.
 fn bytes(text: &str) -> Result<String, Rejection> {
     if text.starts_with("\\x") {
@@ -154,8 +183,8 @@ fn hex(raw: &[u8]) -> String {
 fn array(
     json: &str,
     of: Option<&Type>,
-    kind: &Kind,
-    unit: Unit,
+    (kind, delimiter): (&Kind, char),
+    form: Form,
     depth: u32,
     out: &mut String,
 ) -> Result<(), Rejection> {
@@ -168,13 +197,13 @@ fn array(
     out.push('{');
     for (at, element) in elements.into_iter().enumerate() {
         if at > 0 {
-            out.push(',');
+            out.push(delimiter);
         }
         let element = element.get();
         if element.starts_with('[') && *kind != Kind::Json {
-            array(element, of.and_then(|of| of.items.as_deref()), kind, unit, depth + 1, out)?;
+            array(element, of.and_then(|of| of.items.as_deref()), (kind, delimiter), form, depth + 1, out)?;
         } else {
-            element_text(text(element, of, kind, unit)?.as_deref(), out);
+            element_text(text(element, of, kind, form)?.as_deref(), out);
         }
     }
     out.push('}');
@@ -261,7 +290,7 @@ mod tests {
     use super::*;
 
     fn of(json: &str, kind: &Kind) -> String {
-        match text(json, None, kind, Unit::Ms) {
+        match text(json, None, kind, Form::default()) {
             Ok(Some(text)) => text,
             Ok(None) => "NULL".to_owned(),
             Err(why) => why.code,
@@ -270,7 +299,8 @@ mod tests {
 
     #[test]
     fn columns_decide_what_a_value_means() {
-        let array = |kind| Kind::Array(Box::new(kind));
+        let of_kind = |kind, delimiter| Kind::Array { element: Box::new(kind), delimiter };
+        let array = |kind| of_kind(kind, ',');
         for (json, kind, text) in [
             ("null", Kind::Json, "NULL"),
             (r#""a\u00e4\n""#, Kind::Other, "aä\n"),
@@ -291,6 +321,7 @@ mod tests {
             ("1e99", Kind::Timestamp, "value.type"),
             (r#"[1, null, "a\"b\\c", ""]"#, array(Kind::Other), r#"{"1",NULL,"a\"b\\c",""}"#),
             ("[[1,2],[3,4]]", array(Kind::Other), r#"{{"1","2"},{"3","4"}}"#),
+            (r#"["(1,1),(0,0)",null]"#, of_kind(Kind::Other, ';'), r#"{"(1,1),(0,0)";NULL}"#),
             (r#"[{"a":[1]}, [2]]"#, array(Kind::Json), r#"{"{\"a\":[1]}","[2]"}"#),
             ("[[[[[[[1]]]]]]]", array(Kind::Other), "value.type"),
             (r#""{1,2}""#, array(Kind::Other), "{1,2}"),
@@ -301,12 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn text_in_an_envelope_is_a_document_for_a_column_of_json() {
+        let form = Form { documents: true, ..Form::default() };
+        for (json, wanted) in [
+            (r#""null""#, "null"),
+            (r#""5""#, "5"),
+            (r#""\"a\"""#, r#""a""#),
+            (r#""{\"a\":1}""#, r#"{"a":1}"#),
+            (r#""a""#, r#""a""#),
+        ] {
+            assert_eq!(text(json, None, &Kind::Json, form).expect("text").as_deref(), Some(wanted), "{json}");
+        }
+    }
+
+    #[test]
     fn schemas_decide_before_columns() {
         let of = |json: &str, schema: serde_json::Value| match text(
             json,
             Some(&Type::read(&schema)),
             &Kind::Other,
-            Unit::Ms,
+            Form::default(),
         ) {
             Ok(text) => text.unwrap_or_default(),
             Err(why) => why.code,
@@ -330,6 +375,14 @@ mod tests {
             ("1500", named("int32", "org.apache.kafka.connect.data.Time"), "00:00:01.500000"),
             (r#""AP8=""#, json!({ "type": "bytes" }), "\\x00ff"),
             (r#""{\"a\":1}""#, named("string", "io.debezium.data.Json"), r#"{"a":1}"#),
+            (r#""null""#, named("string", "io.debezium.data.Json"), "null"),
+            (r#""2026-02-28Z""#, named("string", "io.debezium.time.IsoDate"), "2026-02-28"),
+            (
+                r#""0044-03-15T24:00:00Z BC""#,
+                named("string", "io.debezium.time.IsoTimestamp"),
+                "0044-03-15T24:00:00 BC",
+            ),
+            (r#""infinity""#, named("string", "io.debezium.time.IsoTimestamp"), "infinity"),
             (r#""x""#, named("int32", "io.debezium.time.Date"), "value.logical"),
             ("5", json!({ "type": "int32" }), "5"),
         ] {

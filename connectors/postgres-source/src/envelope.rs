@@ -77,7 +77,8 @@ pub(crate) struct Writer {
     tombstones: bool,
     marks_deletes: bool,
     transactions: bool,
-    style: Style,
+    key_style: Style,
+    value_style: Style,
     /// `{"version":...,"name":...`
     source: String,
     database: String,
@@ -94,7 +95,8 @@ impl Writer {
             tombstones: settings.tombstones,
             marks_deletes: settings.marks_deletes(),
             transactions: settings.transactions,
-            style: Style { is_iso_zoned: settings.schemas },
+            key_style: Style { is_iso_zoned: settings.typed_keys() },
+            value_style: Style { is_iso_zoned: settings.typed_values() },
             source: format!(
                 "{{\"version\":\"{}\",\"connector\":\"postgresql\",\"name\":{}",
                 env!("CARGO_PKG_VERSION"),
@@ -138,14 +140,10 @@ impl Writer {
     fn key(&mut self, shape: &Shape, row: &[Value<'_>]) {
         let out = &mut self.key;
         out.clear();
-        if let Some(schemas) = &shape.schemas {
-            out.extend_from_slice(b"{\"schema\":");
-            out.extend_from_slice(schemas.key.as_bytes());
-            out.extend_from_slice(b",\"payload\":");
-        }
+        let is_typed = wrapped(out, shape.schemas.key.as_ref());
         let columns = shape.key.iter().map(|place| (&shape.columns[*place], row.get(*place)));
-        object(out, columns, self.style, shape.schemas.is_some(), None);
-        if shape.schemas.is_some() {
+        object(out, columns, self.key_style, is_typed, None);
+        if is_typed {
             out.push(b'}');
         }
     }
@@ -154,13 +152,8 @@ impl Writer {
     fn value(&mut self, shape: &Shape, change: Change<'_>, origin: &Origin, now_ms: i64) -> bool {
         let out = &mut self.value;
         out.clear();
-        if let Some(schemas) = &shape.schemas {
-            out.extend_from_slice(b"{\"schema\":");
-            out.extend_from_slice(schemas.value.as_bytes());
-            out.extend_from_slice(b",\"payload\":");
-        }
-        let is_typed = shape.schemas.is_some();
-        let style = self.style;
+        let is_typed = wrapped(out, shape.schemas.value.as_ref());
+        let style = self.value_style;
         let row = |out: &mut Vec<u8>, row: &[Value<'_>], deleted| {
             let columns = shape.columns.iter().enumerate().map(|(place, column)| (column, row.get(place)));
             object(out, columns, style, is_typed, deleted);
@@ -206,6 +199,15 @@ impl Writer {
         }
         true
     }
+}
+
+/// Begins an envelope with this schema; whether there is one.
+fn wrapped(out: &mut Vec<u8>, schema: Option<&String>) -> bool {
+    let Some(schema) = schema else { return false };
+    out.extend_from_slice(b"{\"schema\":");
+    out.extend_from_slice(schema.as_bytes());
+    out.extend_from_slice(b",\"payload\":");
+    true
 }
 
 fn source(out: &mut Vec<u8>, beginning: &str, database: &str, shape: &Shape, op: Op, origin: &Origin) {

@@ -13,6 +13,7 @@
 //! | `types`, `value` | PostgreSQL's types as JSON |
 //! | `shape`, `envelope`, `schema` | records |
 //! | `upstream`, `server` | what is asked of a server; a real one |
+//! | `query` | the other mode: rows behind a cursor, for roles that may not replicate |
 
 mod envelope;
 mod frame;
@@ -20,6 +21,7 @@ mod lsn;
 mod pgoutput;
 mod position;
 mod pull;
+mod query;
 mod schema;
 mod server;
 mod settings;
@@ -33,12 +35,23 @@ mod value;
 use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
 
 use crate::pull::Pull;
+use crate::query::Query;
 use crate::server::Server;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings, WantsTypes};
+
+/// What the host calls values with their schemas.
+const TYPED: &str = "connect-json";
 
 /// The source's only task.
 #[derive(Debug)]
-pub struct PostgresSource(Pull<Server>);
+pub struct PostgresSource(Reader);
+
+/// How it finds what is new.
+#[derive(Debug)]
+enum Reader {
+    Changes(Box<Pull<Server>>),
+    Rows(Box<Query<Server>>),
+}
 
 /// The settings of a source.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -55,8 +68,8 @@ impl Source for PostgresSource {
             "Reads the tables of a PostgreSQL database and follows their changes",
         )
         .settings(include_str!("settings.schema.json"))
-        .key_formats(&["json"])
-        .value_formats(&["json"])
+        .key_formats(&["json", TYPED])
+        .value_formats(&["json", TYPED])
         .extra("delivery", "exactly-once")
     }
 
@@ -65,35 +78,51 @@ impl Source for PostgresSource {
     }
 
     fn open(
-        _task: &Task,
-        SourceSettings(settings): SourceSettings,
+        task: &Task,
+        SourceSettings(mut settings): SourceSettings,
         resume: Vec<Checkpoint>,
     ) -> Result<Self, Error> {
+        settings.wants_types =
+            WantsTypes { keys: task.key_format == TYPED, values: task.value_format == TYPED };
         if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
             return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
+        }
+        let mut server = Server::new(&settings);
+        if settings.mode == Mode::Query {
+            let positions = query::position::resume(&resume, &settings)?;
+            let database = server.prepare_query()?;
+            let query = Query::new(server, settings, &database, positions);
+            return Ok(Self(Reader::Rows(Box::new(query))));
         }
         let (kept, tables) = match position::resume(&resume)? {
             Some((kept, tables)) => (Some(kept), tables),
             None => Default::default(),
         };
-        let mut server = Server::new(&settings);
         let facts = server.prepare(kept.as_ref())?;
-        Ok(Self(Pull::new(server, settings, &facts.database, facts.position, tables)))
+        let pull = Pull::new(server, settings, &facts.database, facts.position, tables);
+        Ok(Self(Reader::Changes(Box::new(pull))))
     }
 
     fn poll(&mut self, limits: PollLimits, out: &mut Poll) -> Result<Flow, Error> {
-        self.0.poll(limits, out)
+        match &mut self.0 {
+            Reader::Changes(pull) => pull.poll(limits, out),
+            Reader::Rows(query) => query.poll(limits, out),
+        }
     }
 
     fn commit(&mut self, done: &[Checkpoint]) -> Result<(), Error> {
-        if let Some(lsn) = position::confirmed(done)? {
-            self.0.confirm(lsn);
+        if let Reader::Changes(pull) = &mut self.0
+            && let Some(lsn) = position::confirmed(done)?
+        {
+            pull.confirm(lsn);
         }
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.0.close();
+        if let Reader::Changes(pull) = &mut self.0 {
+            pull.close();
+        }
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ use crate::tables::Table;
 pub(crate) const STREAM: &str = "stream";
 /// Beginning of the partitions of the tables' checkpoints.
 const TABLE: &str = "table ";
+/// Beginning of the partitions of the mode query.
+pub(crate) const CURSOR: &str = "cursor ";
 
 /// How far the stream was taken: transactions that committed before `lsn` are whole; of the one that committed there, so many
 /// changes.
@@ -31,6 +33,9 @@ pub(crate) type Kept = (Position, BTreeMap<String, Table>);
 /// What was kept; none: nothing, it is the first run.
 pub(crate) fn resume(kept: &[Checkpoint]) -> Result<Option<Kept>, Error> {
     let Some(stream) = kept.iter().find(|checkpoint| checkpoint.partition == STREAM) else {
+        if kept.iter().any(|checkpoint| checkpoint.partition.starts_with(CURSOR)) {
+            return Err(other_mode("query"));
+        }
         return Ok(None);
     };
     let mut tables = BTreeMap::new();
@@ -58,7 +63,14 @@ pub(crate) fn written<T: Serialize>(position: &T) -> Vec<u8> {
     serde_json::to_vec(position).unwrap_or_default()
 }
 
-fn read<T: for<'a> Deserialize<'a>>(checkpoint: &Checkpoint) -> Result<T, Error> {
+/// Positions are of the other mode.
+pub(crate) fn other_mode(name: &str) -> Error {
+    let message =
+        format!("the source's positions are of the mode {name}; set `mode: {name}`, or reset the offsets");
+    Error::fatal("postgres.position", message)
+}
+
+pub(crate) fn read<T: for<'a> Deserialize<'a>>(checkpoint: &Checkpoint) -> Result<T, Error> {
     serde_json::from_slice(&checkpoint.position).map_err(|error| {
         let message = format!(
             "position of {}: {error}; it is not one of postgres-source, reset the offsets",

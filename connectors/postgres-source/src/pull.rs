@@ -24,7 +24,7 @@ use crate::lsn::Lsn;
 use crate::position::{self, Position, STREAM};
 use crate::settings::{LagAction, Settings, SnapshotMode};
 use crate::shape::Shape;
-use crate::tables::{Table, Tables};
+use crate::tables::{TABLES_MAX, Table, Tables};
 use crate::types::{Type, Types};
 use crate::upstream::{Received, Upstream};
 
@@ -83,7 +83,7 @@ pub(crate) struct Pull<U> {
     deferred: Option<Error>,
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -243,6 +243,15 @@ impl<U: Upstream> Pull<U> {
     fn refresh(&mut self) -> Result<(), Error> {
         let published: BTreeSet<String> =
             self.upstream.published()?.into_iter().filter(|table| self.settings.wants(table)).collect();
+        if published.len() > TABLES_MAX {
+            let message = format!(
+                "publication {} has {} tables, and a source reads at most {TABLES_MAX}; name some of them in `tables`, and give the others to \
+                 another source",
+                self.settings.publication,
+                published.len()
+            );
+            return Err(Error::fatal("postgres.tables", message));
+        }
         for table in &published {
             if self.tables.get(table).is_none() {
                 self.add(table);
@@ -318,7 +327,7 @@ impl<U: Upstream> Pull<U> {
 }
 
 /// Whether a poll has given what it may.
-fn is_full(out: &Poll, limits: PollLimits) -> bool {
+pub(crate) fn is_full(out: &Poll, limits: PollLimits) -> bool {
     out.batch.len() >= limits.records || out.batch.data_len() >= limits.bytes as usize
 }
 

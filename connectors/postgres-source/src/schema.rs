@@ -9,8 +9,11 @@ use crate::settings::{Format, Settings};
 use crate::shape::{Field, Schemas};
 use crate::types::Type;
 
-/// The schemas of a table's records.
+/// The schemas of a table's records, as far as they are asked for.
 pub(crate) fn of(settings: &Settings, full_name: &str, fields: &[Field], key: &[usize]) -> Schemas {
+    if !settings.typed_keys() && !settings.typed_values() {
+        return Schemas::default();
+    }
     let name = format!("{}.{full_name}", settings.name());
     let key_fields: Vec<Value> = key.iter().map(|place| field(&fields[*place], false)).collect();
     let columns: Vec<Value> = fields
@@ -37,7 +40,10 @@ pub(crate) fn of(settings: &Settings, full_name: &str, fields: &[Field], key: &[
     };
     let key =
         json!({ "type": "struct", "optional": false, "name": format!("{name}.Key"), "fields": key_fields });
-    Schemas { key: key.to_string(), value: value.to_string() }
+    Schemas {
+        key: settings.typed_keys().then(|| key.to_string()),
+        value: settings.typed_values().then(|| value.to_string()),
+    }
 }
 
 fn named(mut schema: Value, field: &str) -> Value {

@@ -2,8 +2,8 @@
 //!
 //! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, chunks).
 
-mod setup;
-mod table;
+pub(crate) mod setup;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
@@ -31,20 +31,31 @@ const GUARDS: &str = "SET row_security = off; SET lock_timeout = '2s'";
 /// The server that the settings name.
 #[derive(Debug)]
 pub(crate) struct Server {
-    settings: Settings,
+    pub(crate) settings: Settings,
     session: Option<Session>,
     stream: Option<Session>,
     /// Tables as they were when they were last looked at.
-    descriptions: BTreeMap<String, Description>,
+    pub(crate) descriptions: BTreeMap<String, Description>,
+    /// Rows have been seen of which some don't fit into one answer: they are fetched one by one.
+    has_large_rows: bool,
 }
 
 impl Server {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), session: None, stream: None, descriptions: BTreeMap::new() }
+        Self {
+            settings: settings.clone(),
+            session: None,
+            stream: None,
+            descriptions: BTreeMap::new(),
+            has_large_rows: false,
+        }
     }
 
     /// Does something with the session. After a refusal it is outside of a transaction again.
-    fn sql<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn sql<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let session = match &mut self.session {
             Some(session) => session,
             none => {
@@ -65,11 +76,11 @@ impl Server {
         result
     }
 
-    fn rows(&mut self, sql: &str) -> Result<Rows, Failure> {
+    pub(crate) fn rows(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.sql(|session| session.rows(sql))
     }
 
-    fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {
+    pub(crate) fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {
         self.sql(|session| session.query(statement))
     }
 
@@ -105,7 +116,7 @@ fn now_ms() -> i64 {
 }
 
 /// An answer that is not what the catalog gives.
-fn odd(what: &str) -> Error {
+pub(crate) fn odd(what: &str) -> Error {
     Error::fatal("postgres.protocol", format!("the server's answer about {what} can't be read; report it"))
 }
 

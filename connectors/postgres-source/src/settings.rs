@@ -15,6 +15,14 @@ const NAME_BYTES_MAX: usize = 63;
 pub(crate) struct Settings {
     /// Connection that is read from.
     pub(crate) connection: String,
+    /// How changes are found.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// Of the mode query: tables, and the columns that their rows are followed by.
+    #[serde(default)]
+    pub(crate) cursors: BTreeMap<String, Vec<String>>,
+    /// Of the mode query: how often is asked; none: once.
+    pub(crate) poll_every: Option<Span>,
     /// The replication slot.
     #[serde(default = "millrace")]
     pub(crate) slot: String,
@@ -62,6 +70,27 @@ pub(crate) struct Settings {
     /// What an alarm is.
     #[serde(default)]
     pub(crate) slot_lag_action: LagAction,
+    /// What the topic's formats ask for; not a setting of this connector.
+    #[serde(skip)]
+    pub(crate) wants_types: WantsTypes,
+}
+
+/// Whether the topic's formats have a use for types.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WantsTypes {
+    pub(crate) keys: bool,
+    pub(crate) values: bool,
+}
+
+/// How changes are found.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// By logical replication.
+    #[default]
+    Replication,
+    /// By asking for rows behind a cursor.
+    Query,
 }
 
 /// Whether rows are read that were there before.
@@ -128,8 +157,21 @@ impl Settings {
         }
     }
 
+    /// Whether keys carry Kafka Connect's schemas.
+    pub(crate) fn typed_keys(&self) -> bool {
+        self.schemas || self.wants_types.keys
+    }
+
+    /// Whether values do.
+    pub(crate) fn typed_values(&self) -> bool {
+        self.schemas || self.wants_types.values
+    }
+
     /// Whether this table is wanted.
     pub(crate) fn wants(&self, table: &str) -> bool {
+        if self.mode == Mode::Query {
+            return self.cursors.contains_key(table);
+        }
         self.tables.as_ref().is_none_or(|tables| tables.iter().any(|wanted| wanted == table))
     }
 
@@ -156,12 +198,14 @@ impl Settings {
                 problems.push(Problem::error(format!("/tables/{place}"), "no table such as public.orders"));
             }
         }
+        self.mode_problems(&mut problems);
         for table in self.topics.keys() {
-            let pointer = format!("/topics/{}", table.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/topics/{}", pointed(table));
             if !is_table(table) {
                 problems.push(Problem::error(pointer, "no table such as public.orders"));
             } else if !self.wants(table) {
-                problems.push(Problem::error(pointer, "not one of `tables`"));
+                let tables = if self.mode == Mode::Query { "cursors" } else { "tables" };
+                problems.push(Problem::error(pointer, format!("not one of `{tables}`")));
             }
         }
         if self.rewrite_deletes && self.format == Format::Debezium {
@@ -180,6 +224,52 @@ impl Settings {
         }
         problems
     }
+
+    /// What belongs to the other mode, or is missing in this one.
+    fn mode_problems(&self, problems: &mut Vec<Problem>) {
+        let other = match self.mode {
+            Mode::Replication => {
+                vec![("/cursors", !self.cursors.is_empty()), ("/poll_every", self.poll_every.is_some())]
+            }
+            Mode::Query => vec![
+                ("/tables", self.tables.is_some()),
+                ("/snapshot", self.snapshot == SnapshotMode::Never),
+                ("/transactions", self.transactions),
+                ("/rewrite_deletes", self.rewrite_deletes),
+                ("/heartbeat_query", self.heartbeat_query.is_some()),
+                ("/slot_lag_max", self.slot_lag_max.is_some()),
+            ],
+        };
+        let of = if self.mode == Mode::Query {
+            "replication; a query sees neither changes nor deletes"
+        } else {
+            "query"
+        };
+        for (path, _) in other.into_iter().filter(|(_, is_set)| *is_set) {
+            problems.push(Problem::error(path, format!("is of the mode {of}")));
+        }
+        if self.mode == Mode::Query && self.cursors.is_empty() {
+            let message = "which tables, and by which columns? Such as { public.orders: [updated_at, id] }";
+            problems.push(Problem::error("/cursors", message));
+        }
+        for (table, columns) in &self.cursors {
+            let pointer = format!("/cursors/{}", pointed(table));
+            let is_twice = |at: usize| columns[..at].contains(&columns[at]);
+            if !is_table(table) {
+                problems.push(Problem::error(pointer, "no table such as public.orders"));
+            } else if columns.is_empty() || (0..columns.len()).any(is_twice) {
+                problems.push(Problem::error(pointer, "columns, each once: [id], or [updated_at, id]"));
+            }
+        }
+        if self.poll_every.is_some_and(|every| every.ms() == 0) {
+            problems.push(Problem::error("/poll_every", "at least 1ms"));
+        }
+    }
+}
+
+/// A name as a JSON pointer has it.
+fn pointed(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn is_table(name: &str) -> bool {
@@ -216,6 +306,25 @@ mod tests {
         assert_eq!(paths(json!({ "rewrite_deletes": true })), ["/rewrite_deletes"]);
         assert_eq!(paths(json!({ "format": "flat", "transactions": true })), ["/transactions"]);
         assert_eq!(paths(json!({ "heartbeat": "0s", "refresh": "0s" })), ["/heartbeat", "/refresh"]);
+        assert_eq!(
+            paths(json!({ "cursors": { "public.a": ["id"] }, "poll_every": "1s" })),
+            ["/cursors", "/poll_every"]
+        );
+        assert_eq!(paths(json!({ "mode": "query" })), ["/cursors"]);
+        let query = json!({ "mode": "query", "tables": ["public.a"], "snapshot": "never", "poll_every": "0s",
+            "cursors": { "a": ["id"], "public.b": [], "public.c": ["x", "x"], "public.d": ["x", "id"] }, "topics": { "public.d": "t", "public.e": "t" } });
+        assert_eq!(
+            paths(query),
+            [
+                "/tables",
+                "/snapshot",
+                "/cursors/a",
+                "/cursors/public.b",
+                "/cursors/public.c",
+                "/poll_every",
+                "/topics/public.e"
+            ]
+        );
     }
 
     #[test]

@@ -18,8 +18,7 @@ pub(crate) struct Shape {
     pub(crate) columns: Vec<Field>,
     /// Places of the key's columns.
     pub(crate) key: Vec<usize>,
-    /// Kafka Connect's schemas as JSON, if they are asked for.
-    pub(crate) schemas: Option<Schemas>,
+    pub(crate) schemas: Schemas,
 }
 
 /// A column.
@@ -31,11 +30,11 @@ pub(crate) struct Field {
     pub(crate) label: Vec<u8>,
 }
 
-/// Schemas of keys and values.
-#[derive(Clone, Debug)]
+/// Kafka Connect's schemas of keys and values as JSON, if they are asked for.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Schemas {
-    pub(crate) key: String,
-    pub(crate) value: String,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 impl Shape {
@@ -60,7 +59,7 @@ impl Shape {
         let key = key.iter().map(place).collect::<Option<Vec<usize>>>().unwrap_or_default();
         let full_name = format!("{schema}.{table}");
         let topic = settings.topic(&full_name);
-        let schemas = settings.schemas.then(|| schema::of(settings, &full_name, &fields, &key));
+        let schemas = schema::of(settings, &full_name, &fields, &key);
         Self {
             full_name,
             schema: schema.to_owned(),

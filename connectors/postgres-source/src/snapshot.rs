@@ -24,6 +24,11 @@ impl Snapshot {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
+    /// Bytes of its text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.to_string().len()
+    }
+
     /// The number near `xmax` that has these lower bits: never are two transactions in use that are 2^31 apart.
     fn widened(&self, xid: u32) -> u64 {
         let near = (self.xmax & !u64::from(u32::MAX)) | u64::from(xid);

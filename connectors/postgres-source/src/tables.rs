@@ -19,6 +19,9 @@
 //! - Bounds rise along a table's chunks; a change is compared with them as the server orders keys.
 //! - The stream has passed `Chunk::lsn` ⇒ it gives no more transactions that the chunk saw, and the chunk is settled.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use millrace_sdk::Error;
@@ -27,13 +30,34 @@ use serde::{Deserialize, Serialize};
 use crate::lsn::Lsn;
 use crate::snapshot::Snapshot;
 
+/// Tables of one source: the host takes so many checkpoints at once, and more.
+pub(crate) const TABLES_MAX: usize = 20_000;
 /// Chunks of a table that the stream has not passed yet: past that, it is not read on.
 pub(crate) const UNSETTLED_MAX: usize = 16;
+/// Bytes of a table's checkpoint past which it is not read on either. The host takes 64 KiB: there is room for one more chunk, with the
+/// largest key, the largest snapshot and the names of the key's columns.
+const CHECKPOINT_BYTES_FULL: usize = 24 << 10;
+/// Most bytes of a row's key in a checkpoint; PostgreSQL's indexes hold some 2,700 after compression.
+pub(crate) const KEY_BYTES_MAX: usize = 8 << 10;
+/// Most bytes of a snapshot in a checkpoint, which names the transactions that were running.
+const SNAPSHOT_BYTES_MAX: usize = 24 << 10;
+/// Bytes of a chunk in a checkpoint besides.
+const CHUNK_BYTES: usize = 64;
 /// Transactions that a snapshot has to see by their numbers: past that, a new barrier stands for them.
 const TAKEN_MAX: usize = 100_000;
 
 /// Values of a row's key columns, in PostgreSQL's text format.
 pub(crate) type Key = Vec<String>;
+
+/// Bytes of a key in a checkpoint.
+pub(crate) fn key_bytes(key: &Key) -> usize {
+    let byte = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    key.iter().map(|part| 3 + part.bytes().map(byte).sum::<usize>()).sum::<usize>() + 2
+}
 
 /// How far a table's rows have been read. It is a checkpoint.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -94,7 +118,14 @@ impl Table {
 
     /// Whether another chunk may be read now.
     pub(crate) fn wants_chunk(&self) -> bool {
-        !self.is_read && self.chunks.len() < UNSETTLED_MAX
+        !self.is_read && self.chunks.len() < UNSETTLED_MAX && self.bytes() < CHECKPOINT_BYTES_FULL
+    }
+
+    /// Bytes of its checkpoint, but for the names of the key's columns.
+    fn bytes(&self) -> usize {
+        let key = |key: &Option<Key>| key.as_ref().map_or(0, key_bytes);
+        let chunk = |chunk: &Chunk| key(&chunk.bound) + chunk.snapshot.bytes() + CHUNK_BYTES;
+        key(&self.settled) + self.chunks.iter().map(chunk).sum::<usize>()
     }
 
     /// The last row in the topic: the next chunk begins behind it.
@@ -189,6 +220,8 @@ pub(crate) struct Tables {
     /// All of them are settled, as far as is known: transactions pass without a look at each.
     is_quiet: bool,
     barrier: Barrier,
+    /// The last snapshot had no room in a checkpoint.
+    is_crowded: bool,
     /// Transactions taken from the stream since the last snapshot or barrier.
     taken: Vec<u32>,
 }
@@ -283,6 +316,10 @@ impl Tables {
 
     /// Whether a chunk may be read in this snapshot. What the stream gives must not be taken between this and the chunk.
     pub(crate) fn may_read_in(&mut self, snapshot: &Snapshot) -> bool {
+        self.is_crowded = snapshot.bytes() > SNAPSHOT_BYTES_MAX;
+        if self.is_crowded {
+            return false;
+        }
         let is_behind = match self.barrier {
             Barrier::Wanted => false,
             Barrier::At(xid) => snapshot.xmin > xid,
@@ -299,6 +336,7 @@ impl Tables {
     /// What a snapshot is waited for, in words.
     pub(crate) fn awaited(&self) -> String {
         match self.barrier {
+            _ if self.is_crowded => "a moment at which fewer transactions write".to_owned(),
             Barrier::At(xid) => format!("transactions up to {xid} to end"),
             _ => "transactions that wait for a standby".to_owned(),
         }

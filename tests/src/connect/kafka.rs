@@ -29,9 +29,25 @@ pub struct Worker {
 impl Worker {
     /// Starts a worker with its settings and its log below `folder`.
     pub fn start(bootstrap: &str, folder: &Path) -> Worker {
+        Worker::start_with(bootstrap, folder, "")
+    }
+
+    /// The same with a plugin, which is a folder of jars.
+    pub fn start_with_plugin(bootstrap: &str, folder: &Path, plugin: &Path) -> Worker {
+        // A folder of plugins that holds this one only: all of them would be loaded.
+        let plugins = folder.join("plugins");
+        fs::create_dir(&plugins).expect("the temporary folder can be written");
+        std::os::unix::fs::symlink(plugin, plugins.join("plugin"))
+            .expect("the temporary folder can be written");
+        let more = format!("plugin.path={}\nplugin.discovery=service_load\n", plugins.display());
+        Worker::start_with(bootstrap, folder, &more)
+    }
+
+    fn start_with(bootstrap: &str, folder: &Path, more: &str) -> Worker {
         let address = free_address().to_string();
         let config = folder.join("worker.properties");
-        fs::write(&config, properties(bootstrap, &address)).expect("the temporary folder can be written");
+        let properties = properties(bootstrap, &address) + more;
+        fs::write(&config, properties).expect("the temporary folder can be written");
         let log = folder.join("worker.log");
         let process = spawn(&config, &log);
         let mut worker = Worker { process, config, log, address };

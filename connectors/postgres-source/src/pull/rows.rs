@@ -1,12 +1,16 @@
 //! Rows of tables, chunk by chunk, between two pieces of the stream.
 
-use millrace_sdk::{Error, Poll, PollLimits, host};
+use millrace_sdk::{BatchBuilder, Error, Poll, PollLimits, host};
 
 use super::{AWAITED_LOG_MS, Pull, SNAPSHOT_PAUSE_MS, is_full};
 use crate::envelope::{Change, Op, Origin};
 use crate::shape::Shape;
-use crate::tables::Table;
-use crate::upstream::{Chunk, Read, Upstream};
+use crate::tables::{KEY_BYTES_MAX, Table, key_bytes};
+use crate::upstream::{Chunk, Read, Upstream, too_large_without_key};
+
+/// Most bytes and records of a table without a key, which go as one batch: the host takes 64 MiB, and 2^20.
+const WHOLE_BYTES_MAX: usize = 48 << 20;
+const WHOLE_RECORDS_MAX: u32 = 1_000_000;
 
 /// A chunk on its way into the topic.
 #[derive(Debug)]
@@ -91,20 +95,37 @@ impl<U: Upstream> Pull<U> {
             let message = format!("a part of {name} has no key to go on from; report it");
             return Err(Error::fatal("postgres.protocol", message));
         }
-        let (mut count, mut last) = (0, None);
+        let (mut count, mut last, mut refused) = (0, None, None);
         let mut row = Vec::new();
         while next.0 < chunk.rows.lens.len() && (is_whole || count == 0 || !is_full(out, limits)) {
             let Some(behind) = chunk.rows.take(*next, shape.columns.len(), &mut row) else {
                 let message = format!("rows of {name} are not as they should be; report it");
                 return Err(Error::fatal("postgres.protocol", message));
             };
-            last = shape.key_of(&row);
+            let key = shape.key_of(&row);
+            if let Some(bytes) = key.as_ref().map(key_bytes).filter(|bytes| *bytes > KEY_BYTES_MAX) {
+                let message = format!(
+                    "a row of {name} has a key of {bytes} bytes, and a checkpoint holds {KEY_BYTES_MAX}; give the table another REPLICA IDENTITY, \
+                     or leave it out"
+                );
+                refused = Some(Error::fatal("postgres.key", message));
+                break;
+            }
+            last = key;
             let change = Change { op: Op::Read, before: None, after: Some(&row) };
             self.writer.write(&mut out.batch, shape, change, &origin, *ts_ms);
             (*next, count) = (behind, count + 1);
+            if is_whole && (out.batch.data_len() > WHOLE_BYTES_MAX || out.batch.len() > WHOLE_RECORDS_MAX) {
+                // Rows come first in a poll, so that there is nothing else in it. Part of a table must not become durable.
+                out.batch = BatchBuilder::default();
+                let most = format!("{} MiB or {WHOLE_RECORDS_MAX} records", WHOLE_BYTES_MAX >> 20);
+                return Err(too_large_without_key(name, &most));
+            }
         }
         let is_over = next.0 >= chunk.rows.lens.len();
-        if let Some(table) = self.tables.get_mut(name.as_str()) {
+        if (count > 0 || is_over)
+            && let Some(table) = self.tables.get_mut(name.as_str())
+        {
             let bound = if is_over && chunk.is_last { None } else { last.or_else(|| table.last().cloned()) };
             table.read(bound, count, &chunk.snapshot, chunk.lsn);
             host::count("snapshot_rows", count, &[]);
@@ -119,6 +140,6 @@ impl<U: Upstream> Pull<U> {
         if !is_over {
             self.emission = Some(emission);
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 }

@@ -358,3 +358,46 @@ fn without_a_snapshot_there_are_changes_only() {
     }
     assert_eq!(ops, [json!("c"), json!("d"), Value::Null]);
 }
+
+#[test]
+fn a_table_without_a_key_that_is_too_large_for_one_piece_is_told_whole_or_not_at_all() {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().published.insert(KEYLESS);
+    // With their schemas, records are of some kilobytes each.
+    let rows = 30_000;
+    server.borrow_mut().begin((0..rows).map(|id| (KEYLESS, Op::Insert(id, 1))).collect());
+    server.borrow_mut().end_all();
+    let mut test = task(&server, json!({ "schemas": true }));
+    let refused = (0..100).find_map(|_| match test.poll() {
+        Ok(polled) => {
+            assert!(polled.records.is_empty(), "{} records of a part of the table", polled.records.len());
+            None
+        }
+        Err(error) => Some(error),
+    });
+    let error = refused.expect("the host would refuse such a batch");
+    assert_eq!((error.kind, error.code.as_str()), (millrace_sdk::ErrorKind::Fatal, "postgres.key"));
+    for words in [
+        "table public.keyless has no primary key",
+        "ADD PRIMARY KEY",
+        "REPLICA IDENTITY",
+        "`snapshot: never`",
+    ] {
+        assert!(error.message.contains(words), "{words}: {}", error.message);
+    }
+}
+
+#[test]
+fn more_tables_than_checkpoints_fit_are_told_by_their_number() {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().empty_tables = TABLES_MAX + 1;
+    let error = task(&server, json!({})).poll().expect_err("too many");
+    assert_eq!((error.kind, error.code.as_str()), (millrace_sdk::ErrorKind::Fatal, "postgres.tables"));
+    assert!(
+        error.message.contains("20001 tables") && error.message.contains("`tables`"),
+        "{}",
+        error.message
+    );
+    server.borrow_mut().empty_tables -= 2;
+    assert!(task(&server, json!({ "snapshot": "never" })).poll().is_ok());
+}

@@ -21,7 +21,7 @@ pub(crate) struct Facts {
 impl Server {
     /// Checks the server, and makes the publication and the slot if they are not there and may be made.
     pub(crate) fn prepare(&mut self, kept: Option<&Position>) -> Result<Facts, Error> {
-        let (database, user) = self.check()?;
+        let (database, user) = self.check(true)?;
         self.prepare_publication(&user)?;
         let system = self.system();
         if let Some(Position { system: known, lsn, .. }) = kept
@@ -39,8 +39,8 @@ impl Server {
         Ok(Facts { database, position })
     }
 
-    /// The database and the role.
-    fn check(&mut self) -> Result<(String, String), Error> {
+    /// The database and the role. `reads_log`: by logical replication.
+    pub(crate) fn check(&mut self, reads_log: bool) -> Result<(String, String), Error> {
         let sql = "SELECT current_setting('server_version_num'), current_setting('wal_level'), pg_is_in_recovery(), \
                    current_database(), current_user";
         let rows = self.rows(sql)?;
@@ -55,7 +55,7 @@ impl Server {
             let message = "the server is a standby, which can't be asked for snapshots; connect to the primary (`target: primary`)";
             return Err(Error::retriable("postgres.standby", message));
         }
-        if text(1) != "logical" {
+        if reads_log && text(1) != "logical" {
             let message = format!(
                 "wal_level of the server is {}, and changes are read at logical only; run: ALTER SYSTEM SET wal_level = logical; \
                  then restart the server",
@@ -194,7 +194,7 @@ pub(super) fn no_right(failure: &Failure) -> Error {
 }
 
 /// `schema.table` with quotes.
-pub(super) fn quoted_table(table: &str) -> String {
+pub(crate) fn quoted_table(table: &str) -> String {
     let (schema, name) = table.split_once('.').unwrap_or(("public", table));
     format!("{}.{}", identifier(schema), identifier(name))
 }

@@ -11,7 +11,7 @@ use crate::lsn::Lsn;
 use crate::pgoutput::Column;
 use crate::snapshot::Snapshot;
 use crate::tables::Key;
-use crate::upstream::{Chunk, Read, Rows};
+use crate::upstream::{Chunk, Read, Rows, too_large_without_key};
 
 /// Bytes of rows after which a chunk ends, whatever the number of rows.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -22,31 +22,34 @@ const FETCH_FIRST: usize = 16;
 /// Bytes and rows of one fetch.
 const FETCH_BYTES: usize = 1 << 20;
 const FETCH_ROWS_MAX: usize = 10_000;
+/// The host's word for an answer over the connection's `result_max`.
+const RESULT_SIZE: &str = "postgres.result-size";
 
 /// A table as the catalog has it, and as it is published.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Description {
-    pub(super) columns: Vec<Column>,
-    pub(super) key: Vec<KeyColumn>,
+    pub(crate) columns: Vec<Column>,
+    /// What rows are ordered by.
+    pub(crate) key: Vec<KeyColumn>,
     /// Rows of children are theirs.
-    pub(super) is_only: bool,
+    pub(crate) is_only: bool,
     /// The publication's WHERE.
-    pub(super) filter: Option<String>,
+    pub(crate) filter: Option<String>,
 }
 
 /// A column of the key.
 #[derive(Clone, Debug)]
-pub(super) struct KeyColumn {
-    pub(super) name: String,
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
     /// As in `'...'::TYPE`.
-    pub(super) type_name: String,
-    pub(super) type_oid: u32,
+    pub(crate) type_name: String,
+    pub(crate) type_oid: u32,
     /// As SQL writes it; none: the type has none.
-    pub(super) collation: Option<String>,
+    pub(crate) collation: Option<String>,
 }
 
 /// A query for the columns of a table's key, with their places in its index as `k.place`; `relation` is the table's OID in SQL.
-pub(super) fn key_of(relation: &str) -> String {
+pub(crate) fn key_of(relation: &str) -> String {
     format!(
         "SELECT a.attname, k.place, format_type(a.atttypid, a.atttypmod), a.atttypid, \
          CASE WHEN c.oid IS NOT NULL THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END \
@@ -126,17 +129,23 @@ impl Description {
         format!("SELECT ROW({}) > ROW({})", values(key), values(bound))
     }
 
+    /// A condition on rows: how their key compares with this one.
+    pub(crate) fn beside(&self, operator: &str, other: &Key) -> String {
+        let value =
+            |(column, text): (&KeyColumn, &String)| format!("{}::{}", literal(text), column.type_name);
+        let values: Vec<String> = self.key.iter().zip(other).map(value).collect();
+        let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
+        format!("ROW({}) {operator} ROW({})", key.join(", "), values.join(", "))
+    }
+
     /// The rows behind `after`.
-    pub(super) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
+    pub(crate) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
         let list = |names: Vec<String>| names.join(", ");
         let columns = list(self.columns.iter().map(|column| identifier(&column.name)).collect());
         let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
         let mut conditions: Vec<String> = self.filter.iter().map(|filter| format!("({filter})")).collect();
         if let Some(after) = after {
-            let value =
-                |(column, text): (&KeyColumn, &String)| format!("{}::{}", literal(text), column.type_name);
-            let values = list(self.key.iter().zip(after).map(value).collect());
-            conditions.push(format!("ROW({}) > ROW({values})", key.join(", ")));
+            conditions.push(self.beside(">", after));
         }
         let only = if self.is_only { "ONLY " } else { "" };
         let mut sql = format!("SELECT {columns} FROM {only}{}", quoted_table(table));
@@ -178,21 +187,8 @@ impl Server {
         after: Option<(&[String], &Key)>,
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error> {
-        // The lock comes before the snapshot: a table that is written anew in between would look empty.
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-            quoted_table(table)
-        );
-        if let Err(failure) = self.sql(|session| session.run(&begin)) {
-            return match &failure {
-                Failure::Statement(error) => match error.code.as_str() {
-                    "42P01" | "3F000" => Ok(Read::Gone),
-                    "55P03" | "57014" => Ok(Read::NotYet),
-                    "42501" => Err(no_select(table, &failure)),
-                    _ => Err(failure.into()),
-                },
-                Failure::Session(_) => Err(failure.into()),
-            };
+        if let Some(why_not) = self.begin_read(table)? {
+            return Ok(why_not);
         }
         let (snapshot, lsn) = self.snapshot()?;
         if !accept(&snapshot) {
@@ -207,10 +203,31 @@ impl Server {
         }
         let rows_max = (!key.is_empty()).then_some(self.settings.chunk_rows);
         let select = description.select(table, after.map(|(_, key)| key), rows_max);
-        let (rows, count, is_at_end) = self.fetch(table, &select, key.is_empty())?;
+        let Some((rows, count, is_at_end)) = self.fetch(table, &select, key.is_empty())? else {
+            return Ok(Read::NotYet);
+        };
         self.sql(|session| session.run("COMMIT"))?;
         let is_last = is_at_end && rows_max.is_none_or(|most| count < most as usize);
         Ok(Read::Chunk(Chunk { columns: description.columns, key, rows, is_last, snapshot, lsn }))
+    }
+
+    /// Begins a transaction that reads a table; or why not.
+    pub(crate) fn begin_read(&mut self, table: &str) -> Result<Option<Read>, Error> {
+        // The lock comes before the snapshot: a table that is written anew in between would look empty.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
+            quoted_table(table)
+        );
+        let Err(failure) = self.sql(|session| session.run(&begin)) else { return Ok(None) };
+        match &failure {
+            Failure::Statement(error) => match error.code.as_str() {
+                "42P01" | "3F000" => Ok(Some(Read::Gone)),
+                "55P03" | "57014" => Ok(Some(Read::NotYet)),
+                "42501" => Err(no_select(table, &failure)),
+                _ => Err(failure.into()),
+            },
+            Failure::Session(_) => Err(failure.into()),
+        }
     }
 
     /// The snapshot of the transaction that has begun, and a place behind all that it sees.
@@ -225,17 +242,35 @@ impl Server {
         }
     }
 
-    /// Rows of a query, as many as a chunk may have; how many, and whether these are all.
-    fn fetch(&mut self, table: &str, select: &str, is_whole: bool) -> Result<(Rows, usize, bool), Error> {
+    /// Rows of a query, as many as a chunk may have; how many, and whether these are all. None: they were too large to come together,
+    /// and come one by one from the next call on.
+    pub(crate) fn fetch(
+        &mut self,
+        table: &str,
+        select: &str,
+        is_whole: bool,
+    ) -> Result<Option<(Rows, usize, bool)>, Error> {
         let declare = format!("DECLARE millrace_rows NO SCROLL CURSOR FOR {select}");
         let refused = |failure: Failure| match &failure {
             Failure::Statement(error) if error.code == "42501" => no_select(table, &failure),
             _ => failure.into(),
         };
         self.sql(|session| session.run(&declare)).map_err(refused)?;
-        let (mut rows, mut count, mut step) = (Rows::default(), 0, FETCH_FIRST);
+        let (mut rows, mut count) = (Rows::default(), 0);
+        let mut step = if self.has_large_rows { 1 } else { FETCH_FIRST };
         loop {
-            let fetched = self.rows(&format!("FETCH FORWARD {step} FROM millrace_rows")).map_err(refused)?;
+            let fetched = match self.rows(&format!("FETCH FORWARD {step} FROM millrace_rows")) {
+                // The session is over. What was fetched before is read again, in the next one.
+                Err(Failure::Session(error)) if error.code == RESULT_SIZE && step > 1 => {
+                    self.has_large_rows = true;
+                    return Ok(None);
+                }
+                Err(Failure::Session(error)) if error.code == RESULT_SIZE => {
+                    let message = format!("a row of table {table}: {}", error.message);
+                    return Err(Error::fatal(error.code, message));
+                }
+                fetched => fetched.map_err(refused)?,
+            };
             for row in fetched.iter() {
                 for column in 0..fetched.columns().len() {
                     let bytes = row.bytes(column);
@@ -245,26 +280,23 @@ impl Server {
             }
             count += fetched.len();
             if fetched.len() < step {
-                return Ok((rows, count, true));
+                return Ok(Some((rows, count, true)));
             }
             if is_whole && rows.data.len() > KEYLESS_BYTES_MAX {
-                let message = format!(
-                    "table {table} has no primary key, so its rows have to be read in one piece, and are more than {} MiB; run: ALTER TABLE {} ADD \
-                     PRIMARY KEY (...); or leave it out with `tables`",
-                    KEYLESS_BYTES_MAX >> 20,
-                    quoted_table(table)
-                );
-                return Err(Error::fatal("postgres.key", message));
+                let most = format!("{} MiB in the table", KEYLESS_BYTES_MAX >> 20);
+                return Err(too_large_without_key(table, &most));
             }
             if !is_whole && rows.data.len() >= CHUNK_BYTES {
-                return Ok((rows, count, false));
+                return Ok(Some((rows, count, false)));
             }
-            step = (FETCH_BYTES / (rows.data.len() / count).max(1)).clamp(1, FETCH_ROWS_MAX);
+            if !self.has_large_rows {
+                step = (FETCH_BYTES / (rows.data.len() / count).max(1)).clamp(1, FETCH_ROWS_MAX);
+            }
         }
     }
 }
 
-fn no_select(table: &str, failure: &Failure) -> Error {
+pub(crate) fn no_select(table: &str, failure: &Failure) -> Error {
     let message = format!(
         "{failure}; the role needs to read the table, run: GRANT SELECT ON {} TO ...",
         quoted_table(table)

@@ -1,5 +1,5 @@
-//! Arrays in PostgreSQL's text format: `{1,NULL,{"a\"b",c}}`, with bounds before it if they are not those that arrays have
-//! by themselves (`[0:1]={1,2}`; JSON has no place for them).
+//! Arrays in PostgreSQL's text format: `{1,NULL,{"a\"b",c}}`. One with bounds before it, because they are not those that arrays have by
+//! themselves (`[0:1]={1,2}`), is none here: JSON has no place for them.
 
 use super::{Style, write_scalar};
 use crate::types::Scalar;
@@ -16,9 +16,6 @@ pub(super) fn write(
     style: Style,
 ) -> Option<()> {
     let mut rest = text;
-    if rest.starts_with('[') {
-        rest = rest.split_once('=')?.1;
-    }
     let mut depth = 0;
     let mut scratch = String::new();
     let between = char::from(delimiter);

@@ -69,6 +69,8 @@ pub(super) struct Server {
     xmax: u32,
     pub(super) published: BTreeSet<usize>,
     pub(super) confirmed: u64,
+    /// Empty tables that are published besides.
+    pub(super) empty_tables: usize,
     /// Bytes that the slot holds back.
     pub(super) lag: Option<u64>,
     /// How many calls succeed before one fails.
@@ -333,7 +335,9 @@ impl Upstream for Model {
 
     fn published(&mut self) -> Result<Vec<String>, Error> {
         self.server.borrow_mut().call()?;
-        Ok(self.server.borrow().published.iter().map(|table| TABLES[*table].to_owned()).collect())
+        let server = self.server.borrow();
+        let empty = (0..server.empty_tables).map(|table| format!("public.empty{table}"));
+        Ok(server.published.iter().map(|table| TABLES[*table].to_owned()).chain(empty).collect())
     }
 
     fn barrier(&mut self) -> Result<u64, Error> {

@@ -1,0 +1,1 @@
+SELECT id, v, later FROM bad_keys ORDER BY id;

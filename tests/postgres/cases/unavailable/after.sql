@@ -1,0 +1,1 @@
+SELECT id, v, body FROM unavailable ORDER BY id;

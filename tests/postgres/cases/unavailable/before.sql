@@ -1,0 +1,1 @@
+CREATE TABLE unavailable (id int PRIMARY KEY, v int, body text NOT NULL);
