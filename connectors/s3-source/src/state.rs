@@ -14,10 +14,16 @@ use serde::{Deserialize, Serialize};
 
 /// How many buckets there are. Part of what is kept: it can't be changed.
 pub const BUCKETS: u32 = 256;
-/// Most objects that a bucket remembers; all of them together some two million.
-const DONE_MAX: usize = if cfg!(test) { 8 } else { 8_192 };
+/// Most objects that a bucket remembers; all of them together some 900,000.
+const DONE_MAX: usize = if cfg!(test) { 8 } else { DONE_MAX_OF_USERS };
+const DONE_MAX_OF_USERS: usize = 3_600;
 /// Bytes by which an object is known.
 const PRINT_BYTES: usize = 12;
+/// Longest position that the host takes.
+const POSITION_BYTES_MAX: usize = 64 << 10;
+/// What stands beside the objects that were read: the key of the one that is, of 1,024 bytes at most, each escaped in six; its etag and its place.
+const BESIDE_BYTES_MAX: usize = 6 * 1_024 + 1_024;
+const _: () = assert!(DONE_MAX_OF_USERS * PRINT_BYTES / 3 * 4 + BESIDE_BYTES_MAX < POSITION_BYTES_MAX);
 
 /// What an object is known by: a hash of its key and one of its etag.
 pub type Print = [u8; PRINT_BYTES];

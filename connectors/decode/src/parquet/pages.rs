@@ -309,7 +309,7 @@ impl Pages {
             Trouble::Rotten(format!("a page of {of} in encoding {number}, which it can't have"))
         })?;
         let fits = match encoding {
-            Encoding::BYTE_STREAM_SPLIT => data.len() % width(&self.of) == 0,
+            Encoding::BYTE_STREAM_SPLIT => data.len().is_multiple_of(width(&self.of)),
             Encoding::DELTA_BINARY_PACKED
             | Encoding::DELTA_LENGTH_BYTE_ARRAY
             | Encoding::DELTA_BYTE_ARRAY => {
