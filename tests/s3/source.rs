@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use millrace_tests::process::Process;
+use millrace_tests::process::{Process, wait_until};
 use millrace_tests::random::{Random, seed};
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 use millrace_tests::tools;
@@ -132,10 +132,17 @@ fn what_others_wrote_is_read() {
     }
 }
 
-/// Both the process and the store are killed over and over while objects of all formats are read, with a batch size that ends within them.
+/// Bytes of all that the sink has written so far, what is not committed, too.
+fn written(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder.join("out")).into_iter().flatten().flatten();
+    files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
+/// Both the process and the store are killed over and over while objects of all formats are read; each is larger than what one poll gives, so
+/// that most kills hit within one.
 #[test]
 fn kills_of_worker_and_store_lose_and_double_nothing() {
-    const ROWS: u64 = 11_000;
+    const ROWS: u64 = 66_000;
     let seed = seed();
     println!("MILLRACE_SEED={seed}");
     let mut random = Random::new(seed);
@@ -145,20 +152,28 @@ fn kills_of_worker_and_store_lose_and_double_nothing() {
         write_rows(folder, ROWS);
         write_theirs(&server, folder);
         fs::create_dir_all(folder.join("out")).expect("a folder");
-        let source =
-            ", prefix: theirs/, read_size: 64KiB, types: { n: number }, errors: { retry_timeout: 60s }";
+        let source = ", prefix: theirs/, read_size: 64KiB, types: { n: number }, errors: { retry_timeout: 60s }";
         write(folder, "pipeline.yaml", back(&server, source));
+        let mut hits = 0;
         for kill in 0..6 {
+            let before = written(folder);
             let mut process = Process::spawn(&mut run(folder), folder.join("run.log"));
-            thread::sleep(Duration::from_millis(300 + random.below(1200)));
+            let mut has_ended = false;
+            wait_until("records to arrive", LIMIT, || {
+                has_ended = process.ended().is_some();
+                has_ended || written(folder) > before
+            });
+            thread::sleep(Duration::from_millis(random.below(120)));
             if kill % 3 == 1 {
                 server.kill();
                 thread::sleep(Duration::from_millis(random.below(400)));
                 server.restart();
-                thread::sleep(Duration::from_millis(random.below(600)));
+                thread::sleep(Duration::from_millis(random.below(100)));
             }
+            hits += u32::from(!has_ended && process.ended().is_none());
             process.kill();
         }
+        assert!(hits >= 2, "{kind:?}: only {hits} kills hit a process that was reading");
         Process::spawn(&mut run(folder), folder.join("last.log")).succeed(LIMIT);
         let found = rows(folder);
         assert_eq!(found.len() as u64, ROWS, "{kind:?}");
