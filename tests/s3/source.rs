@@ -152,7 +152,8 @@ fn kills_of_worker_and_store_lose_and_double_nothing() {
         write_rows(folder, ROWS);
         write_theirs(&server, folder);
         fs::create_dir_all(folder.join("out")).expect("a folder");
-        let source = ", prefix: theirs/, read_size: 64KiB, types: { n: number }, errors: { retry_timeout: 60s }";
+        let source =
+            ", prefix: theirs/, read_size: 64KiB, types: { n: number }, errors: { retry_timeout: 60s }";
         write(folder, "pipeline.yaml", back(&server, source));
         let mut hits = 0;
         for kill in 0..6 {

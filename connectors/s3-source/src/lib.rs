@@ -189,7 +189,7 @@ impl S3Source {
                 }
                 if let Some(open) = self.begun.pop() {
                     self.open_object(open, out, turn)?;
-                } else if let Some(object) = self.listing.next() {
+                } else if let Some(object) = self.listing.take() {
                     self.look_at(object, out, turn)?;
                 } else if pages >= PAGES_MAX {
                     return Ok(Flow::More);

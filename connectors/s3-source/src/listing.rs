@@ -36,7 +36,7 @@ impl Listing {
     }
 
     /// The next object; none: the page is through.
-    pub fn next(&mut self) -> Option<Meta> {
+    pub fn take(&mut self) -> Option<Meta> {
         self.queue.pop_front()
     }
 
