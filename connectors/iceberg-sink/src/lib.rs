@@ -6,7 +6,7 @@
 //!
 //! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), [`writer`] (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
 
 pub mod catalog;
 mod clock;
