@@ -90,6 +90,16 @@ pub fn fenced(what: &str) -> Error {
     )
 }
 
+/// A later start of the same task has been here, as far as anybody can tell.
+fn outdated(name: &str, theirs: u64, own: u64) -> Error {
+    let message = format!(
+        "the table's property {name} was written by start {theirs} of this task, and this is start {own}: another instance of this connector \
+         has taken over; or else the cluster has lost its state, or is another one, and then the connector wants another name, or its properties \
+         removed from the table"
+    );
+    Error::fatal(FENCED, message)
+}
+
 fn read<T: for<'de> Deserialize<'de>>(metadata: &Metadata, name: &str) -> Result<Option<T>, Error> {
     let Some(text) = metadata.property(name) else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|error| {
@@ -133,7 +143,10 @@ impl Fence {
         let own = self.task_name();
         let before: Option<TaskMark> = metadata.map_or(Ok(None), |metadata| read(metadata, &own))?;
         if let Some(before) = before.filter(|before| before.instance != mark.instance) {
-            if before.generation > mark.generation || mark.commits > 0 {
+            if before.generation > mark.generation {
+                return Err(outdated(&own, before.generation, mark.generation));
+            }
+            if mark.commits > 0 {
                 return Err(fenced(&format!("the table's property {own}")));
             }
             mark.dead = before.dead;
@@ -148,11 +161,11 @@ impl Fence {
             let name = self.name(&of);
             let before: Option<PartitionMark> =
                 metadata.map_or(Ok(None), |metadata| read(metadata, &name))?;
-            let is_newer = |before: &PartitionMark| {
-                before.task == self.task.number && before.generation > self.task.generation
-            };
-            if before.as_ref().is_some_and(is_newer) {
-                return Err(fenced(&format!("the table's property {name}")));
+            if let Some(before) = &before
+                && before.task == self.task.number
+                && before.generation > self.task.generation
+            {
+                return Err(outdated(&name, before.generation, self.task.generation));
             }
             let offset = before.and_then(|before| before.offset);
             properties.insert(name, text(&self.partition_mark(offset))?);

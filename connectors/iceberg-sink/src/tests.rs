@@ -233,7 +233,14 @@ fn a_zombie_commits_nothing_and_leaves_nothing() {
     assert_eq!(unreachable(), [""; 0]);
     // One that starts late is told at once.
     case.task.generation -= 3;
-    assert_eq!(case.open().assign("t", &[0]).expect_err("fenced").code, "fenced");
+    let error = case.open().assign("t", &[0]).expect_err("fenced");
+    assert_eq!(error.code, "fenced");
+    assert!(
+        error
+            .message
+            .starts_with("the table's property millrace.task.test/0 was written by start 4 of this task"),
+        "{error}"
+    );
 }
 
 #[test]
