@@ -16,6 +16,7 @@ const CONNECTORS: [Component; 27] = [
     transform("hoist-field"),
     Component { name: "http-sink", package: "millrace-connector-http-sink" },
     Component { name: "http-source", package: "millrace-connector-http-source" },
+    Component { name: "iceberg-sink", package: "millrace-connector-iceberg-sink" },
     transform("insert-field"),
     transform("insert-header"),
     Component { name: "jq", package: "millrace-connector-jq" },

@@ -19,6 +19,7 @@ async fn each_bundled_connector_describes_itself() {
         ("file-source", Kind::Source),
         ("http-sink", Kind::Sink),
         ("http-source", Kind::Source),
+        ("iceberg-sink", Kind::Sink),
         ("postgres-sink", Kind::Sink),
         ("postgres-source", Kind::Source),
         ("s3-sink", Kind::Sink),

@@ -77,7 +77,7 @@ pub(crate) fn rust(log: &Log) -> Result<()> {
 }
 
 /// A virtual environment with confluent-kafka, that is librdkafka, its serializers for a schema registry, aiokafka, kafka-connect-py, a JSON Schema
-/// validator, and pyarrow, which reads what is written to object stores.
+/// validator, and what reads object stores: pyarrow, and for tables of Iceberg pyiceberg and DuckDB.
 fn python(log: &Log) -> Result<()> {
     let pins = cache::repository().join("tests/clients/python/requirements.txt");
     once(PYTHON, &pins, |folder| {

@@ -26,7 +26,18 @@ pub struct AvroFile {
 impl AvroFile {
     /// Begins a file: appends its header.
     pub fn begin(schema: &Schema, codec: Codec, out: &mut Vec<u8>) -> Result<Self, String> {
-        let text = avro::write(schema)?;
+        Ok(Self::begin_as(&avro::write(schema)?, &[], &schema.fields, codec, out))
+    }
+
+    /// Begins a file of rows whose schema the caller has as text: it must say the same as the fields, with unions `["null", TYPE]` for
+    /// what is optional. The header may have further entries.
+    pub fn begin_as(
+        text: &str,
+        header: &[(&str, &str)],
+        fields: &[Field],
+        codec: Codec,
+        out: &mut Vec<u8>,
+    ) -> Self {
         let name = match codec {
             Codec::None => "null",
             Codec::Gzip => "deflate",
@@ -40,14 +51,15 @@ impl AvroFile {
             half.copy_from_slice(&hasher.finish().to_be_bytes());
         }
         out.extend_from_slice(b"Obj\x01");
-        long(2, out);
-        for (key, value) in [("avro.schema", text.as_str()), ("avro.codec", name)] {
+        let own = [("avro.schema", text), ("avro.codec", name)];
+        long((own.len() + header.len()) as i64, out);
+        for (key, value) in own.iter().chain(header) {
             bytes(key.as_bytes(), out);
             bytes(value.as_bytes(), out);
         }
         long(0, out);
         out.extend_from_slice(&sync);
-        Ok(Self { fields: schema.fields.clone(), codec, sync, block: Vec::new(), rows: 0 })
+        Self { fields: fields.to_vec(), codec, sync, block: Vec::new(), rows: 0 }
     }
 
     /// Adds a row that was made for this file's schema.

@@ -7,11 +7,13 @@
 pub mod decimal;
 mod time;
 
+use std::cmp::Ordering;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::json::Json;
-use crate::types::{Field, Slot, Type};
+use crate::types::{Field, Slot, Type, Unit};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,9 @@ pub enum Form {
     Plain,
     /// The same, by a schema that was made of the values: what it left out has no columns.
     Inferred,
+    /// As people write it, by the schema of a table, which counts microseconds: numbers for times and moments are milliseconds. Null has
+    /// a column everywhere.
+    Table,
 }
 
 impl Datum {
@@ -64,6 +69,33 @@ impl Datum {
             _ => 0,
         }
     }
+
+    /// The order of two values of one kind that has an order.
+    pub fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Boolean(one), Self::Boolean(other)) => Some(one.cmp(other)),
+            (Self::Int(one), Self::Int(other)) => Some(one.cmp(other)),
+            (Self::Long(one), Self::Long(other)) => Some(one.cmp(other)),
+            (Self::Float(one), Self::Float(other)) => one.partial_cmp(other),
+            (Self::Double(one), Self::Double(other)) => one.partial_cmp(other),
+            (Self::Text(one), Self::Text(other)) => Some(one.cmp(other)),
+            (Self::Bytes(one), Self::Bytes(other)) => Some(one.cmp(other)),
+            (Self::Decimal(one), Self::Decimal(other)) => Some(one.cmp(other)),
+            _ => None,
+        }
+    }
+
+    /// The lesser of the two; the first one, if they have no order.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        if other.order(&self) == Some(Ordering::Less) { other } else { self }
+    }
+
+    /// The greater of the two; the first one, if they have no order.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        if other.order(&self) == Some(Ordering::Greater) { other } else { self }
+    }
 }
 
 /// A row: a value for each column. The error names the column.
@@ -71,10 +103,13 @@ pub fn row(json: &Json<'_>, fields: &[Field], form: Form) -> Result<Vec<Datum>, 
     let Json::Object(members) = json else {
         return Err(format!("rows are made of objects, this value is {}", json.kind()));
     };
-    let unknown = members.iter().filter(|_| form != Form::Inferred);
-    if let Some((name, _)) =
-        unknown.into_iter().find(|(name, _)| fields.iter().all(|field| field.name != *name))
-    {
+    let counts = |value: &Json<'_>| match form {
+        Form::Inferred => false,
+        Form::Table => *value != Json::Null,
+        Form::Connect | Form::Plain => true,
+    };
+    let mut unknown = members.iter().filter(|(_, value)| counts(value));
+    if let Some((name, _)) = unknown.find(|(name, _)| fields.iter().all(|field| field.name != *name)) {
         return Err(format!("{name}: the schema has no such field"));
     }
     let value = |field: &Field| {
@@ -133,13 +168,15 @@ fn convert(json: &Json<'_>, ty: &Type, form: Form) -> Result<Datum, String> {
             Datum::Int(time::date(text).ok_or_else(|| range(text))?)
         }
         (Type::Time(unit), Json::Number(text)) => {
-            let count = text.parse::<i64>().ok().filter(|count| time::is_of_day(*count, *unit));
+            let count = counted(text, *unit, form).filter(|count| time::is_of_day(*count, *unit));
             time::datum(count.ok_or_else(|| range(text))?, *unit)
         }
         (Type::Time(unit), Json::Text(text)) if form != Form::Connect => {
             time::datum(time::of_day(text, *unit).ok_or_else(|| range(text))?, *unit)
         }
-        (Type::Timestamp { .. }, Json::Number(text)) => Datum::Long(text.parse().map_err(|_| range(text))?),
+        (Type::Timestamp { unit, .. }, Json::Number(text)) => {
+            Datum::Long(counted(text, *unit, form).ok_or_else(|| range(text))?)
+        }
         (Type::Timestamp { unit, local }, Json::Text(text)) if form != Form::Connect => {
             Datum::Long(time::moment(text, *unit, *local).ok_or_else(|| range(text))?)
         }
@@ -168,6 +205,15 @@ fn convert(json: &Json<'_>, ty: &Type, form: Form) -> Result<Datum, String> {
         }
         _ => return misfit(),
     })
+}
+
+/// What a number for a time counts, in the column's unit.
+fn counted(text: &str, unit: Unit, form: Form) -> Option<i64> {
+    let count: i64 = text.parse().ok()?;
+    match form {
+        Form::Table => count.checked_mul(unit.per_second() / Unit::Millis.per_second()),
+        _ => Some(count),
+    }
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, String> {

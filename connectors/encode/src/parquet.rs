@@ -2,6 +2,7 @@
 
 mod schema;
 mod shred;
+mod summary;
 
 use std::io::{self, Write};
 use std::mem::take;
@@ -14,6 +15,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
 use self::shred::{Column, Values};
+pub use self::summary::{ColumnSummary, Summary};
 use crate::Codec;
 use crate::datum::Datum;
 use crate::types::{Field, Schema};
@@ -72,6 +74,16 @@ fn failed(error: &ParquetError) -> String {
 impl ParquetFile {
     /// Begins a file.
     pub fn begin(schema: &Schema, codec: Codec, out: &mut Vec<u8>) -> Result<Self, String> {
+        Self::begin_with_ids(schema, &[], codec, out)
+    }
+
+    /// Begins a file whose columns have ids: one for each field, element, key and value of the schema, each before what is in it.
+    pub fn begin_with_ids(
+        schema: &Schema,
+        ids: &[i32],
+        codec: Codec,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, String> {
         let compression = match codec {
             Codec::None => Compression::UNCOMPRESSED,
             Codec::Gzip => Compression::GZIP(GzipLevel::default()),
@@ -81,7 +93,7 @@ impl ParquetFile {
             .set_compression(compression)
             .set_created_by(format!("millrace version {}", env!("CARGO_PKG_VERSION")))
             .build();
-        let root = Arc::new(schema::of(schema).map_err(|error| failed(&error))?);
+        let root = Arc::new(schema::of(schema, ids).map_err(|error| failed(&error))?);
         let drain = Drained::default();
         let writer = SerializedFileWriter::new(drain.clone(), root, Arc::new(properties))
             .map_err(|error| failed(&error))?;
@@ -118,11 +130,11 @@ impl ParquetFile {
     }
 
     /// Writes what is pending, and the footer.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), String> {
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Summary, String> {
         self.end_group(out)?;
-        self.writer.finish().map_err(|error| failed(&error))?;
+        let metadata = self.writer.finish().map_err(|error| failed(&error))?;
         self.drain.fetch(out);
-        Ok(())
+        Ok(Summary::of(&metadata))
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
@@ -152,7 +164,7 @@ impl ParquetFile {
                 (ColumnWriter::ByteArrayColumnWriter(writer), Values::Bytes(values)) => {
                     writer.write_batch(&take(values), def, rep)?;
                 }
-                (ColumnWriter::FixedLenByteArrayColumnWriter(writer), Values::Fixed(values)) => {
+                (ColumnWriter::FixedLenByteArrayColumnWriter(writer), Values::Fixed(_, values)) => {
                     writer.write_batch(&take(values), def, rep)?;
                 }
                 _ => return Err(ParquetError::General("a column of another type than its values".into())),

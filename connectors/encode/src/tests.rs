@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Codec;
 use crate::avro::AvroFile;
-use crate::datum::{Form, row};
+use crate::datum::{Datum, Form, row};
 use crate::json::Json;
 use crate::parquet::ParquetFile;
 use crate::types::infer::Shape;
@@ -173,6 +173,57 @@ fn avro_is_read_back() {
             ])
         );
     }
+}
+
+#[test]
+fn a_finished_file_tells_its_ids_counts_and_bounds() {
+    let schema = avro::read(
+        r#"{"type":"record","name":"R","fields":[
+            {"name":"n","type":["null","long"]}, {"name":"s","type":["null","string"]}, {"name":"d","type":["null","double"]},
+            {"name":"small","type":["null",{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}]},
+            {"name":"huge","type":["null",{"type":"bytes","logicalType":"decimal","precision":30,"scale":0}]},
+            {"name":"l","type":{"type":"array","items":"int"}}]}"#,
+    )
+    .expect("a schema");
+    let rows = [
+        r#"{"n":5,"s":"b","d":"NaN","small":"-1.5","huge":-7,"l":[1,2]}"#,
+        r#"{"n":-5,"s":"a","d":1.5,"small":"2","huge":900000000000000000000000000000,"l":[]}"#,
+        r#"{"l":[3]}"#,
+    ];
+    let (ids, mut out) = ([1, 2, 3, 4, 5, 6, 7], Vec::new());
+    let mut file = ParquetFile::begin_with_ids(&schema, &ids, Codec::Snappy, &mut out).expect("begun");
+    for text in rows {
+        let json = Json::read(text).expect("JSON");
+        file.push(&row(&json, &schema.fields, Form::Plain).expect("a row"), &mut out).expect("pushed");
+        file.end_group(&mut out).expect("a group");
+    }
+    let summary = file.finish(&mut out).expect("finished");
+    assert_eq!((summary.rows, summary.groups.len(), summary.groups[0]), (3, 3, 4));
+    let told: Vec<_> =
+        summary.columns.iter().map(|column| (column.id, column.is_repeated, column.values)).collect();
+    assert_eq!(
+        told,
+        [
+            (Some(1), false, 3),
+            (Some(2), false, 3),
+            (Some(3), false, 3),
+            (Some(4), false, 3),
+            (Some(5), false, 3),
+            (Some(7), true, 4)
+        ]
+    );
+    assert!(summary.columns.iter().all(|column| column.bytes > 0));
+    let bounds = |at: usize| summary.columns[at].bounds.clone();
+    assert_eq!(summary.columns[0].nulls, Some(1));
+    assert_eq!(bounds(0), Some((Datum::Long(-5), Datum::Long(5))));
+    assert_eq!(bounds(1), Some((Datum::Bytes(b"a".to_vec()), Datum::Bytes(b"b".to_vec()))));
+    // A group of nothing but not-a-number says nothing.
+    assert_eq!(bounds(2), None);
+    assert_eq!(bounds(3), Some((Datum::Int(-150), Datum::Int(200))));
+    assert_eq!(
+        bounds(4),
+        Some((Datum::Decimal(-7), Datum::Decimal(900_000_000_000_000_000_000_000_000_000)))
+    );
 }
 
 /// Objects of any shape that keeps its kinds.

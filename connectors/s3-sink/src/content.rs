@@ -364,7 +364,9 @@ impl Content {
             Writer::Rows { rows: Rows::Avro(mut file), .. } => {
                 file.end_block(&mut self.out).map_err(broken)?
             }
-            Writer::Rows { rows: Rows::Parquet(file), .. } => file.finish(&mut self.out).map_err(broken)?,
+            Writer::Rows { rows: Rows::Parquet(file), .. } => {
+                file.finish(&mut self.out).map(drop).map_err(broken)?
+            }
             Writer::Json | Writer::Csv { .. } | Writer::Sample { .. } => {}
         }
         self.written += (self.out.len() - before) as u64;

@@ -5,7 +5,7 @@
 
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 
-use super::schema::LONG_DIGITS_MAX;
+use super::schema::{INT_DIGITS_MAX, LONG_DIGITS_MAX, decimal_bytes};
 use crate::datum::Datum;
 use crate::types::{Field, Slot, Type};
 
@@ -28,7 +28,8 @@ pub(super) enum Values {
     Float(Vec<f32>),
     Double(Vec<f64>),
     Bytes(Vec<ByteArray>),
-    Fixed(Vec<FixedLenByteArray>),
+    /// Numbers of so many bytes.
+    Fixed(usize, Vec<FixedLenByteArray>),
 }
 
 /// The leaves in the schema's order.
@@ -50,8 +51,9 @@ fn leaves(slot: &Slot, def: i16, rep: i16, out: &mut Vec<Column>) {
         Type::Boolean => Values::Boolean(Vec::new()),
         Type::Int | Type::Date | Type::Time(crate::types::Unit::Millis) => Values::Int(Vec::new()),
         Type::Long | Type::Timestamp { .. } | Type::Time(_) => Values::Long(Vec::new()),
+        Type::Decimal { precision, .. } if *precision <= INT_DIGITS_MAX => Values::Int(Vec::new()),
         Type::Decimal { precision, .. } if *precision <= LONG_DIGITS_MAX => Values::Long(Vec::new()),
-        Type::Decimal { .. } => Values::Fixed(Vec::new()),
+        Type::Decimal { precision, .. } => Values::Fixed(decimal_bytes(*precision), Vec::new()),
         Type::Float => Values::Float(Vec::new()),
         Type::Double => Values::Double(Vec::new()),
         Type::Text | Type::Bytes => Values::Bytes(Vec::new()),
@@ -151,7 +153,10 @@ impl Column {
             (Values::Boolean(values), Some(Datum::Boolean(value))) => values.push(*value),
             (Values::Int(values), Some(Datum::Int(value))) => values.push(*value),
             (Values::Long(values), Some(Datum::Long(value))) => values.push(*value),
-            // Eighteen digits fit.
+            // Nine digits fit, and eighteen.
+            (Values::Int(values), Some(Datum::Decimal(digits))) => {
+                values.push(i32::try_from(*digits).unwrap_or(i32::MAX));
+            }
             (Values::Long(values), Some(Datum::Decimal(digits))) => {
                 values.push(i64::try_from(*digits).unwrap_or(i64::MAX));
             }
@@ -159,8 +164,9 @@ impl Column {
             (Values::Double(values), Some(Datum::Double(value))) => values.push(*value),
             (Values::Bytes(values), Some(Datum::Text(text))) => values.push(text.as_str().into()),
             (Values::Bytes(values), Some(Datum::Bytes(bytes))) => values.push(bytes.clone().into()),
-            (Values::Fixed(values), Some(Datum::Decimal(digits))) => {
-                values.push(ByteArray::from(digits.to_be_bytes().to_vec()).into());
+            (Values::Fixed(bytes, values), Some(Datum::Decimal(digits))) => {
+                let whole = digits.to_be_bytes();
+                values.push(ByteArray::from(whole[whole.len() - *bytes..].to_vec()).into());
             }
             _ => {}
         }

@@ -114,7 +114,15 @@ impl Shape {
         if self.columns() > COLUMNS_MAX {
             return Err(format!("more than {COLUMNS_MAX} columns; name the fields in `schema`"));
         }
-        self.ty().ok_or_else(|| "an object without members has no columns".to_owned())
+        self.ty(Some(Type::Text)).ok_or_else(|| "an object without members has no columns".to_owned())
+    }
+
+    /// The same without what was only ever null, and without lists that were only ever empty.
+    pub fn resolve_known(&self) -> Result<Type, String> {
+        if self.columns() > COLUMNS_MAX {
+            return Err(format!("more than {COLUMNS_MAX} columns; name the fields in `schema`"));
+        }
+        self.ty(None).ok_or_else(|| "an object without values has no columns".to_owned())
     }
 
     fn columns(&self) -> usize {
@@ -125,18 +133,25 @@ impl Shape {
         }
     }
 
-    fn ty(&self) -> Option<Type> {
+    /// The type; `unknown` is that of what was only ever null.
+    fn ty(&self, unknown: Option<Type>) -> Option<Type> {
         Some(match self {
-            Self::Unknown | Self::Text => Type::Text,
+            Self::Unknown => return unknown,
+            Self::Text => Type::Text,
             Self::Boolean => Type::Boolean,
             Self::Long => Type::Long,
             Self::Double => Type::Double,
             Self::List(element) => {
-                Type::List(Box::new(Slot { ty: element.ty().unwrap_or(Type::Text), optional: true }))
+                // Objects without members are as good as nulls.
+                let ty = element.ty(unknown.clone()).or(unknown)?;
+                Type::List(Box::new(Slot { ty, optional: true }))
             }
             Self::Struct(members) => {
                 let field = |(name, shape): &(String, Self)| {
-                    Some(Field { name: name.clone(), slot: Slot { ty: shape.ty()?, optional: true } })
+                    Some(Field {
+                        name: name.clone(),
+                        slot: Slot { ty: shape.ty(unknown.clone())?, optional: true },
+                    })
                 };
                 let fields: Vec<Field> = members.iter().filter_map(field).collect();
                 (!fields.is_empty()).then_some(Type::Struct(fields))?

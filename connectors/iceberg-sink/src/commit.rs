@@ -1,0 +1,504 @@
+//! The steps between data files and a table that has them, each of which can be repeated, and is, after an error.
+//!
+//! 1. Data files are objects, each in a place of its own: nobody knows of them.
+//! 2. A manifest names them, and a list names it beside the manifests that are there.
+//! 3. **The commit** puts metadata with a new snapshot, which has that list, and with the new positions, in the place of the very metadata
+//!    that it was made of.
+//!
+//! Whoever comes second at 3 reads the table, makes sure that what it holds is still its own, and does 2 and 3 again on top of it. When an
+//! answer is lost, the table is read, too: it says how many commits each task made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace_sdk::object_store::{Condition, Store};
+use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
+
+use crate::catalog::{AHEAD, Catalog, Outcome, Table};
+use crate::clock::{self, PAUSE_MS_MAX, now_ms, patiently};
+use crate::fence::{Claim, FENCED, Fence};
+use crate::manifest::list::{Added, List};
+use crate::manifest::{self, DataFile};
+use crate::metadata::{Metadata, Snapshot, Update};
+use crate::partition::Divider;
+use crate::place::{self, Warehouse};
+use crate::schema::Columns;
+
+/// Attempts to get a commit in between those of others.
+const ATTEMPTS_MAX: u32 = 30;
+
+/// What is to be committed.
+#[derive(Debug)]
+pub struct Intent {
+    /// The data files.
+    pub files: Vec<DataFile>,
+    /// The columns that they were written by.
+    pub columns: Columns,
+    /// The spec that they were divided by.
+    pub divider: Divider,
+    /// The positions behind them.
+    pub positions: BTreeMap<(String, i32), i64>,
+    /// Files with lower numbers are in the table then.
+    pub numbers: u64,
+}
+
+/// An intent that is under way.
+#[derive(Debug)]
+struct Pending {
+    intent: Intent,
+    snapshot: i64,
+    /// Its manifest, once that is there.
+    added: Option<Added>,
+    /// The list that was written for it last, and how many were.
+    list: Option<Written>,
+    lists: u32,
+    /// Whether the table has to be read before it is known what became of it.
+    in_doubt: bool,
+    /// Whether an attempt may have been made whose answer was lost.
+    was_in_doubt: bool,
+}
+
+/// A list that is there.
+#[derive(Clone, Debug)]
+struct Written {
+    key: String,
+    /// What it was made of.
+    parent: Option<i64>,
+    sequence: i64,
+    list: List,
+}
+
+/// A table and this task's part in it.
+#[derive(Debug)]
+pub struct Session {
+    store: Store,
+    warehouse: Warehouse,
+    catalog: Box<dyn Catalog>,
+    /// The table as it was last seen; none: there is none yet.
+    table: Option<Table>,
+    /// When it was last read.
+    read_ms: i64,
+    /// What this task holds of it.
+    pub fence: Fence,
+    pending: Option<Pending>,
+    /// The manifests of the snapshot with this id.
+    manifests: Option<(i64, List)>,
+}
+
+fn metadata_error(why: String) -> Error {
+    Error::fatal("table.metadata", why)
+}
+
+/// A number that no other snapshot has.
+fn random_id() -> i64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    ((high ^ low) >> 1).max(1) as i64
+}
+
+impl Session {
+    /// Of a task that was just started. Asks for nothing yet.
+    pub fn new(store: Store, warehouse: Warehouse, catalog: Box<dyn Catalog>, fence: Fence) -> Self {
+        Self { store, warehouse, catalog, table: None, read_ms: 0, fence, pending: None, manifests: None }
+    }
+
+    /// The table as it was last seen.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.table.as_ref().map(|table| &table.metadata)
+    }
+
+    /// The key of one of the table's files.
+    pub fn key(&self, name: &str) -> Result<String, Error> {
+        let location =
+            self.metadata().map_or_else(|| self.catalog.location(), |table| table.location().to_owned());
+        Ok(format!("{}/{name}", self.warehouse.key(&location)?))
+    }
+
+    /// The warehouse.
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    /// When the table was last read.
+    pub fn read_ms(&self) -> i64 {
+        self.read_ms
+    }
+
+    /// Reads the table.
+    pub fn reload(&mut self) -> Result<(), Error> {
+        let table = self.catalog.load()?;
+        match (self.metadata(), &table) {
+            (Some(before), Some(now)) if before.uuid() != now.metadata.uuid() => {
+                return Err(Error::fatal(
+                    "table.replaced",
+                    "the table was made anew meanwhile; start the connector again",
+                ));
+            }
+            (Some(_), None) => return Err(Error::fatal("table.missing", "the table was removed meanwhile")),
+            _ => {}
+        }
+        self.read_ms = now_ms();
+        self.table = table;
+        Ok(())
+    }
+
+    fn table(&self) -> Result<&Table, Error> {
+        self.table.as_ref().ok_or_else(|| Error::fatal("table.missing", "there is no table"))
+    }
+
+    /// Changes the table by what `updates` makes of it, on top of whatever others do to it. None of `updates`: there is nothing to do.
+    fn change(
+        &mut self,
+        mut updates: impl FnMut(&Metadata) -> Result<Option<Vec<Update>>, Error>,
+    ) -> Result<(), Error> {
+        for attempt in 1..=ATTEMPTS_MAX {
+            let table = self.table()?;
+            let Some(mut updates) = updates(&table.metadata)? else { return Ok(()) };
+            if self.catalog.commits_are_snapshots() {
+                updates.extend(self.empty_snapshot()?);
+            }
+            match self.catalog.commit(self.table()?, &updates)? {
+                Outcome::Done(table) => {
+                    self.table = Some(*table);
+                    return Ok(());
+                }
+                Outcome::Conflict => wait(attempt),
+                Outcome::Unknown(error) if error.kind == ErrorKind::Fatal => return Err(error),
+                Outcome::Unknown(_) => wait(attempt),
+            }
+            patiently(|| self.reload())?;
+        }
+        Err(busy())
+    }
+
+    /// Makes these partitions the task's own; their positions are in the fence then. What instances before it left is removed.
+    pub fn claim(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let mut claimed: Option<Claim> = None;
+        let fence = self.fence.clone();
+        self.change(|metadata| {
+            if claimed.as_ref().is_some_and(|claim| fence.is_claimed(metadata, claim)) {
+                return Ok(None);
+            }
+            let claim = fence.claim(Some(metadata), partitions)?;
+            let updates = vec![Update::SetProperties { updates: claim.properties.clone() }];
+            claimed = Some(claim);
+            Ok(Some(updates))
+        })?;
+        if let Some(claim) = claimed {
+            self.own(claim);
+        }
+        self.sweep()
+    }
+
+    /// A snapshot that has what the one before has.
+    fn empty_snapshot(&mut self) -> Result<[Update; 2], Error> {
+        let list = self.manifests()?;
+        let metadata = &self.table()?.metadata;
+        let (snapshot_id, parent) = (random_id(), metadata.snapshot_id());
+        let sequence = metadata.sequence() + 1;
+        let schema_id = i32::try_from(metadata.schema_id()).unwrap_or(0);
+        let written = Written { key: self.key(&self.fence.instance.claim_list())?, parent, sequence, list };
+        let bytes = written.list.bytes(snapshot_id, parent, sequence).map_err(metadata_error)?;
+        self.store.put(&written.key, bytes, Condition::Always)?;
+        let snapshot = self.snapshot_of(snapshot_id, &written, summary(&[], 0, metadata), schema_id)?;
+        Ok([Update::AddSnapshot { snapshot }, Update::set_main(snapshot_id)])
+    }
+
+    fn snapshot_of(
+        &self,
+        snapshot_id: i64,
+        written: &Written,
+        summary: BTreeMap<&'static str, String>,
+        schema_id: i32,
+    ) -> Result<Snapshot, Error> {
+        Ok(Snapshot {
+            snapshot_id,
+            parent_snapshot_id: written.parent,
+            sequence_number: written.sequence,
+            timestamp_ms: now_ms().max(self.table()?.metadata.updated_ms()),
+            manifest_list: self.warehouse.uri(&written.key),
+            summary,
+            schema_id,
+        })
+    }
+
+    fn own(&mut self, claim: Claim) {
+        self.fence.mark = claim.mark;
+        self.fence.held.extend(claim.positions);
+    }
+
+    fn sweep(&mut self) -> Result<(), Error> {
+        for dead in std::mem::take(&mut self.fence.mark.dead) {
+            let instance = &self.fence.instance;
+            let folders = [
+                (instance.data(&dead.instance), dead.files),
+                (instance.metadata(&dead.instance), dead.commits),
+            ];
+            for (folder, from) in folders {
+                let folder = self.key(&folder)?;
+                patiently(|| place::sweep(&self.store, &folder, from))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the table, with these partitions as the task's own. If somebody else made it first, that one is taken.
+    pub fn create(
+        &mut self,
+        partitions: &[TopicPartition],
+        make: impl Fn(&str, &str) -> Result<Metadata, Error>,
+    ) -> Result<(), Error> {
+        let claim = self.fence.claim(None, partitions)?;
+        let uuid = uuid::Uuid::new_v4().to_string();
+        let metadata = make(&uuid, &self.catalog.location())?;
+        let metadata =
+            metadata.apply(&[Update::SetProperties { updates: claim.properties.clone() }], None, now_ms());
+        match self.catalog.create(&metadata)? {
+            Outcome::Done(table) => {
+                self.table = Some(*table);
+                self.own(claim);
+                return Ok(());
+            }
+            Outcome::Conflict => {}
+            Outcome::Unknown(error) if error.kind == ErrorKind::Fatal => return Err(error),
+            Outcome::Unknown(_) => {}
+        }
+        self.reload()?;
+        if self.table.is_none() {
+            return Err(Error::retriable("table.create", "it is not known whether the table was made"));
+        }
+        if let Err(error) = self.claim(partitions) {
+            // What is not this task's is not there for it.
+            self.table = None;
+            return Err(error);
+        }
+        // Reading began without them.
+        if self.fence.held.values().any(Option::is_some) {
+            let message = "the table was made meanwhile, and holds positions of these partitions; start the connector again";
+            return Err(Error::fatal("table.appeared", message));
+        }
+        Ok(())
+    }
+
+    /// Adds a schema and writes by it from now on; `wanted` makes it of the table's, or nothing if that will do.
+    pub fn evolve(
+        &mut self,
+        mut wanted: impl FnMut(&Metadata) -> Result<Option<(Columns, i32)>, Error>,
+    ) -> Result<(), Error> {
+        self.change(|metadata| {
+            let Some((mut columns, last_column_id)) = wanted(metadata)? else { return Ok(None) };
+            columns.schema_id = metadata.next_schema();
+            let added = Update::AddSchema { schema: columns.json(), last_column_id };
+            Ok(Some(vec![added, Update::SetCurrentSchema { schema_id: -1 }]))
+        })
+    }
+
+    /// Whether an intent is under way.
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Begins to commit.
+    pub fn intend(&mut self, intent: Intent) {
+        self.pending = Some(Pending {
+            intent,
+            snapshot: random_id(),
+            added: None,
+            list: None,
+            lists: 0,
+            in_doubt: false,
+            was_in_doubt: false,
+        });
+    }
+
+    /// Commits what is intended. After an error for now it is under way still, and is to be settled again.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let Some(mut pending) = self.pending.take() else { return Ok(()) };
+        let settled = self.commit(&mut pending);
+        match &settled {
+            Ok(()) => host::count("commits", 1, &[]),
+            Err(error) if error.kind == ErrorKind::Retriable => self.pending = Some(pending),
+            Err(error) if error.code == FENCED => self.abandon(&pending),
+            Err(_) => {}
+        }
+        settled
+    }
+
+    /// Removes what a fenced task wrote, if it is certain that it is not in the table. What can't be removed is of no account.
+    fn abandon(&self, pending: &Pending) {
+        if pending.was_in_doubt {
+            return;
+        }
+        let files = pending.intent.files.iter().filter_map(|file| self.warehouse.key(&file.path).ok());
+        for key in files {
+            let _unneeded = self.store.delete(key);
+        }
+        let manifest = self.key(&self.fence.instance.manifest(self.fence.mark.commits));
+        let list = pending.list.as_ref().map(|list| list.key.clone());
+        for key in manifest.ok().into_iter().chain(list) {
+            let _unneeded = self.store.delete(&key);
+        }
+    }
+
+    fn commit(&mut self, pending: &mut Pending) -> Result<(), Error> {
+        let number = self.fence.mark.commits;
+        let (properties, mark) = self.fence.advance(&pending.intent.positions, pending.intent.numbers)?;
+        for attempt in 1..=ATTEMPTS_MAX {
+            if pending.in_doubt {
+                self.reload()?;
+                pending.in_doubt = false;
+            }
+            let metadata = &self.table()?.metadata;
+            if !self.fence.is_committed(metadata, number)? {
+                self.fence.check(metadata)?;
+                let mut updates = self.snapshot(pending, number)?;
+                updates.push(Update::SetProperties { updates: properties.clone() });
+                pending.in_doubt = true;
+                match self.catalog.commit(self.table()?, &updates) {
+                    Ok(Outcome::Done(table)) => self.table = Some(*table),
+                    Ok(Outcome::Conflict) => {
+                        wait(attempt);
+                        continue;
+                    }
+                    Ok(Outcome::Unknown(error)) => {
+                        pending.was_in_doubt = true;
+                        if error.code == AHEAD {
+                            continue;
+                        }
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        pending.was_in_doubt = true;
+                        return Err(error);
+                    }
+                }
+            }
+            if let Some(written) = pending.list.take() {
+                self.manifests = Some((pending.snapshot, written.list));
+            }
+            self.fence.mark = mark;
+            let positions = std::mem::take(&mut pending.intent.positions);
+            self.fence.held.extend(positions.into_iter().map(|(of, offset)| (of, Some(offset))));
+            return Ok(());
+        }
+        Err(busy())
+    }
+
+    /// The updates that add the files; none, if there are no files and none are needed.
+    fn snapshot(&mut self, pending: &mut Pending, number: u64) -> Result<Vec<Update>, Error> {
+        if pending.intent.files.is_empty() && !self.catalog.commits_are_snapshots() {
+            return Ok(Vec::new());
+        }
+        let written = self.list(pending, number)?;
+        let intent = &pending.intent;
+        let summary = summary(&intent.files, partitions(intent), &self.table()?.metadata);
+        let snapshot = self.snapshot_of(pending.snapshot, &written, summary, intent.columns.schema_id)?;
+        Ok(vec![Update::AddSnapshot { snapshot }, Update::set_main(pending.snapshot)])
+    }
+
+    /// The list of manifests on top of the table's, which is written anew only when the table has changed.
+    fn list(&mut self, pending: &mut Pending, number: u64) -> Result<Written, Error> {
+        let metadata = &self.table()?.metadata;
+        let (parent, sequence) = (metadata.snapshot_id(), metadata.sequence() + 1);
+        match &pending.list {
+            Some(written) if (written.parent, written.sequence) == (parent, sequence) => {
+                return Ok(written.clone());
+            }
+            Some(written) if !pending.was_in_doubt => {
+                // It came second, and nothing names it.
+                let _unneeded = self.store.delete(&written.key);
+            }
+            _ => {}
+        }
+        pending.list = None;
+        let added =
+            if pending.intent.files.is_empty() { None } else { Some(self.manifest(pending, number)?) };
+        let list = self.manifests()?.with(added.as_ref(), sequence);
+        let bytes = list.bytes(pending.snapshot, parent, sequence).map_err(metadata_error)?;
+        let key = self.key(&self.fence.instance.list(number, pending.lists))?;
+        pending.lists += 1;
+        self.store.put(&key, bytes, Condition::Always)?;
+        let written = Written { key, parent, sequence, list };
+        pending.list = Some(written.clone());
+        Ok(written)
+    }
+
+    /// The manifest of the files, which is written once.
+    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Added, Error> {
+        if let Some(added) = &pending.added {
+            return Ok(added.clone());
+        }
+        let Intent { files, columns, divider, .. } = &pending.intent;
+        let bytes = manifest::write(files, pending.snapshot, columns, divider).map_err(metadata_error)?;
+        let key = self.key(&self.fence.instance.manifest(number))?;
+        let added = Added::new(&self.warehouse.uri(&key), bytes.len(), pending.snapshot, files, divider);
+        self.store.put(&key, bytes, Condition::Always)?;
+        pending.added = Some(added.clone());
+        Ok(added)
+    }
+
+    /// The manifests of the table's snapshot.
+    fn manifests(&mut self) -> Result<List, Error> {
+        let metadata = &self.table()?.metadata;
+        let Some(id) = metadata.snapshot_id() else { return Ok(List::default()) };
+        if let Some((_, list)) = self.manifests.as_ref().filter(|(of, _)| *of == id) {
+            return Ok(list.clone());
+        }
+        let snapshot =
+            metadata.snapshot().ok_or_else(|| metadata_error(format!("snapshot {id} is missing")))?;
+        let uri = snapshot["manifest-list"]
+            .as_str()
+            .ok_or_else(|| metadata_error(format!("snapshot {id} has no list of manifests")))?;
+        let object = self.store.get(self.warehouse.key(uri)?, 0)?;
+        let list = List::read(&object.body).map_err(|why| metadata_error(format!("{uri}: {why}")))?;
+        self.manifests = Some((id, list.clone()));
+        Ok(list)
+    }
+}
+
+/// Partitions that its files are in.
+fn partitions(intent: &Intent) -> usize {
+    let keys = intent.files.iter().map(|file| intent.divider.key(&file.partition));
+    keys.collect::<BTreeSet<_>>().len()
+}
+
+/// What a snapshot says of itself.
+fn summary(files: &[DataFile], partitions: usize, metadata: &Metadata) -> BTreeMap<&'static str, String> {
+    let rows: u64 = files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum();
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let files = files.len() as u64;
+    let mut summary = BTreeMap::from([
+        ("operation", "append".to_owned()),
+        ("added-data-files", files.to_string()),
+        ("added-records", rows.to_string()),
+        ("added-files-size", bytes.to_string()),
+        ("changed-partition-count", partitions.to_string()),
+    ]);
+    // Totals go on from those of the snapshot before, if it has them.
+    let before = metadata.snapshot();
+    for (name, more) in [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)] {
+        let total = match before {
+            None => Some(0),
+            Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
+        };
+        if let Some(total) = total {
+            summary.insert(name, (total + more).to_string());
+        }
+    }
+    for name in ["total-delete-files", "total-position-deletes", "total-equality-deletes"] {
+        let total = before.map_or(Some("0"), |snapshot| snapshot["summary"][name].as_str());
+        if let Some(total) = total {
+            summary.insert(name, total.to_owned());
+        }
+    }
+    summary
+}
+
+/// Waits so long that others get through, and not all of them at once.
+fn wait(attempt: u32) {
+    let most = (25_u32 << attempt.min(6)).min(PAUSE_MS_MAX);
+    let part = u32::try_from(random_id() % i64::from(most)).unwrap_or(0);
+    clock::pause(most / 2 + part / 2);
+}
+
+fn busy() -> Error {
+    Error::retriable("table.busy", format!("others came first {ATTEMPTS_MAX} times in a row"))
+}

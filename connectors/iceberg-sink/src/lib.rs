@@ -1,0 +1,273 @@
+//! The bundled connector iceberg-sink: records into tables of Apache Iceberg, exactly once.
+//!
+//! Rows become Parquet files in a bucket; a commit makes a snapshot of them, which readers see as a whole, and in the same step moves the
+//! positions of the topic's partitions, which are properties of the table. So a kill at any step neither loses nor doubles a record, and
+//! several tasks, or several connectors, can write one table.
+//!
+//! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
+//! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
+//! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+
+pub mod catalog;
+mod clock;
+pub mod commit;
+pub mod fence;
+pub mod file;
+pub mod manifest;
+pub mod metadata;
+pub mod partition;
+pub mod place;
+pub mod rows;
+pub mod schema;
+pub mod settings;
+pub mod single;
+#[cfg(test)]
+mod tests;
+mod widen;
+mod writer;
+
+use millrace_connector_encode::types::Schema;
+use millrace_sdk::object_store::Store;
+use millrace_sdk::{
+    Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
+    TopicOffset, TopicPartition,
+};
+
+use crate::catalog::Catalog;
+use crate::catalog::hadoop::Hadoop;
+use crate::catalog::rest::Rest;
+use crate::clock::{now_ms, patiently};
+use crate::commit::{Intent, Session};
+use crate::fence::Fence;
+use crate::place::Warehouse;
+use crate::rows::{Reader, Value};
+use crate::settings::{NullValues, Settings};
+use crate::writer::Writer;
+
+/// One task of the sink.
+#[derive(Debug)]
+pub struct IcebergSink {
+    settings: Settings,
+    store: Store,
+    reader: Reader,
+    session: Session,
+    /// None: there is no table yet, or its columns are looked at anew.
+    writer: Option<Writer>,
+    /// One for each partition.
+    lanes: Vec<Lane>,
+    /// The number of the next data file.
+    next_file: u64,
+    committed_ms: i64,
+}
+
+/// One partition of the topic.
+#[derive(Debug)]
+struct Lane {
+    topic: String,
+    partition: i32,
+    /// Behind what was taken.
+    next: Option<i64>,
+    /// Behind what was taken before this batch.
+    start: Option<i64>,
+}
+
+/// What a record is, before any of its batch is taken.
+enum Read<'a> {
+    Value(Value<'a>),
+    Nothing,
+    Rejected(Rejection),
+}
+
+impl Sink for IcebergSink {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        Description::new(
+            "iceberg-sink",
+            env!("CARGO_PKG_VERSION"),
+            "Writes records to tables of Apache Iceberg",
+        )
+        .settings(include_str!("settings.schema.json"))
+        .key_formats(&["bytes"])
+        .value_formats(&["json", "connect-json"])
+        .extra("delivery", "exactly-once")
+    }
+
+    fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
+        Ok(settings.problems())
+    }
+
+    fn open(task: &Task, settings: Settings) -> Result<Self, Error> {
+        let wrong = |pointer: &str, why: &str| Error::fatal("settings", format!("{pointer}: {why}"));
+        if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
+            return Err(wrong(&problem.path, &problem.message));
+        }
+        let schema: Option<Schema> = settings.fields().transpose().map_err(|why| wrong("/schema", &why))?;
+        let warehouse = Warehouse::new(&settings.warehouse).map_err(|why| wrong("/warehouse", &why))?;
+        let store = Store::new(settings.connection.clone());
+        let folder = settings.names().join("/");
+        let catalog: Box<dyn Catalog> = match &settings.catalog_connection {
+            None => Box::new(Hadoop::new(store.clone(), warehouse.clone(), folder)),
+            Some(connection) => {
+                let name = settings.catalog_warehouse.as_deref();
+                Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
+            }
+        };
+        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task));
+        Ok(Self {
+            settings,
+            store,
+            reader: Reader::new(schema),
+            session,
+            writer: None,
+            lanes: Vec::new(),
+            next_file: 0,
+            committed_ms: now_ms(),
+        })
+    }
+
+    fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicOffset>, Error> {
+        // What others hold is as it was; what is read anew is not.
+        patiently(|| self.commit())?;
+        patiently(|| self.session.reload())?;
+        if self.session.metadata().is_some() {
+            self.session.claim(partitions)?;
+        } else if !self.settings.auto_create {
+            let message = format!("there is no table {}; make it, or set auto_create", self.settings.table);
+            return Err(Error::fatal("table.missing", message));
+        }
+        let mut held = Vec::new();
+        for of in partitions {
+            let next = self.session.fence.held.get(&(of.topic.clone(), of.partition)).copied().flatten();
+            if let Some(offset) = next {
+                held.push(TopicOffset { topic: of.topic.clone(), partition: of.partition, offset });
+            }
+            self.lanes.retain(|lane| (&lane.topic, lane.partition) != (&of.topic, of.partition));
+            self.lanes.push(Lane { topic: of.topic.clone(), partition: of.partition, next, start: next });
+        }
+        Ok(held)
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        patiently(|| self.commit())?;
+        for of in partitions {
+            self.lanes.retain(|lane| (&lane.topic, lane.partition) != (&of.topic, of.partition));
+            self.session.fence.held.remove(&(of.topic.clone(), of.partition));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, records: &Records<'_>, rejected: &mut Rejected) -> Result<Taken, Error> {
+        // Everything that asks the store comes before the first record is taken: what fails there can be repeated.
+        self.session.settle()?;
+        let read: Vec<Read<'_>> = records.iter().map(|record| self.read(&record)).collect();
+        widen::fit(self, &read)?;
+        if let Some(writer) = &mut self.writer {
+            writer.relieve(&self.store, &self.settings)?;
+        }
+        for lane in &mut self.lanes {
+            lane.start = lane.next;
+        }
+        let mut before = ("", -1, -1);
+        for (record, read) in records.iter().zip(read) {
+            let is_piece = before == (record.topic, record.partition, record.offset);
+            before = (record.topic, record.partition, record.offset);
+            let held = self.writer.as_ref().map_or(0, Writer::held);
+            if !is_piece && record.index > 0 && held >= self.settings.buffer.bytes() {
+                return Ok(Taken::First(record.index));
+            }
+            if let Err(why) = self.take(&record, read)? {
+                rejected.push(&record, why);
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    fn flush(&mut self) -> Result<Durable, Error> {
+        let is_due = now_ms() - self.committed_ms >= i64::from(self.settings.commit_interval.ms());
+        if is_due || self.session.is_pending() {
+            self.commit()?;
+        }
+        let held = self.session.fence.held.iter();
+        let position = held.filter_map(|((topic, partition), offset)| {
+            Some(TopicOffset { topic: topic.clone(), partition: *partition, offset: (*offset)? })
+        });
+        Ok(Durable::UpTo(position.collect()))
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        patiently(|| self.commit())
+    }
+}
+
+impl IcebergSink {
+    fn read<'a>(&mut self, record: &RecordRef<'a>) -> Read<'a> {
+        let value = match (record.value, self.settings.behavior_on_null_values) {
+            (Some(value), _) => value,
+            (None, NullValues::Ignore) => return Read::Nothing,
+            (None, NullValues::Fail) => {
+                let message = "a record without a value; behavior_on_null_values says what may become of it";
+                return Read::Rejected(Rejection::new("iceberg.null", message));
+            }
+        };
+        self.reader.read(value).map_or_else(Read::Rejected, Read::Value)
+    }
+
+    /// Takes a record, whatever becomes of it.
+    fn take(&mut self, record: &RecordRef<'_>, read: Read<'_>) -> Result<Result<(), Rejection>, Error> {
+        let is_its =
+            |lane: &&mut Lane| (lane.topic.as_str(), lane.partition) == (record.topic, record.partition);
+        let Some(lane) = self.lanes.iter_mut().find(is_its) else {
+            let (topic, partition) = (record.topic, record.partition);
+            let message = format!("a record of {topic} partition {partition}, which was not assigned");
+            return Err(Error::fatal("iceberg.partition", message));
+        };
+        // The host may begin before what is held.
+        if lane.start.is_some_and(|start| record.offset < start) {
+            return Ok(Ok(()));
+        }
+        let next = record.offset + 1;
+        let taken = match read {
+            Read::Nothing => Ok(()),
+            Read::Rejected(why) => Err(why),
+            Read::Value(value) => match &mut self.writer {
+                None => Err(rows::misfit("no record of its batch shows what columns the table should have")),
+                Some(writer) => match value.row(&writer.layout.schema.fields) {
+                    Err(why) => Err(why),
+                    Ok(row) => {
+                        writer.push(&row, &self.session, &self.settings, &mut self.next_file)?;
+                        Ok(())
+                    }
+                },
+            },
+        };
+        lane.next = Some(next);
+        Ok(taken)
+    }
+
+    /// Makes a snapshot of all that was taken.
+    fn commit(&mut self) -> Result<(), Error> {
+        self.session.settle()?;
+        let held = &self.session.fence.held;
+        let positions: std::collections::BTreeMap<_, _> = self
+            .lanes
+            .iter()
+            .filter_map(|lane| Some(((lane.topic.clone(), lane.partition), lane.next?)))
+            .filter(|(of, next)| held.get(of).copied().flatten() != Some(*next))
+            .collect();
+        // Without a table there is nothing to commit to: nothing was written, and the consumer group holds the positions.
+        if positions.is_empty() || self.session.metadata().is_none() {
+            self.committed_ms = now_ms();
+            return Ok(());
+        }
+        if let Some(writer) = &mut self.writer {
+            let (files, columns, divider) = writer.finish(&self.store, self.session.warehouse())?;
+            self.session.intend(Intent { files, columns, divider, positions, numbers: self.next_file });
+        }
+        self.session.settle()?;
+        self.committed_ms = now_ms();
+        Ok(())
+    }
+}
+
+millrace_sdk::export_sink!(IcebergSink);

@@ -1,0 +1,200 @@
+//! Manifests: Avro files that name data files (specification, "Manifests"), and lists of them, one for each snapshot.
+//!
+//! A new data file's sequence number is left out: it is that of the manifest, which the list has. So a manifest is written once, however
+//! often its commit has to be tried; only the list is written anew.
+//!
+//! Rooms: `avro` (columns with ids, as Avro has them), `list` (lists of manifests).
+
+pub mod avro;
+pub mod list;
+
+use millrace_connector_encode::datum::Datum;
+use millrace_connector_encode::parquet::Summary;
+use millrace_connector_encode::types::Type;
+
+use self::avro::{Def, Shape};
+use crate::partition::Divider;
+use crate::schema::{Columns, Kind};
+use crate::single;
+
+/// Entries of files that their snapshot adds.
+const ADDED: i32 = 1;
+/// Longest bounds of text and bytes that are kept, as other writers have it.
+const BOUND_BYTES_MAX: usize = 16;
+
+/// A data file that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFile {
+    /// Its URI.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Where its rows belong.
+    pub partition: Vec<Datum>,
+    /// What it says of itself.
+    pub summary: Summary,
+}
+
+fn entry(divider: &Divider) -> Vec<Def> {
+    let fields = divider.spec.fields.iter().zip(&divider.fields);
+    let partition = fields.map(|(of, field)| Def::leaf(of.id, &field.name, field.slot.ty.clone()).optional());
+    let counts = |id, name, key, value| Def::pairs(id, name, (key, value), Type::Long).optional();
+    let bounds = |id, name, key, value| Def::pairs(id, name, (key, value), Type::Bytes).optional();
+    let file = vec![
+        Def::leaf(134, "content", Type::Int),
+        Def::leaf(100, "file_path", Type::Text),
+        Def::leaf(101, "file_format", Type::Text),
+        Def::record(102, "partition", "r102", partition.collect()),
+        Def::leaf(103, "record_count", Type::Long),
+        Def::leaf(104, "file_size_in_bytes", Type::Long),
+        counts(108, "column_sizes", 117, 118),
+        counts(109, "value_counts", 119, 120),
+        counts(110, "null_value_counts", 121, 122),
+        bounds(125, "lower_bounds", 126, 127),
+        bounds(128, "upper_bounds", 129, 130),
+        Def { shape: Shape::List(133, Type::Long), ..Def::leaf(132, "split_offsets", Type::Long).optional() },
+    ];
+    vec![
+        Def::leaf(0, "status", Type::Int),
+        Def::leaf(1, "snapshot_id", Type::Long).optional(),
+        Def::leaf(3, "sequence_number", Type::Long).optional(),
+        Def::leaf(4, "file_sequence_number", Type::Long).optional(),
+        Def::record(2, "data_file", "r2", file),
+    ]
+}
+
+/// Writes a manifest of new data files.
+pub fn write(
+    files: &[DataFile],
+    snapshot: i64,
+    columns: &Columns,
+    divider: &Divider,
+) -> Result<Vec<u8>, String> {
+    let (schema, spec) = (columns.json().to_string(), divider.spec.fields_json().to_string());
+    let (schema_id, spec_id) = (columns.schema_id.to_string(), divider.spec.id.to_string());
+    let header = [
+        ("schema", schema.as_str()),
+        ("schema-id", &schema_id),
+        ("partition-spec", &spec),
+        ("partition-spec-id", &spec_id),
+        ("format-version", "2"),
+        ("content", "data"),
+    ];
+    let row = |file: &DataFile| {
+        vec![
+            Datum::Int(ADDED),
+            Datum::Long(snapshot),
+            Datum::Null,
+            Datum::Null,
+            Datum::Struct(data_file(file, columns)),
+        ]
+    };
+    avro::write("manifest_entry", &entry(divider), &header, files.iter().map(row))
+}
+
+fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {
+    let pair = |key: i32, value: Datum| Datum::Struct(vec![Datum::Int(key), value]);
+    let (mut sizes, mut values, mut nulls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut lower, mut upper) = (Vec::new(), Vec::new());
+    for column in &file.summary.columns {
+        let Some(id) = column.id else { continue };
+        sizes.push(pair(id, Datum::Long(column.bytes)));
+        // Of what is in lists and maps nothing is told: readers ask about rows.
+        let Some(Kind::Leaf(ty)) = columns.find(id).map(|found| &found.kind).filter(|_| !column.is_repeated)
+        else {
+            continue;
+        };
+        values.push(pair(id, Datum::Long(column.values)));
+        if let Some(count) = column.nulls {
+            nulls.push(pair(id, Datum::Long(count)));
+        }
+        if let Some((least, most)) = &column.bounds {
+            if let Some(bytes) = single::bytes(least, ty) {
+                lower.push(pair(id, Datum::Bytes(cut_down(bytes, ty))));
+            }
+            if let Some(bytes) = single::bytes(most, ty).and_then(|bytes| cut_up(bytes, ty)) {
+                upper.push(pair(id, Datum::Bytes(bytes)));
+            }
+        }
+    }
+    let splits = file.summary.groups.iter().map(|at| Datum::Long(*at)).collect();
+    vec![
+        Datum::Int(0),
+        Datum::Text(file.path.clone()),
+        Datum::Text("PARQUET".to_owned()),
+        Datum::Struct(file.partition.clone()),
+        Datum::Long(file.summary.rows),
+        Datum::Long(i64::try_from(file.bytes).unwrap_or(i64::MAX)),
+        Datum::List(sizes),
+        Datum::List(values),
+        Datum::List(nulls),
+        Datum::List(lower),
+        Datum::List(upper),
+        Datum::List(splits),
+    ]
+}
+
+/// A lower bound that is no longer than it may be.
+fn cut_down(mut bytes: Vec<u8>, ty: &Type) -> Vec<u8> {
+    if matches!(ty, Type::Text | Type::Bytes) && bytes.len() > BOUND_BYTES_MAX {
+        bytes.truncate(whole_characters(&bytes, ty));
+    }
+    bytes
+}
+
+/// An upper bound that is no longer than it may be, and still not less than any value; none: there is no such.
+fn cut_up(mut bytes: Vec<u8>, ty: &Type) -> Option<Vec<u8>> {
+    if !matches!(ty, Type::Text | Type::Bytes) || bytes.len() <= BOUND_BYTES_MAX {
+        return Some(bytes);
+    }
+    bytes.truncate(whole_characters(&bytes, ty));
+    // The last part that can be greater is made so, and what follows it is dropped.
+    if *ty == Type::Bytes {
+        while let Some(last) = bytes.pop() {
+            if last < u8::MAX {
+                bytes.push(last + 1);
+                return Some(bytes);
+            }
+        }
+        return None;
+    }
+    let mut text: Vec<char> = String::from_utf8(bytes).ok()?.chars().collect();
+    while let Some(last) = text.pop() {
+        // Between the two halves of this range there are no characters.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text.into_iter().collect::<String>().into_bytes());
+        }
+    }
+    None
+}
+
+/// The longest beginning that may be kept and splits no character.
+fn whole_characters(bytes: &[u8], ty: &Type) -> usize {
+    let is_inside = |at: &usize| *ty == Type::Text && bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (0..=BOUND_BYTES_MAX).rev().find(|at| !is_inside(at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bounds_stay_bounds_when_they_are_cut(text in "\\PC{0,40}", bytes in proptest::collection::vec(prop_oneof![Just(255_u8), any::<u8>()], 0..40)) {
+            for (value, ty) in [(text.into_bytes(), Type::Text), (bytes, Type::Bytes)] {
+                let down = cut_down(value.clone(), &ty);
+                prop_assert!(down <= value && down.len() <= BOUND_BYTES_MAX);
+                if let Some(up) = cut_up(value.clone(), &ty) {
+                    prop_assert!(up >= value, "{up:?} {value:?}");
+                    prop_assert!(ty == Type::Bytes || String::from_utf8(up).is_ok());
+                } else {
+                    prop_assert!(value.len() > BOUND_BYTES_MAX);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Lists of manifests: one for each snapshot, with everything that its readers have to look at.
+
+use millrace_connector_encode::datum::Datum;
+use millrace_connector_encode::types::Type;
+
+use super::DataFile;
+use super::avro::{self, Def, Shape};
+use crate::partition::Divider;
+use crate::single;
+
+/// Where the number stands by which a snapshot's manifests are ordered.
+const SEQUENCE: usize = 4;
+/// Where the least one of its files' stands.
+const SEQUENCE_MIN: usize = 5;
+
+fn manifest() -> Vec<Def> {
+    let once = |once: &'static str, def: Def| Def { once, ..def };
+    let partition = vec![
+        Def::leaf(509, "contains_null", Type::Boolean),
+        Def::leaf(518, "contains_nan", Type::Boolean).optional(),
+        Def::leaf(510, "lower_bound", Type::Bytes).optional(),
+        Def::leaf(511, "upper_bound", Type::Bytes).optional(),
+    ];
+    vec![
+        Def::leaf(500, "manifest_path", Type::Text),
+        Def::leaf(501, "manifest_length", Type::Long),
+        Def::leaf(502, "partition_spec_id", Type::Int),
+        Def::leaf(517, "content", Type::Int),
+        Def::leaf(515, "sequence_number", Type::Long),
+        Def::leaf(516, "min_sequence_number", Type::Long),
+        Def::leaf(503, "added_snapshot_id", Type::Long),
+        once("added_data_files_count", Def::leaf(504, "added_files_count", Type::Int)),
+        once("existing_data_files_count", Def::leaf(505, "existing_files_count", Type::Int)),
+        once("deleted_data_files_count", Def::leaf(506, "deleted_files_count", Type::Int)),
+        Def::leaf(512, "added_rows_count", Type::Long),
+        Def::leaf(513, "existing_rows_count", Type::Long),
+        Def::leaf(514, "deleted_rows_count", Type::Long),
+        Def {
+            shape: Shape::Records(508, "r508", partition),
+            ..Def::leaf(507, "partitions", Type::Long).optional()
+        },
+        Def::leaf(519, "key_metadata", Type::Bytes).optional(),
+    ]
+}
+
+/// The manifests of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct List(Vec<Vec<Datum>>);
+
+/// A manifest of new data files, as a list names it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added(Vec<Datum>);
+
+impl Added {
+    /// What a list says of a manifest.
+    pub fn new(uri: &str, bytes: usize, snapshot: i64, files: &[DataFile], divider: &Divider) -> Self {
+        let rows = files.iter().map(|file| file.summary.rows).sum();
+        let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
+        let partitions =
+            (0..divider.fields.len()).map(|at| Datum::Struct(partition(files, divider, at))).collect();
+        Self(vec![
+            Datum::Text(uri.to_owned()),
+            Datum::Long(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            Datum::Int(divider.spec.id),
+            Datum::Int(0),
+            Datum::Null,
+            Datum::Null,
+            Datum::Long(snapshot),
+            Datum::Int(count),
+            Datum::Int(0),
+            Datum::Int(0),
+            Datum::Long(rows),
+            Datum::Long(0),
+            Datum::Long(0),
+            Datum::List(partitions),
+            Datum::Null,
+        ])
+    }
+}
+
+/// What a list says of one value of its files' partitions.
+fn partition(files: &[DataFile], divider: &Divider, at: usize) -> Vec<Datum> {
+    let values = || files.iter().filter_map(|file| file.partition.get(at));
+    let is_nan = |value: &Datum| match value {
+        Datum::Float(value) => value.is_nan(),
+        Datum::Double(value) => value.is_nan(),
+        _ => false,
+    };
+    let known = || values().filter(|value| **value != Datum::Null && !is_nan(value)).cloned();
+    let ty = &divider.fields[at].slot.ty;
+    let bound = |value: Option<Datum>| {
+        value.and_then(|value| single::bytes(&value, ty)).map_or(Datum::Null, Datum::Bytes)
+    };
+    vec![
+        Datum::Boolean(values().any(|value| *value == Datum::Null)),
+        Datum::Boolean(values().any(is_nan)),
+        bound(known().reduce(Datum::least)),
+        bound(known().reduce(Datum::most)),
+    ]
+}
+
+impl List {
+    /// Reads a list.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        avro::read(bytes, &manifest()).map(Self)
+    }
+
+    /// The list of a snapshot that adds a manifest to those of this one.
+    #[must_use]
+    pub fn with(&self, added: Option<&Added>, sequence: i64) -> Self {
+        let mut rows = self.0.clone();
+        if let Some(Added(row)) = added {
+            let mut row = row.clone();
+            row[SEQUENCE] = Datum::Long(sequence);
+            row[SEQUENCE_MIN] = Datum::Long(sequence);
+            // Readers look at the newest first.
+            rows.insert(0, row);
+        }
+        Self(rows)
+    }
+
+    /// Manifests.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As it is written for a snapshot.
+    pub fn bytes(&self, snapshot: i64, parent: Option<i64>, sequence: i64) -> Result<Vec<u8>, String> {
+        let parent = parent.map_or_else(|| "null".to_owned(), |id| id.to_string());
+        let header = [
+            ("snapshot-id", snapshot.to_string()),
+            ("parent-snapshot-id", parent),
+            ("sequence-number", sequence.to_string()),
+            ("format-version", "2".to_owned()),
+        ];
+        let header = header.each_ref().map(|(name, value)| (*name, value.as_str()));
+        avro::write("manifest_file", &manifest(), &header, self.0.iter().cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_connector_encode::parquet::Summary;
+
+    use super::*;
+    use crate::partition::Spec;
+    use crate::schema::{Columns, Layout};
+
+    #[test]
+    fn a_list_comes_back_as_it_was_written() {
+        let spec = Spec::read(&serde_json::json!({ "spec-id": 4, "fields": [
+            { "name": "a b", "source-id": 1, "field-id": 1000, "transform": "identity" }] }))
+        .expect("a spec");
+        let columns = Columns::read(&serde_json::json!({ "schema-id": 0, "fields": [
+            { "id": 1, "name": "a b", "required": false, "type": "int" }] }))
+        .expect("columns");
+        let layout: Layout = columns.layout().expect("a layout");
+        let divider = Divider::new(&spec, &columns, &layout).expect("applied");
+        let file = |value: Datum| DataFile {
+            path: "s3://b/f".into(),
+            bytes: 7,
+            partition: vec![value],
+            summary: Summary { rows: 3, ..Summary::default() },
+        };
+        let files = [file(Datum::Int(5)), file(Datum::Null), file(Datum::Int(-5))];
+        let manifest = super::super::write(&files, 9, &columns, &divider).expect("written");
+        assert!(manifest.starts_with(b"Obj\x01"));
+        let added = Added::new("s3://b/m", manifest.len(), 9, &files, &divider);
+        let list = List::default().with(Some(&added), 2).with(Some(&added), 3);
+        let bytes = list.bytes(9, None, 3).expect("written");
+        assert_eq!(List::read(&bytes).expect("read"), list);
+        assert_eq!(list.0[0][SEQUENCE], Datum::Long(3));
+        let Datum::List(partitions) = &list.0[0][13] else { panic!("partitions") };
+        let bytes = |value: i32| Datum::Bytes(value.to_le_bytes().to_vec());
+        let wanted = vec![Datum::Boolean(true), Datum::Boolean(false), bytes(-5), bytes(5)];
+        assert_eq!(partitions[0], Datum::Struct(wanted));
+        assert!(List::read(b"Obj").is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings, as `settings.schema.json` describes them.
+
+use millrace_connector_encode::Codec;
+use millrace_connector_encode::types::{Schema, avro};
+use millrace_sdk::Problem;
+use millrace_sdk::settings::{Size, Span};
+use serde::Deserialize;
+
+use crate::file::PART_BYTES;
+use crate::partition::{FIELDS_MAX, transform};
+use crate::place::Warehouse;
+
+/// Settings of one sink.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Connection to the data.
+    pub connection: String,
+    /// What it leads to.
+    pub warehouse: String,
+    /// Connection to a REST catalog.
+    pub catalog_connection: Option<String>,
+    /// What the catalog calls its warehouse.
+    pub catalog_warehouse: Option<String>,
+    /// Namespace and name.
+    pub table: String,
+    /// Whether a missing table is made.
+    #[serde(default)]
+    pub auto_create: bool,
+    /// Whether the table's columns change.
+    #[serde(default)]
+    pub auto_evolve: bool,
+    /// What records are, as an Avro schema.
+    pub schema: Option<String>,
+    /// How a new table divides its rows.
+    #[serde(default)]
+    pub partition_by: Vec<String>,
+    /// Time between two commits.
+    #[serde(default = "default_interval")]
+    pub commit_interval: Span,
+    /// Size of a data file.
+    #[serde(default = "default_target")]
+    pub target_file_size: Size,
+    /// How data files are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Most bytes held.
+    #[serde(default = "default_buffer")]
+    pub buffer: Size,
+    /// Records without a value.
+    #[serde(default)]
+    pub behavior_on_null_values: NullValues,
+}
+
+/// How data files are compressed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip
+    Gzip,
+    /// Snappy
+    #[default]
+    Snappy,
+}
+
+/// What becomes of a record without a value.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum NullValues {
+    /// It is rejected.
+    #[default]
+    Fail,
+    /// It is passed over.
+    Ignore,
+}
+
+fn default_interval() -> Span {
+    Span::from_ms(300_000)
+}
+
+fn default_target() -> Size {
+    Size::from_bytes(128 << 20)
+}
+
+fn default_buffer() -> Size {
+    Size::from_bytes(64 << 20)
+}
+
+impl Settings {
+    /// How pages are compressed.
+    pub fn codec(&self) -> Codec {
+        match self.compression {
+            Compression::None => Codec::None,
+            Compression::Gzip => Codec::Gzip,
+            Compression::Snappy => Codec::Snappy,
+        }
+    }
+
+    /// The fields of `schema`.
+    pub fn fields(&self) -> Option<Result<Schema, String>> {
+        self.schema.as_deref().map(avro::read)
+    }
+
+    /// Namespace and name.
+    pub fn names(&self) -> Vec<&str> {
+        self.table.split('.').collect()
+    }
+
+    /// Checks beyond the schema.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
+        if let Err(why) = Warehouse::new(&self.warehouse) {
+            wrong("/warehouse", &why);
+        }
+        let is_name =
+            |name: &&str| !name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_control);
+        if self.names().len() < 2 || !self.names().iter().all(is_name) {
+            wrong("/table", "a namespace and a name, such as sales.orders");
+        }
+        if self.catalog_warehouse.is_some() && self.catalog_connection.is_none() {
+            wrong("/catalog_warehouse", "only a REST catalog has it: give catalog_connection, too");
+        }
+        if let Some(Err(why)) = self.fields() {
+            wrong("/schema", &why);
+        }
+        if self.buffer.bytes() < PART_BYTES {
+            wrong("/buffer", "at least 8MiB");
+        }
+        if self.target_file_size.bytes_u64() == 0 {
+            wrong("/target_file_size", "more than zero");
+        }
+        if !self.partition_by.is_empty() && !self.auto_create {
+            let message = "only a table that is made here is divided by it, and auto_create is not set";
+            problems.push(Problem::warning("/partition_by", message));
+        }
+        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
+        if self.partition_by.len() > FIELDS_MAX {
+            wrong("/partition_by", &format!("at most {FIELDS_MAX}"));
+        }
+        for (at, text) in self.partition_by.iter().enumerate() {
+            if let Err(why) = transform::parse(text) {
+                problems.push(Problem::error(format!("/partition_by/{at}"), why));
+            }
+        }
+        problems
+    }
+}

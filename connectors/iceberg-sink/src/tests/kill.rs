@@ -1,0 +1,278 @@
+//! Kills before and behind every request, answers that are lost, stores that say "slow down", tasks that commit between each other's steps:
+//! whatever happens, each record is in the table once in the end, and nothing else lies beside it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use millrace_sdk::object_store::Refusal;
+use millrace_sdk::testing::object_store::{Fate, bucket};
+use millrace_sdk::testing::{Record, SinkTest};
+use millrace_sdk::{Error, ErrorKind, Sink};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::Case;
+use super::read::{rows, unreachable};
+use crate::IcebergSink;
+use crate::clock::advance;
+
+/// Records of two partitions that take turns, each of them one or two pieces; from the tenth on with a column more.
+fn records(until: i64) -> Vec<Record> {
+    let record = |n: i64| {
+        let mut value = json!({ "n": n, "k": (["a", "b", "c"][(n * 7 % 3) as usize]) });
+        if n >= 10 {
+            value["late"] = json!(n * 2);
+        }
+        Record::value(value.to_string()).at("t", (n % 2) as i32, n / 2)
+    };
+    (0..until).flat_map(|n| vec![record(n); if n % 5 == 0 { 2 } else { 1 }]).collect()
+}
+
+/// How often each number is there.
+fn counts() -> BTreeMap<i64, usize> {
+    let mut counts = BTreeMap::new();
+    let in_bucket = bucket().objects().contains_key("db/t/metadata/v1.metadata.json");
+    let is_table = in_bucket || super::catalog::table().is_some();
+    for row in is_table.then(rows).into_iter().flatten() {
+        let n = row["n"].as_i64().expect("a number");
+        assert_eq!(row["late"].as_i64(), (n >= 10).then_some(n * 2), "{row}");
+        *counts.entry(n).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn wanted(until: i64) -> BTreeMap<i64, usize> {
+    (0..until).map(|n| (n, if n % 5 == 0 { 2 } else { 1 })).collect()
+}
+
+/// What the host does between a start and the end of the topic: from the positions that the sink holds, in batches, with flushes, offering
+/// again what was not taken, and again what failed for now.
+fn drive(case: &mut Case, until: i64, batch: usize) -> Result<(), Error> {
+    let mut sink = case.open();
+    let held = again(|| sink.assign("t", &[0, 1]))?;
+    let next = |partition: i32| held.iter().find(|at| at.partition == partition).map_or(0, |at| at.offset);
+    let starts = [next(0), next(1)];
+    let mut left: Vec<Record> = records(until)
+        .into_iter()
+        .filter(|record| record.offset >= starts[record.partition as usize])
+        .collect();
+    while !left.is_empty() {
+        let mut end = batch.min(left.len());
+        // A record's pieces come within one batch.
+        while end < left.len()
+            && (left[end].partition, left[end].offset) == (left[end - 1].partition, left[end - 1].offset)
+        {
+            end += 1;
+        }
+        let (taken, rejected) = again(|| sink.put(&left[..end]))?;
+        assert!(rejected.is_empty(), "{rejected:?}");
+        left.drain(..taken);
+        advance(7_000);
+        if left.len().is_multiple_of(3) {
+            again(|| sink.flush())?;
+        }
+    }
+    end(sink)
+}
+
+fn end(mut sink: SinkTest<IcebergSink>) -> Result<(), Error> {
+    again(|| sink.flush())?;
+    again(|| sink.sink.close())
+}
+
+/// Repeats what failed for now.
+fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 0..1000 {
+        match call() {
+            Err(error) if error.kind == ErrorKind::Retriable => {}
+            result => return result,
+        }
+    }
+    panic!("it never succeeds");
+}
+
+fn killed() -> Refusal {
+    Refusal::Failed(Error::fatal("killed", "killed"))
+}
+
+fn slow_down() -> Refusal {
+    Refusal::Failed(Error::retriable("s3.SlowDown", "slow down"))
+}
+
+/// From the request with this number on nothing is done; that one itself is done if `answered` says so.
+fn kill_at(number: u32, done: bool) {
+    let seen = Rc::new(Cell::new(0));
+    bucket().interfere(Some(Box::new(move |_| {
+        let now = seen.get();
+        seen.set(now + 1);
+        match now.cmp(&number) {
+            std::cmp::Ordering::Less => Fate::Done,
+            std::cmp::Ordering::Equal if done => Fate::Unanswered(killed()),
+            _ => Fate::Lost(killed()),
+        }
+    })));
+}
+
+fn all_settings() -> Vec<Value> {
+    let catalog = json!({ "catalog_connection": "catalog", "catalog_warehouse": "birds" });
+    let mut by_catalog = json!({ "auto_evolve": true, "commit_interval": "10s" });
+    by_catalog.as_object_mut().expect("an object").extend(catalog.as_object().expect("an object").clone());
+    vec![
+        by_catalog,
+        json!({ "auto_evolve": true, "commit_interval": "10s" }),
+        json!({ "auto_evolve": true, "commit_interval": "5s", "partition_by": ["k"] }),
+        json!({ "auto_evolve": true, "commit_interval": "1h", "partition_by": ["truncate(n, 5)"], "target_file_size": "40B" }),
+    ]
+}
+
+const UNTIL: i64 = 22;
+
+#[test]
+fn a_kill_at_any_request_loses_and_doubles_nothing() {
+    let mut points = 0;
+    for settings in all_settings() {
+        for done in [false, true] {
+            let mut number = 0;
+            loop {
+                let mut case = Case::new(settings.clone());
+                kill_at(number, done);
+                let result = drive(&mut case, UNTIL, 5);
+                bucket().interfere(None);
+                let seen = counts();
+                for (n, times) in &seen {
+                    assert!(
+                        *times <= wanted(UNTIL)[n],
+                        "{settings} killed at {number}: {n} is there {times} times"
+                    );
+                }
+                drive(&mut case, UNTIL, 4).expect("runs after the kill");
+                assert_eq!(counts(), wanted(UNTIL), "{settings} killed at {number} (done: {done})");
+                // The list of a claim that a catalog didn't make: of an instance that nobody ever heard of.
+                let left: Vec<_> =
+                    unreachable().into_iter().filter(|key| !key.contains("/00-claim-")).collect();
+                assert_eq!(left, [""; 0], "{settings} killed at {number} (done: {done})");
+                points += 1;
+                match result {
+                    Ok(()) => break,
+                    Err(error) => assert_eq!(error.code, "killed"),
+                }
+                number += 1;
+            }
+        }
+    }
+    assert!(points > 150, "{points} points were tried");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Many kills in a row, with answers lost and requests refused between them.
+    #[test]
+    fn kills_lost_answers_and_throttling_lose_and_double_nothing(
+        which in 0_usize..4,
+        kills in proptest::collection::vec((0_u32..60, any::<bool>()), 0..5),
+        trouble in proptest::collection::vec(0_u8..12, 1..200),
+        batch in 1_usize..9,
+    ) {
+        // Now and then the store is quiet for long enough to get on.
+        let trouble: Vec<u8> = trouble.into_iter().chain([11; 12]).collect();
+        let settings = all_settings().swap_remove(which);
+        let mut case = Case::new(settings.clone());
+        let mut until = 4;
+        for (number, done) in kills {
+            let (seen, trouble) = (Cell::new(0), trouble.clone());
+            bucket().interfere(Some(Box::new(move |_| {
+                let now = seen.get();
+                seen.set(now + 1);
+                let trouble = trouble[now as usize % trouble.len()];
+                match now.cmp(&number) {
+                    std::cmp::Ordering::Equal if done => Fate::Unanswered(killed()),
+                    std::cmp::Ordering::Greater | std::cmp::Ordering::Equal => Fate::Lost(killed()),
+                    std::cmp::Ordering::Less if trouble == 0 => Fate::Lost(slow_down()),
+                    std::cmp::Ordering::Less if trouble == 1 => Fate::Unanswered(slow_down()),
+                    std::cmp::Ordering::Less => Fate::Done,
+                }
+            })));
+            if let Err(error) = drive(&mut case, until, batch) {
+                prop_assert_eq!(error.code, "killed");
+            }
+            advance(13_000);
+            until += 5;
+        }
+        // The last run has trouble, too, but is not killed.
+        let seen = Cell::new(0);
+        bucket().interfere(Some(Box::new(move |_| {
+            let now = seen.get();
+            seen.set(now + 1);
+            match trouble[now % trouble.len()] {
+                0 if now < 5_000 => Fate::Lost(slow_down()),
+                1 if now < 5_000 => Fate::Unanswered(slow_down()),
+                _ => Fate::Done,
+            }
+        })));
+        let ended = drive(&mut case, until, batch);
+        bucket().interfere(None);
+        ended.expect("the last run ends well");
+        prop_assert_eq!(counts(), wanted(until), "{}", settings);
+    }
+
+    /// Two tasks, each with a partition of its own, take turns in any order, with commits of one between the steps of the other.
+    #[test]
+    fn tasks_that_commit_to_one_table_lose_and_double_nothing(
+        turns in proptest::collection::vec((0_usize..2, any::<bool>()), 1..60),
+        trouble in proptest::collection::vec(0_u8..8, 1..50),
+        which in 0_usize..2,
+    ) {
+        // Now and then the store is quiet for long enough to get on.
+        let trouble: Vec<u8> = trouble.into_iter().chain([7; 12]).collect();
+        let mut settings = all_settings().swap_remove(which);
+        settings["commit_interval"] = json!("5s");
+        let mut case = Case::new(settings);
+        let mut tasks = Vec::new();
+        for number in [0, 1] {
+            case.task.number = number;
+            let mut sink = case.open();
+            sink.assign("t", &[number as i32]).expect("assigned");
+            let mine = records(UNTIL).into_iter().filter(|record| record.partition == number as i32);
+            tasks.push((sink, mine.collect::<Vec<_>>()));
+        }
+        let seen = Cell::new(0);
+        bucket().interfere(Some(Box::new(move |_| {
+            let now = seen.get();
+            seen.set(now + 1);
+            match trouble[now % trouble.len()] {
+                0 if now < 2_000 => Fate::Lost(slow_down()),
+                1 if now < 2_000 => Fate::Unanswered(slow_down()),
+                _ => Fate::Done,
+            }
+        })));
+        for (which, flush) in turns {
+            let (sink, left) = &mut tasks[which];
+            // A record's pieces stay together.
+            let take = left.iter().position(|record| record.offset != left[0].offset).unwrap_or(left.len());
+            if take > 0
+                && let Ok((taken, _)) = sink.put(&left[..take])
+            {
+                left.drain(..taken);
+            }
+            advance(3_000);
+            if flush {
+                // It is repeated with the next turn.
+                if let Err(error) = sink.flush() {
+                    prop_assert_eq!(error.kind, ErrorKind::Retriable, "{}", error);
+                }
+            }
+        }
+        for (mut sink, left) in tasks {
+            let mut left = &left[..];
+            while !left.is_empty() {
+                let (taken, _) = again(|| sink.put(left)).expect("taken");
+                left = &left[taken..];
+            }
+            end(sink).expect("ends");
+        }
+        bucket().interfere(None);
+        prop_assert_eq!(counts(), wanted(UNTIL));
+    }
+}

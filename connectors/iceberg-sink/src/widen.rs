@@ -1,0 +1,144 @@
+//! The table fits the records of a batch, before any of them is taken: it is made, or its columns are widened, if the settings allow it.
+//! Records that don't fit even then are refused when their turn comes.
+
+use std::sync::Arc;
+
+use millrace_connector_encode::types::infer::Shape;
+use millrace_connector_encode::types::{Field, Schema, Type};
+use millrace_sdk::{Error, TopicPartition};
+
+use crate::clock::now_ms;
+use crate::metadata::Metadata;
+use crate::partition::Spec;
+use crate::rows::{Value, has_more};
+use crate::schema::evolve::{By, widen};
+use crate::schema::{Columns, Ids};
+use crate::writer::Writer;
+use crate::{IcebergSink, Read};
+
+/// Records that don't fit make the table be read again, but not more often than this.
+const RELOAD_MS: i64 = 5_000;
+
+/// Makes the table fit, and the writer fit the table.
+pub(crate) fn fit(sink: &mut IcebergSink, read: &[Read<'_>]) -> Result<(), Error> {
+    let values: Vec<&Value<'_>> = read
+        .iter()
+        .filter_map(|read| match read {
+            Read::Value(value) => Some(value),
+            Read::Nothing | Read::Rejected(_) => None,
+        })
+        .collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    if sink.session.metadata().is_none() {
+        create(sink, &values)?;
+    }
+    refresh(sink)?;
+    if !wants_more(sink, &values) {
+        return Ok(());
+    }
+    // Somebody may have widened it already.
+    if now_ms() - sink.session.read_ms() >= RELOAD_MS {
+        sink.session.reload()?;
+        refresh(sink)?;
+    }
+    if sink.settings.auto_evolve && wants_more(sink, &values) {
+        let columns =
+            sink.writer.as_ref().map(|writer| writer.layout.schema.fields.clone()).unwrap_or_default();
+        let wanted: Vec<(Vec<Field>, By)> = fields_of(&values, |value| has_more(&value.json, &columns));
+        sink.session.evolve(|metadata| widened(metadata, &wanted))?;
+        refresh(sink)?;
+    }
+    Ok(())
+}
+
+/// Makes the writer one for the table as it is now. What was written for an earlier one is committed.
+fn refresh(sink: &mut IcebergSink) -> Result<(), Error> {
+    let Some(metadata) = sink.session.metadata() else { return Ok(()) };
+    if sink.writer.as_ref().is_some_and(|writer| writer.is_current(metadata)) {
+        return Ok(());
+    }
+    if sink.writer.is_some() {
+        sink.commit()?;
+    }
+    let Some(metadata) = sink.session.metadata() else { return Ok(()) };
+    sink.writer = Some(Writer::new(metadata)?);
+    Ok(())
+}
+
+/// Whether a value says that the table should have other columns.
+fn wants_more(sink: &IcebergSink, values: &[&Value<'_>]) -> bool {
+    let Some(writer) = &sink.writer else { return false };
+    let mut seen: Option<&Arc<Schema>> = None;
+    values.iter().any(|value| match &value.schema {
+        // They come in runs.
+        Some(schema) if seen.is_some_and(|seen| Arc::ptr_eq(seen, schema)) => false,
+        Some(schema) => {
+            seen = Some(schema);
+            let mut columns = writer.columns().fields.clone();
+            widen(&mut columns, &schema.fields, By::Schema, &mut Ids(i32::MAX / 2)) == Ok(true)
+        }
+        None => has_more(&value.json, &writer.layout.schema.fields),
+    })
+}
+
+/// What fields values have: by their schemas, or, of those without that `counts`, by themselves.
+fn fields_of(values: &[&Value<'_>], counts: impl Fn(&Value<'_>) -> bool) -> Vec<(Vec<Field>, By)> {
+    let mut all: Vec<(Vec<Field>, By)> = Vec::new();
+    let mut seen: Vec<&Arc<Schema>> = Vec::new();
+    let mut shape = Shape::default();
+    for value in values {
+        match &value.schema {
+            Some(schema) if seen.iter().any(|seen| Arc::ptr_eq(seen, schema)) => {}
+            Some(schema) => {
+                seen.push(schema);
+                all.push((schema.fields.clone(), By::Schema));
+            }
+            None if counts(value) => {
+                let mut wider = shape.clone();
+                if wider.widen(&value.json).is_ok() {
+                    shape = wider;
+                }
+            }
+            None => {}
+        }
+    }
+    if let Ok(Type::Struct(fields)) = shape.resolve_known() {
+        all.push((fields, By::Values));
+    }
+    all
+}
+
+/// The table's columns, widened by what fits; none: they need not be.
+fn widened(metadata: &Metadata, wanted: &[(Vec<Field>, By)]) -> Result<Option<(Columns, i32)>, Error> {
+    let broken = |why: String| Error::fatal("table.metadata", why);
+    let mut columns = metadata.columns().map_err(broken)?;
+    let (mut ids, mut changed) = (Ids(metadata.last_column()), false);
+    for (fields, by) in wanted {
+        // What doesn't fit in part doesn't at all.
+        let (mut trial, mut trial_ids) = (columns.fields.clone(), Ids(ids.0));
+        if widen(&mut trial, fields, *by, &mut trial_ids) == Ok(true) {
+            (columns.fields, ids, changed) = (trial, trial_ids, true);
+        }
+    }
+    columns.layout().map_err(broken)?;
+    Ok(changed.then_some((columns, ids.0)))
+}
+
+fn create(sink: &mut IcebergSink, values: &[&Value<'_>]) -> Result<(), Error> {
+    if !sink.settings.auto_create {
+        return Err(Error::fatal("table.missing", format!("there is no table {}", sink.settings.table)));
+    }
+    let Some((fields, _)) = fields_of(values, |_| true).into_iter().next() else { return Ok(()) };
+    let wrong = |why: String| Error::fatal("table.create", format!("the table can't be made: {why}"));
+    let (columns, last) = Columns::new(&fields).map_err(wrong)?;
+    let spec = Spec::of(&sink.settings.partition_by, &columns).map_err(wrong)?;
+    columns.layout().map_err(wrong)?;
+    let partition =
+        |lane: &crate::Lane| TopicPartition { topic: lane.topic.clone(), partition: lane.partition };
+    let partitions: Vec<TopicPartition> = sink.lanes.iter().map(partition).collect();
+    sink.session.create(&partitions, |uuid, location| {
+        Ok(Metadata::new(uuid, location, &columns, last, &spec, now_ms()))
+    })
+}

@@ -1,0 +1,108 @@
+//! What the tests write to a table, and what is read back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
+use millrace_tests::tools;
+use serde_json::{Value, json};
+
+use crate::write;
+
+/// Where the table lies in the bucket.
+const TABLE: &str = "wh/birds/strikes";
+
+/// Row `n` of the tests.
+pub(crate) fn row(n: u64) -> Value {
+    let cents = n * 1237 % 100_000;
+    json!({
+        "n": n,
+        "kind": (["goose", "gull", "owl/eagle"][(n % 3) as usize]),
+        "price": format!("{}.{:02}", cents / 100, cents % 100),
+        "day": format!("2026-11-{:02}", 1 + n % 28),
+        "at": format!("2026-11-27T{:02}:00:00.{:06}Z", n % 24, n),
+        "ratio": n as f64 / 8.0,
+        "tags": (0..n % 3).map(|tag| format!("t{tag}")).collect::<Vec<_>>(),
+        "by": { "x": n },
+        "to": { "city": format!("city, {}", n % 7), "zip": if n.is_multiple_of(2) { Value::Null } else { json!(n) } },
+    })
+}
+
+/// What rows are, for the sink.
+pub(crate) const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
+  {"name":"n","type":"long"}, {"name":"kind","type":"string"},
+  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+  {"name":"day","type":{"type":"int","logicalType":"date"}},
+  {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+  {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
+  {"name":"by","type":{"type":"map","values":"long"}},
+  {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
+
+/// The setting `schema`.
+pub(crate) fn schema() -> String {
+    format!("schema: '{}'\n", SCHEMA.replace('\n', " "))
+}
+
+/// A row as engines have it.
+pub(crate) fn typed(n: u64) -> Value {
+    let mut wanted = row(n);
+    let fraction = if n == 0 { String::new() } else { format!(".{n:06}") };
+    wanted["at"] = format!("2026-11-27T{:02}:00:00{fraction}+00:00", n % 24).into();
+    wanted["by"] = json!([["x", n]]);
+    wanted
+}
+
+/// Writes rows as the lines of a file.
+pub(crate) fn write_rows(folder: &Path, name: &str, numbers: std::ops::Range<u64>) {
+    let lines: Vec<String> = numbers.map(|n| format!("{}\n", row(n))).collect();
+    write(folder, name, lines.concat());
+}
+
+/// A pipeline from a file to the table; `sink` is the sink's settings, a line each.
+pub(crate) fn pipeline(server: &S3, sink: &str) -> String {
+    pipeline_with(server, "", sink)
+}
+
+/// The same with further connections.
+pub(crate) fn pipeline_with(server: &S3, connections: &str, sink: &str) -> String {
+    let connection = server.connection("lake", ", prefix: \"wh/\"");
+    let sink: String = sink.lines().map(|line| format!("        {line}\n")).collect();
+    format!(
+        "version: 1\nconnections:\n{connection}{connections}pipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl, key: n }}\n    \
+         topic: {{ name: strikes, partitions: 3 }}\n    sinks:\n      lake:\n        connector: iceberg-sink\n        connection: lake\n        \
+         warehouse: s3://{BUCKET}/wh\n        table: birds.strikes\n{sink}"
+    )
+}
+
+/// The table as other engines read it, with the rows and files that each filter leaves.
+pub(crate) fn read(server: &S3, filters: &[&str]) -> Value {
+    read_from(server, &format!("s3://{BUCKET}/{TABLE}"), filters)
+}
+
+/// The same from a table's URI, or from a catalog's URL: then only pyiceberg reads it.
+pub(crate) fn read_from(server: &S3, place: &str, filters: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/read.py");
+    let mut read = tools::python();
+    read.arg(script).args([server.endpoint().as_str(), ACCESS_KEY, SECRET_KEY, place]);
+    read.arg(server.folder().join(TABLE)).args(filters);
+    let output = read.output().expect("Python runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the table can't be read:\n{said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// All rows by their number; each number must be there once, and all engines that read it must see the same.
+pub(crate) fn by_number(table: &Value) -> BTreeMap<u64, Value> {
+    let mut rows = BTreeMap::new();
+    for row in table["rows"].as_array().expect("rows") {
+        let n = row["n"].as_u64().expect("a number");
+        assert!(rows.insert(n, row.clone()).is_none(), "row {n} is there twice");
+    }
+    let other = &table["duckdb"];
+    if !other.is_null() {
+        let told = (other["count"].as_u64(), other["distinct"].as_u64(), other["sum"].as_u64());
+        let count = Some(rows.len() as u64);
+        assert_eq!(told, (count, count, Some(rows.keys().sum())), "DuckDB sees something else");
+    }
+    rows
+}
