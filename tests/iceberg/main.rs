@@ -4,6 +4,7 @@
 mod catalog;
 mod data;
 mod faults;
+mod lake;
 mod sink;
 
 use std::fs;
