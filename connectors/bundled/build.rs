@@ -3,7 +3,7 @@
 use millrace_component_build::{Component, build};
 
 /// Name in pipelines and cargo package.
-const CONNECTORS: [Component; 27] = [
+const CONNECTORS: [Component; 28] = [
     transform("cast"),
     transform("drop"),
     transform("drop-headers"),
