@@ -1,9 +1,10 @@
 //! Rows to tables and back: counts, sums, values, types; specs by which engines leave files out; columns that are added.
 
-use millrace_tests::s3::S3;
+use millrace_tests::broker::free_address;
+use millrace_tests::s3::{Kind, S3};
 use serde_json::{Value, json};
 
-use crate::data::{by_number, pipeline, read, row, schema, typed, write_rows};
+use crate::data::{by_number, pipeline, pipeline_with, read, row, schema, typed, write_rows};
 use crate::{KINDS, run, server, write};
 
 const ROWS: u64 = 2_000;
@@ -106,4 +107,47 @@ fn columns_are_made_of_values_and_added_when_they_come() {
         assert_eq!(rows[&7], json!({ "n": 7, "to": { "city": "city, 0", "zip": null }, "ratio": null }));
         assert_eq!(rows[&107], json!({ "n": 107, "to": { "city": "x", "zip": 107 }, "ratio": 0.5 }));
     }
+}
+
+#[test]
+fn an_avro_topics_types_are_the_tables() {
+    let (folder, server) = server(Kind::VersityGw);
+    let folder = folder.path();
+    let schema = json!({ "type": "record", "name": "Strike", "fields": [
+        { "name": "n", "type": "int" },
+        { "name": "at", "type": { "type": "long", "logicalType": "timestamp-millis" } },
+        { "name": "price", "type": ["null", { "type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2 }] },
+    ]});
+    write(folder, "strike.avsc", schema.to_string());
+    let line = |n: u64| {
+        let price = n.is_multiple_of(2).then(|| format!("-{n}123456789012345.50"));
+        format!("{}\n", json!({ "n": n, "at": format!("2026-11-27T08:00:00.{:03}Z", n), "price": price }))
+    };
+    write(folder, "in.jsonl", (1..100).map(line).collect::<String>());
+    let registry = free_address();
+    let format = "value_format: { type: avro, registry: schemas";
+    let connection = format!("  schemas: {{ schema_registry: {{ url: \"http://{registry}\" }} }}\n");
+    let pipeline = pipeline_with(&server, &connection, &format!("auto_create: true\n{format} }}"));
+    let pipeline = pipeline
+        .replace(
+            "version: 1\n",
+            &format!("version: 1\nbroker: {{ config: {{ registry.listener: \"{registry}\" }} }}\n"),
+        )
+        .replace(
+            "format: jsonl, key: n }",
+            &format!("format: jsonl, key: n, {format}, schema: strike.avsc }} }}"),
+        );
+    write(folder, "pipeline.yaml", pipeline);
+    succeed(folder);
+    let table = read(&server, &["price < -90000000000000000"]);
+    let rows = by_number(&table);
+    assert_eq!(rows.len(), 99);
+    assert_eq!(rows[&2]["price"], "-2123456789012345.50");
+    assert_eq!(rows[&7], json!({ "n": 7, "at": "2026-11-27T08:00:00.007000+00:00", "price": null }));
+    let told = table["schema"].as_str().expect("a schema");
+    for column in ["1: n: required int", "2: at: required timestamptz", "3: price: optional decimal(20, 2)"] {
+        assert!(told.contains(column), "{column} is not in\n{told}");
+    }
+    // 90, 92, ... 98.
+    assert_eq!(table["filters"][0][0], 5);
 }
