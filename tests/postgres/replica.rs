@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millrace_tests::process::{Process, wait_until};
+use millrace_tests::process::{Process, command, wait_until};
 use millrace_tests::random::{Random, between, seed};
 use millrace_tests::worker::Worker;
-use millrace_tests::{Broker, Postgres};
+use millrace_tests::{Broker, Postgres, binary};
+
+use crate::database;
 
 /// How long it is written, by itself.
 const SECONDS: u64 = 16;
@@ -244,4 +246,30 @@ fn both_databases_end_equal_whatever_is_killed() {
         kills[1],
         written.elapsed()
     );
+}
+
+#[test]
+fn the_example_copies_a_database_as_it_stands() {
+    let server = database("example_origin");
+    server.create("example_copy");
+    server.sql(
+        "example_origin",
+        "CREATE TABLE birds (id int PRIMARY KEY, name text); INSERT INTO birds VALUES (1, 'gull')",
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut run = command(binary());
+    run.arg("run").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/postgres-copy.yaml"));
+    run.args(["--data-dir", "data", "--listen", "127.0.0.1:0"]).current_dir(folder.path());
+    run.env("ORIGIN", server.url("example_origin")).env("COPY", server.url("example_copy"));
+    let mut run = Process::spawn(&mut run, folder.path().join("run.txt"));
+    let mut arrives = |names: &str| {
+        wait_until(names, FINISH_LIMIT, || {
+            assert!(run.ended().is_none(), "{}", run.output());
+            let rows = server.try_sql("example_copy", "SELECT string_agg(name, ',' ORDER BY id) FROM birds");
+            String::from_utf8_lossy(&rows.stdout).trim_end() == names
+        });
+    };
+    arrives("gull");
+    server.sql("example_origin", "INSERT INTO birds VALUES (2, 'owl'), (3, 'rook'); UPDATE birds SET name = 'great gull' WHERE id = 1; DELETE FROM birds WHERE id = 3");
+    arrives("great gull,owl");
 }
