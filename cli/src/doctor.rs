@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::{DoctorArgs, Shown};
 use crate::exit::{Failure, Outcome};
-use crate::{broker, cluster, components, output, validate};
+use crate::{broker, cluster, components, output, registry, validate};
 
 /// Looks at everything and tells it line by line; fails if something would not run.
 pub(crate) async fn run(args: DoctorArgs) -> Outcome {
@@ -32,7 +32,9 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         let said = format!("{pipelines}, {connectors}, no problem");
         findings.push(Finding::ok("files", said));
     }
-    findings.extend(doctor::surroundings(&plan).await);
+    let own = own_broker(&args, &deployments).map(|spec| validate::broker_config(&spec)).transpose()?;
+    let served = own.as_ref().and_then(registry::listener);
+    findings.extend(doctor::surroundings(&plan, served.as_deref()).await);
     findings.extend(the_cluster(&args, &deployments, &plan).await?);
     show(&findings, args.output)
 }
@@ -46,20 +48,33 @@ fn as_finding(problem: &spec::Diagnostic) -> Finding {
     Finding::failed(place, said, mend)
 }
 
+/// The broker that would run in the same process; none: the cluster is another one.
+fn own_broker(args: &DoctorArgs, deployments: &[Deployment]) -> Option<BrokerSpec> {
+    let declared = deployments.iter().map(|deployment| &deployment.cluster);
+    let declared = declared.into_iter().find(|cluster| **cluster != ClusterSpec::Unspecified);
+    match declared {
+        _ if !args.bootstrap.is_empty() => None,
+        Some(ClusterSpec::Kafka(_)) => None,
+        Some(ClusterSpec::Embedded(spec)) => Some(spec.clone()),
+        _ => Some(BrokerSpec::default()),
+    }
+}
+
 /// The cluster that the files, or the command line, name; else the broker that would run in the same process.
 async fn the_cluster(
     args: &DoctorArgs,
     deployments: &[Deployment],
     plan: &Plan,
 ) -> Result<Vec<Finding>, Failure> {
-    let declared = deployments.iter().map(|deployment| &deployment.cluster);
-    let declared = declared.into_iter().find(|cluster| **cluster != ClusterSpec::Unspecified);
-    let bootstrap = match (args.bootstrap.is_empty(), declared) {
-        (false, _) => &args.bootstrap,
-        (true, Some(ClusterSpec::Kafka(kafka))) => &kafka.bootstrap,
-        (true, Some(ClusterSpec::Embedded(spec))) => return embedded(spec),
-        (true, _) => return embedded(&BrokerSpec::default()),
-    };
+    if let Some(spec) = own_broker(args, deployments) {
+        return embedded(&spec);
+    }
+    let named = deployments.iter().find_map(|deployment| match &deployment.cluster {
+        ClusterSpec::Kafka(kafka) => Some(&kafka.bootstrap),
+        _ => None,
+    });
+    let bootstrap =
+        if args.bootstrap.is_empty() { named.unwrap_or(&args.bootstrap) } else { &args.bootstrap };
     let client: Client = cluster::remote(bootstrap, "millrace-doctor")?;
     Ok(doctor::cluster(plan, &client, &args.group).await)
 }

@@ -76,10 +76,10 @@ impl Finding {
     }
 }
 
-/// Looks at everything that a plan needs besides its cluster.
-pub async fn surroundings(plan: &Plan) -> Vec<Finding> {
+/// Looks at everything that a plan needs besides its cluster. `served`: where the process that runs it will serve a schema registry.
+pub async fn surroundings(plan: &Plan, served: Option<&str>) -> Vec<Finding> {
     let mut findings = folders::look(&guests(plan));
-    findings.extend(connections::look(plan).await);
+    findings.extend(connections::look(plan, served).await);
     findings
 }
 

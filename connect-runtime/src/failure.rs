@@ -93,6 +93,12 @@ impl TaskError {
         if restart { Class::Restart } else { Class::Fatal }
     }
 
+    /// Whether it is a call that was being repeated, until its time was over or the task was stopped.
+    #[must_use]
+    pub fn was_tried_again(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_retriable())
+    }
+
     /// Whether the cluster refused something or is out of reach: no other component would have fared better.
     #[must_use]
     pub fn is_of_the_cluster(&self) -> bool {

@@ -51,6 +51,29 @@ async fn a_source_that_traps_after_every_poll_still_brings_each_record_once() {
     assert_eq!(cluster.numbers("p").await, (0..50).collect::<Vec<_>>());
 }
 
+/// A stop, or a move to another worker, in the middle of an outage is no failure of the task.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_target_is_out_of_reach_is_stopped_as_any_other() {
+    let cluster = Cluster::start().await;
+    let plan = pipeline("p", Some(source("count", 50)), vec![sink("retriable", "")]);
+    let worker = cluster.worker(plan).await;
+    let view = worker.progress_view();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while view.snapshot()[0].state != State::Done {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // The sink is offered the records again and again by now, and will be for `errors.retry_timeout`, a minute.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(view.snapshot()[1].state, State::Running);
+    worker.stop();
+    let summary = worker.join().await;
+    assert_eq!(summary.connectors[1].state, State::Stopped, "{summary:?}");
+    assert_eq!(summary.connectors[1].records, 0, "{summary:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_guest_fails_alone() {
     let cluster = Cluster::start().await;

@@ -319,6 +319,12 @@ pub(crate) async fn check(connection: &Arc<Connection>) -> Result<Reached, Unrea
     }
 }
 
+/// Whether a connection leads to a registry at this address, `HOST:PORT`.
+pub(crate) fn is_at(connection: &Connection, address: &str) -> bool {
+    let connection::Target::SchemaRegistry(target) = connection.target() else { return false };
+    target.nodes().any(|(_, node)| node.url.split("://").nth(1) == Some(address))
+}
+
 /// The addresses of a registry, for messages.
 pub(super) fn url_of(connection: &Connection) -> String {
     match connection.target() {

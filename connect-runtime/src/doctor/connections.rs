@@ -34,15 +34,22 @@ pub(crate) struct Unreached {
 }
 
 /// Each connection once, all at the same time.
-pub(super) async fn look(plan: &Plan) -> Vec<Finding> {
+pub(super) async fn look(plan: &Plan, served: Option<&str>) -> Vec<Finding> {
     let granted = guests(plan).into_iter().flat_map(|guest| guest.grants.connections.values());
     let by_name: BTreeMap<&str, &Arc<Connection>> =
         granted.chain(registries(plan)).map(|connection| (connection.name(), connection)).collect();
     let mut looks = tokio::task::JoinSet::new();
+    let mut here = Vec::new();
     for (at, connection) in by_name.into_values().cloned().enumerate() {
+        if served.is_some_and(|listener| registry::is_at(&connection, listener)) {
+            let said = "the schema registry that runs beside the broker";
+            here.push((at, vec![Finding::ok(format!("connection {}", connection.name()), said)]));
+            continue;
+        }
         looks.spawn(async move { (at, one(&connection).await) });
     }
     let mut findings: Vec<_> = looks.join_all().await;
+    findings.append(&mut here);
     findings.sort_unstable_by_key(|(at, _)| *at);
     findings.into_iter().flat_map(|(_, found)| found).collect()
 }

@@ -53,7 +53,7 @@ impl Supervisor<'_> {
                 Ok(End::Stopped) => return set_state(State::Stopped),
                 Err(error) => error,
             };
-            if stopping.is_raised() && error.class() == Class::Restart {
+            if stopping.is_raised() && (error.class() == Class::Restart || error.was_tried_again()) {
                 tracing::warn!(%error, "task ended with an error while it was being stopped");
                 return set_state(State::Stopped);
             }

@@ -105,7 +105,7 @@ pub fn row(json: &Json<'_>, fields: &[Field], form: Form) -> Result<Vec<Datum>, 
     };
     let counts = |value: &Json<'_>| match form {
         Form::Inferred => false,
-        Form::Table => *value != Json::Null,
+        Form::Table => !value.is_nothing(),
         Form::Connect | Form::Plain => true,
     };
     let mut unknown = members.iter().filter(|(_, value)| counts(value));

@@ -42,6 +42,16 @@ impl<'a> Json<'a> {
         if reader.at < text.len() { Err(reader.fail("more text after it")) } else { Ok(value) }
     }
 
+    /// Whether nothing in it has a type of its own: null, and lists and objects of nothing else.
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Array(values) => values.iter().all(Self::is_nothing),
+            Self::Object(members) => members.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The member of this name.
     pub fn member(&self, name: &str) -> Option<&Json<'a>> {
         let Self::Object(members) = self else { return None };

@@ -111,6 +111,10 @@ impl Settings {
         if self.path.ends_with('/') {
             problems.push(Problem::error("/path", "a file, not a folder"));
         }
+        if [".zst", ".zstd"].iter().any(|ending| self.path.ends_with(ending)) {
+            let message = "Zstandard can't be written, and readers would take the file for it; end with .gz, or without";
+            problems.push(Problem::error("/path", message));
+        }
         if !self.delimiter.is_ascii() || matches!(self.delimiter, '\n' | '\r' | '"') {
             problems.push(Problem::error("/delimiter", "one ASCII character, no quote and no line break"));
         }

@@ -55,6 +55,8 @@ struct Pending {
     in_doubt: bool,
     /// Whether an attempt may have been made whose answer was lost.
     was_in_doubt: bool,
+    /// Whether any was made.
+    was_sent: bool,
 }
 
 /// A list that is there.
@@ -226,7 +228,7 @@ impl Session {
     }
 
     fn sweep(&mut self) -> Result<(), Error> {
-        for dead in std::mem::take(&mut self.fence.mark.dead) {
+        while let Some(dead) = self.fence.mark.dead.first().cloned() {
             let instance = &self.fence.instance;
             let folders = [
                 (instance.data(&dead.instance), dead.files),
@@ -236,6 +238,7 @@ impl Session {
                 let folder = self.key(&folder)?;
                 patiently(|| place::sweep(&self.store, &folder, from))?;
             }
+            self.fence.mark.dead.remove(0);
         }
         Ok(())
     }
@@ -306,6 +309,7 @@ impl Session {
             lists: 0,
             in_doubt: false,
             was_in_doubt: false,
+            was_sent: false,
         });
     }
 
@@ -322,9 +326,10 @@ impl Session {
         settled
     }
 
-    /// Removes what a fenced task wrote, if it is certain that it is not in the table. What can't be removed is of no account.
+    /// Removes what a fenced task wrote, if it is certain that it is not in the table: after an attempt that came second it isn't, since something
+    /// on the way may have repeated one that came first. What stays is removed by the next start, which knows. What can't be removed is of no account.
     fn abandon(&self, pending: &Pending) {
-        if pending.was_in_doubt {
+        if pending.was_sent {
             return;
         }
         let files = pending.intent.files.iter().filter_map(|file| self.warehouse.key(&file.path).ok());
@@ -351,7 +356,7 @@ impl Session {
                 self.fence.check(metadata)?;
                 let mut updates = self.snapshot(pending, number)?;
                 updates.push(Update::SetProperties { updates: properties.clone() });
-                pending.in_doubt = true;
+                (pending.in_doubt, pending.was_sent) = (true, true);
                 match self.catalog.commit(self.table()?, &updates) {
                     Ok(Outcome::Done(table)) => self.table = Some(*table),
                     Ok(Outcome::Conflict) => {

@@ -184,7 +184,10 @@ impl Sink for IcebergSink {
     }
 
     fn flush(&mut self) -> Result<Durable, Error> {
-        let is_due = now_ms() - self.committed_ms >= i64::from(self.settings.commit_interval.ms());
+        let since = now_ms() - self.committed_ms;
+        // A clock that was set back must not put off commits for as long.
+        let is_due = !(0..i64::from(self.settings.commit_interval.ms())).contains(&since)
+            || self.writer.as_ref().is_some_and(Writer::is_full);
         if is_due || self.session.is_pending() {
             self.commit()?;
         }

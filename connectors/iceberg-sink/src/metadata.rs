@@ -64,6 +64,9 @@ impl Metadata {
     /// What a REST catalog is asked to make such a table by.
     pub fn request(&self, name: &str) -> Value {
         let first = |list: &str| self.list(list).first().cloned().unwrap_or_default();
+        let mut properties = self.0.get("properties").cloned().unwrap_or_else(|| json!({}));
+        // For catalogs that would make another one.
+        properties["format-version"] = VERSION.to_string().into();
         json!({
             "name": name,
             "location": self.location(),
@@ -71,7 +74,7 @@ impl Metadata {
             "partition-spec": first("partition-specs"),
             "write-order": first("sort-orders"),
             "stage-create": false,
-            "properties": self.0.get("properties"),
+            "properties": properties,
         })
     }
 

@@ -90,12 +90,12 @@ impl Value<'_> {
     }
 }
 
-/// Whether an object has members that are no columns. Null has a column everywhere.
+/// Whether an object has members that are no columns. What has no type has a column everywhere.
 pub fn has_more(json: &Json<'_>, columns: &[Field]) -> bool {
     let Json::Object(members) = json else { return false };
     let more = |(name, value): &(std::borrow::Cow<'_, str>, Json<'_>)| {
         let column = columns.iter().find(|column| column.name == *name);
-        column.map_or(*value != Json::Null, |column| has_more_within(value, &column.slot.ty))
+        column.map_or(!value.is_nothing(), |column| has_more_within(value, &column.slot.ty))
     };
     members.iter().any(more)
 }
@@ -137,6 +137,13 @@ fn fit(values: Vec<Datum>, fields: &[Field], columns: &[Field]) -> Result<Vec<Da
     }
 }
 
+fn micros(nanos: i64) -> Result<i64, String> {
+    match nanos % 1_000 {
+        0 => Ok(nanos / 1_000),
+        _ => Err("it has nanoseconds, and the table's column microseconds".to_owned()),
+    }
+}
+
 fn cast(value: Datum, from: &Type, to: &Slot) -> Result<Datum, String> {
     let range = || "it is out of the column's range".to_owned();
     Ok(match (value, from, &to.ty) {
@@ -161,6 +168,14 @@ fn cast(value: Datum, from: &Type, to: &Slot) -> Result<Datum, String> {
             Type::Timestamp { unit: Unit::Millis, local },
             Type::Timestamp { unit: Unit::Micros, local: same },
         ) if local == same => Datum::Long(value.checked_mul(1000).ok_or_else(range)?),
+        (Datum::Long(value), Type::Time(Unit::Nanos), Type::Time(Unit::Micros)) => {
+            Datum::Long(micros(value)?)
+        }
+        (
+            Datum::Long(value),
+            Type::Timestamp { unit: Unit::Nanos, local },
+            Type::Timestamp { unit: Unit::Micros, local: same },
+        ) if local == same => Datum::Long(micros(value)?),
         (Datum::List(values), Type::List(from), Type::List(to)) => {
             let element = |(at, value)| cast(value, &from.ty, to).map_err(|why| format!("[{at}]: {why}"));
             Datum::List(values.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)

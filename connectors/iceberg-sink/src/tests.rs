@@ -188,7 +188,10 @@ fn rows_are_divided_by_the_spec() {
     }
     let error =
         Case::new(json!({ "partition_by": ["day(n)"] })).assigned().put(&numbers(0, 1)).expect_err("refused");
-    assert_eq!(error.message, "the table can't be made: day(n): day needs a date or a timestamp");
+    assert_eq!(
+        error.message,
+        "the table can't be made: day(n): day needs a date or a timestamp; a `schema` gives columns types"
+    );
 }
 
 #[test]

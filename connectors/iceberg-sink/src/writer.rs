@@ -18,6 +18,9 @@ use crate::settings::Settings;
 /// Most files that grow at a time; past it the largest is finished.
 const OPEN_MAX: usize = if cfg!(test) { 8 } else { 1000 };
 
+/// Files that are finished and not committed after which a commit is due: each is remembered with what is in it.
+const CLOSED_MAX: usize = 4_000;
+
 /// Writes rows of one layout.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -97,6 +100,11 @@ impl Writer {
 
     fn largest(&self) -> Option<Vec<Option<Vec<u8>>>> {
         self.open.iter().max_by_key(|(_, file)| file.held()).map(|(key, _)| key.clone())
+    }
+
+    /// Whether so many files are finished that they want to be committed, whenever that was to be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.closed.len() >= CLOSED_MAX
     }
 
     fn close(&mut self, key: &[Option<Vec<u8>>]) -> Result<(), Error> {

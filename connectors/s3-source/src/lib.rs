@@ -28,10 +28,12 @@ use millrace_sdk::{
 use crate::listing::Listing;
 use crate::object::{CHANGED, MISSING, Object};
 use crate::settings::{Order, Settings, WhenDone};
-use crate::state::{BUCKETS, Bucket, Open, bucket_of, partition, print_of};
+use crate::state::{BUCKETS, Bucket, Open, bucket_of, partition, print_of, too_many};
 
 /// How long a poll goes on with one object after the other, each of which may be small.
 const TURN_TIME: Duration = Duration::from_secs(5);
+/// How long one call goes on deleting objects.
+const DELETE_TIME: Duration = Duration::from_secs(5);
 /// Most pages of a listing that one poll asks for.
 const PAGES_MAX: u32 = 20;
 /// Keys that may lie behind the greatest one of each bucket before that is moved on without an object of its own.
@@ -212,7 +214,7 @@ impl S3Source {
                 }
                 Ok(Stop::End) => {
                     let meta = current.meta.clone();
-                    self.finish(meta, turn)?;
+                    self.finish(meta, false, turn);
                 }
                 Err(trouble) => {
                     let (meta, place) = (current.meta.clone(), current.reader.place());
@@ -236,11 +238,19 @@ impl S3Source {
         let bucket = turn.changed.get(&number).or_else(|| self.buckets.get(&number));
         if bucket.is_some_and(|bucket| bucket.has(&object)) {
             // A kill may have come between its last record and its end.
-            let is_durable = self.buckets.get(&number).is_some_and(|bucket| bucket.has(&object));
+            let is_durable = self
+                .buckets
+                .get(&number)
+                .is_some_and(|bucket| bucket.has(&object) && !bucket.damaged.contains(&print_of(&object)));
             let is_known = self.done.iter().chain(&turn.done).any(|known| known.key == object.key);
             if self.settings.when_done == WhenDone::Delete && is_durable && !is_known {
                 self.doomed.push(object);
             }
+            return Ok(());
+        }
+        if bucket.is_some_and(Bucket::is_full) {
+            // The end of the listing says whether there is room.
+            self.listing.left = true;
             return Ok(());
         }
         self.open_object(Open::new(object), out, turn)
@@ -272,16 +282,16 @@ impl S3Source {
         }
     }
 
-    fn finish(&mut self, meta: Meta, turn: &mut Turn) -> Result<(), Error> {
+    fn finish(&mut self, meta: Meta, damaged: bool, turn: &mut Turn) {
         self.current = None;
         let ascending = self.settings.order == Order::Ascending;
-        self.bucket(bucket_of(&meta.key), turn).finish(&meta, ascending)?;
+        self.bucket(bucket_of(&meta.key), turn).finish(&meta, ascending, damaged);
         turn.finished += 1;
         millrace_sdk::debug!("an object was read"; "key" => &meta.key);
-        if self.settings.when_done == WhenDone::Delete {
+        // What could not be read is nowhere else.
+        if self.settings.when_done == WhenDone::Delete && !damaged {
             turn.done.push(meta);
         }
-        Ok(())
     }
 
     /// An object can't be read on.
@@ -298,7 +308,8 @@ impl S3Source {
             Trouble::Rotten(why) => {
                 let message = format!("{}: {why}; the rest of it is passed over", meta.key);
                 out.reject(meta.key.as_bytes(), Rejection::new("file.damaged", message));
-                self.finish(meta, turn)
+                self.finish(meta, true, turn);
+                Ok(())
             }
             Trouble::Outside(error) if error.code == MISSING => {
                 if place == Place::default() {
@@ -341,13 +352,20 @@ impl S3Source {
         match self.settings.order {
             // What is not there any more need not be remembered.
             Order::Any => {
+                let mut forgot = false;
                 for (number, bucket) in &self.buckets {
-                    let gone =
-                        |bucket: &Bucket| bucket.done.iter().any(|print| !self.listing.seen.contains(print));
-                    if gone(turn.changed.get(number).unwrap_or(bucket)) {
-                        let bucket = turn.changed.entry(*number).or_insert_with(|| bucket.clone());
-                        bucket.done.retain(|print| self.listing.seen.contains(print));
+                    let mut bucket = turn.changed.get(number).unwrap_or(bucket).clone();
+                    if bucket.forget(&self.listing.seen) {
+                        forgot = true;
+                        turn.changed.insert(*number, bucket);
                     }
+                }
+                if self.listing.left {
+                    if !forgot {
+                        return Err(too_many());
+                    }
+                    self.begin_listing();
+                    return Ok(Flow::More);
                 }
             }
             Order::Ascending if self.listing.keys > LAG_KEYS_MAX => {
@@ -380,8 +398,10 @@ impl S3Source {
 
     /// Deletes what is durable, if it is still what was read.
     fn delete(&mut self) -> Result<(), Error> {
-        let mut gone = BTreeSet::new();
-        while let Some(object) = self.doomed.last().cloned() {
+        let (mut gone, begun) = (BTreeSet::new(), Instant::now());
+        while begun.elapsed() < DELETE_TIME
+            && let Some(object) = self.doomed.last().cloned()
+        {
             match self.store.head(&object.key) {
                 Ok(now) if print_of(&now) == print_of(&object) && gone.insert(object.key.clone()) => {
                     self.store.delete(&object.key)?;

@@ -17,6 +17,8 @@ pub struct Listing {
     after: Option<String>,
     /// Whether it is at the end.
     ended: bool,
+    /// Whether an object was left for the next listing.
+    pub left: bool,
     /// What was there, of this task's.
     pub seen: BTreeSet<Print>,
     /// Keys so far.

@@ -7,6 +7,8 @@ use millrace_sdk::object_store::{ByteRange, Meta, Refusal, Store};
 
 /// Another object has its key by now.
 pub const CHANGED: &str = "s3.changed";
+/// What a store says of a range behind an object's end.
+const INVALID_RANGE: &str = "s3.InvalidRange";
 /// It is not there any more.
 pub const MISSING: &str = "s3.missing";
 
@@ -30,14 +32,26 @@ impl Object {
         let object = match self.store.get_range(&self.meta.key, range) {
             Ok(object) => object,
             Err(Refusal::Missing(why)) => return Err(Error::fatal(MISSING, why)),
+            // A shorter object may have taken its place.
+            Err(Refusal::Failed(error)) if error.code == INVALID_RANGE => {
+                return match self.store.head(&self.meta.key) {
+                    Ok(now) => self.is_same(&now).and(Err(error)),
+                    Err(Refusal::Missing(why)) => Err(Error::fatal(MISSING, why)),
+                    Err(refusal) => Err(refusal.into()),
+                };
+            }
             Err(refusal) => return Err(refusal.into()),
         };
-        if object.meta.etag != self.meta.etag {
-            let Meta { key, etag, .. } = &self.meta;
-            let message = format!("{key}: its etag is {} by now, and was {etag}", object.meta.etag);
-            return Err(Error::fatal(CHANGED, message));
-        }
+        self.is_same(&object.meta)?;
         Ok(object.body.into())
+    }
+
+    fn is_same(&self, now: &Meta) -> Result<(), Error> {
+        let Meta { key, etag, .. } = &self.meta;
+        if now.etag == *etag {
+            return Ok(());
+        }
+        Err(Error::fatal(CHANGED, format!("{key}: its etag is {} by now, and was {etag}", now.etag)))
     }
 }
 

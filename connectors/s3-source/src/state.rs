@@ -14,6 +14,16 @@ use serde::{Deserialize, Serialize};
 
 /// How many buckets there are. Part of what is kept: it can't be changed.
 pub const BUCKETS: u32 = 256;
+/// More objects were read, and are still there, than can be remembered.
+pub fn too_many() -> Error {
+    let most = DONE_MAX * BUCKETS as usize;
+    let message = format!(
+        "some {most} objects were read and are still there, more can't be told apart; set order: ascending if new keys sort behind old \
+         ones, choose a narrower prefix, or remove some"
+    );
+    Error::fatal("s3.objects", message)
+}
+
 /// Most objects that a bucket remembers; all of them together some 900,000.
 const DONE_MAX: usize = if cfg!(test) { 8 } else { DONE_MAX_OF_USERS };
 const DONE_MAX_OF_USERS: usize = 3_600;
@@ -33,6 +43,8 @@ pub type Print = [u8; PRINT_BYTES];
 pub struct Bucket {
     /// Objects that were read.
     pub done: BTreeSet<Print>,
+    /// Objects that could not be read to their end: never to be deleted.
+    pub damaged: BTreeSet<Print>,
     /// The greatest key that was read, where that is all that counts.
     pub after: Option<String>,
     /// The object that is being read.
@@ -57,10 +69,22 @@ pub struct Open {
 struct Kept {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     done: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    damaged: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     open: Option<Open>,
+}
+
+fn prints(text: &str) -> Option<BTreeSet<Print>> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    let (prints, []) = bytes.as_chunks::<PRINT_BYTES>() else { return None };
+    Some(prints.iter().copied().collect())
+}
+
+fn text(prints: &BTreeSet<Print>) -> String {
+    BASE64_STANDARD.encode(prints.iter().flatten().copied().collect::<Vec<u8>>())
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): kept in checkpoints, so it must stay what it is.
@@ -115,9 +139,8 @@ impl Bucket {
     /// From a checkpoint.
     pub fn parse(position: &[u8]) -> Option<Self> {
         let kept: Kept = serde_json::from_slice(position).ok()?;
-        let bytes = BASE64_STANDARD.decode(kept.done).ok()?;
-        let (prints, []) = bytes.as_chunks::<PRINT_BYTES>() else { return None };
-        Some(Self { done: prints.iter().copied().collect(), after: kept.after, open: kept.open })
+        let (done, damaged) = (prints(&kept.done)?, prints(&kept.damaged)?);
+        Some(Self { done, damaged, after: kept.after, open: kept.open })
     }
 
     /// Into a checkpoint. Empty: there is nothing to remember.
@@ -125,9 +148,12 @@ impl Bucket {
         if *self == Self::default() {
             return Vec::new();
         }
-        let prints: Vec<u8> = self.done.iter().flatten().copied().collect();
-        let kept =
-            Kept { done: BASE64_STANDARD.encode(prints), after: self.after.clone(), open: self.open.clone() };
+        let kept = Kept {
+            done: text(&self.done),
+            damaged: text(&self.damaged),
+            after: self.after.clone(),
+            open: self.open.clone(),
+        };
         serde_json::to_vec(&kept).unwrap_or_default()
     }
 
@@ -135,25 +161,33 @@ impl Bucket {
     pub fn has(&self, object: &Meta) -> bool {
         self.after.as_deref().is_some_and(|after| object.key.as_str() <= after)
             || self.done.contains(&print_of(object))
+            || self.damaged.contains(&print_of(object))
     }
 
-    /// Remembers an object that was read, by its key alone or as one of many.
-    pub fn finish(&mut self, object: &Meta, ascending: bool) -> Result<(), Error> {
+    /// Whether it can remember no more objects.
+    pub fn is_full(&self) -> bool {
+        self.done.len() + self.damaged.len() >= DONE_MAX
+    }
+
+    /// Remembers an object that was read, by its key alone or as one of many; a damaged one by itself in any case.
+    pub fn finish(&mut self, object: &Meta, ascending: bool, damaged: bool) {
         self.open = None;
         if ascending {
             self.move_to(&object.key);
-            return Ok(());
         }
-        self.done.insert(print_of(object));
-        if self.done.len() > DONE_MAX {
-            let most = DONE_MAX * BUCKETS as usize;
-            let message = format!(
-                "more than some {most} objects were read and are still there; set order: ascending if new keys sort behind old ones, \
-                 choose a narrower prefix, or have them deleted (when_done)"
-            );
-            return Err(Error::fatal("s3.objects", message));
+        if damaged {
+            self.damaged.insert(print_of(object));
+        } else if !ascending {
+            self.done.insert(print_of(object));
         }
-        Ok(())
+    }
+
+    /// Forgets objects that are not there any more. True: there were some.
+    pub fn forget(&mut self, seen: &BTreeSet<Print>) -> bool {
+        let before = self.done.len() + self.damaged.len();
+        self.done.retain(|print| seen.contains(print));
+        self.damaged.retain(|print| seen.contains(print));
+        before > self.done.len() + self.damaged.len()
     }
 
     /// All keys up to this one were read.

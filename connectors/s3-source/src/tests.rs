@@ -246,6 +246,48 @@ fn a_damaged_object_is_rejected_and_the_next_one_read() {
 }
 
 #[test]
+fn an_object_that_is_replaced_by_a_shorter_one_is_read_anew() {
+    let mut case = Case::new(json!({}));
+    case.put("in/a.json", lines("old", 60));
+    let mut source = SourceTest { source: case.open(0).expect("opens") };
+    let polled = source.poll_within(PollLimits { records: 50, bytes: 1 << 20, wait_ms: 0 }).expect("polled");
+    case.commit(polled);
+    case.put("in/a.json", lines("new", 1));
+    case.run(100);
+    assert_eq!(case.records, [&values("old", 60)[..50], &values("new", 1)].concat());
+}
+
+#[test]
+fn what_could_not_be_read_is_not_deleted() {
+    let mut case = Case::new(json!({ "when_done": "delete" }));
+    case.put("in/a.parquet", "not at all");
+    case.put("in/b.json", lines("b", 1));
+    for _ in 0..3 {
+        case.run(100);
+    }
+    assert_eq!((case.rejected.len(), case.records.len()), (1, 1));
+    assert_eq!(bucket().objects().len(), 1);
+    assert!(Store::new("lake").head("in/a.parquet").is_ok());
+}
+
+#[test]
+fn there_is_room_again_for_as_many_objects_as_are_removed() {
+    let mut case = Case::new(json!({}));
+    // More than all buckets remember in tests.
+    for n in 0..4 * 2048 {
+        if n % 1024 == 0 {
+            case.run(1000);
+            for n in 0..n {
+                let _gone = Store::new("lake").delete(&format!("in/{n}.json"));
+            }
+        }
+        case.put(&format!("in/{n}.json"), "{}\n");
+    }
+    case.run(1000);
+    assert_eq!(case.records.len(), 4 * 2048);
+}
+
+#[test]
 fn what_is_gone_from_the_bucket_is_forgotten() {
     let mut case = Case::new(json!({}));
     for n in 0..2000 {

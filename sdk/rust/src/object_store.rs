@@ -88,7 +88,13 @@ impl Store {
 
     /// Objects whose keys begin with `prefix`, behind the key `after`.
     pub fn list(&self, prefix: &str, after: Option<&str>, max: u32) -> Result<Listing, Refusal> {
-        imports::list(&self.connection, prefix, after, max)
+        let page = imports::list(&self.connection, prefix, after, max)?;
+        // Whoever reads on from the last key would take such a page for the end, and what is behind it for gone.
+        if page.more && page.objects.is_empty() {
+            let message = format!("the list of {prefix} has more, and an empty page");
+            return Err(Refusal::Failed(Error::retriable("s3.list", message)));
+        }
+        Ok(page)
     }
 
     /// Unfinished uploads to keys that begin with `prefix`, behind the upload `after`.

@@ -94,7 +94,8 @@ fn an_open_transaction_is_waited_for_and_cursors_are_checked() {
     let server = database("query_checks");
     let sql = |sql: &str| server.sql("query_checks", sql);
     sql("CREATE TABLE loose (id int, at timestamptz, v text); CREATE TABLE ahead (id bigserial PRIMARY KEY);
-         ALTER SEQUENCE ahead_id_seq CACHE 10; CREATE VIEW seen AS SELECT * FROM ahead;
+         ALTER SEQUENCE ahead_id_seq CACHE 10; CREATE SEQUENCE shared CACHE 50; CREATE TABLE borrowed (id bigint PRIMARY KEY DEFAULT nextval('shared'));
+         CREATE VIEW seen AS SELECT * FROM ahead;
          CREATE TABLE good (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text); INSERT INTO good (v) VALUES ('first')");
     let url = server.url("query_checks");
     let fails = |cursors: &str| {
@@ -108,6 +109,7 @@ fn an_open_transaction_is_waited_for_and_cursors_are_checked() {
         ("public.seen: [id]", "public.seen is no table"),
         ("public.loose: [at]", "run: ALTER TABLE \"public\".\"loose\" ALTER \"at\" SET NOT NULL"),
         ("public.ahead: [id]", "run: ALTER SEQUENCE ahead_id_seq CACHE 1"),
+        ("public.borrowed: [id]", "run: ALTER SEQUENCE shared CACHE 1"),
         ("public.good: [v, id]", "ALTER \"v\" SET NOT NULL"),
     ] {
         let said = fails(cursors);

@@ -113,6 +113,8 @@ fn refused(answer: &Response, what: &str) -> Error {
         format!("{what}: the catalog answers {}: {why}", answer.status),
     );
     match answer.status {
+        // What a catalog can't do it won't do later.
+        501 | 505 => Error::fatal(code, message),
         408 | 419 | 429 | 500.. => Error::retriable(code, message),
         _ => Error::fatal(code, message),
     }

@@ -152,35 +152,51 @@ pub(super) fn write(
     Ok(out)
 }
 
-/// Reads rows of these columns out of whatever columns there are. What is missing is null, or zero where it may not be.
+/// What stands for 0 where it is missing, as in files of the format's first version. Other numbers would be made up: readers pass over a manifest
+/// that has no files, for one.
+const ZERO_IF_MISSING: [&str; 6] = [
+    "content",
+    "sequence_number",
+    "min_sequence_number",
+    "added_rows_count",
+    "existing_rows_count",
+    "deleted_rows_count",
+];
+
+/// Reads rows of these columns out of whatever columns there are. What is missing is null, or an error where it may not be.
 pub(super) fn read(bytes: &[u8], defs: &[Def]) -> Result<Vec<Vec<Datum>>, String> {
     let reader = Reader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let row = |value: Result<Avro, apache_avro::Error>| match value.map_err(|error| error.to_string())? {
-        Avro::Record(fields) => Ok(row_of(&fields, defs)),
+        Avro::Record(fields) => row_of(&fields, defs),
         _ => Err("its rows are no records".to_owned()),
     };
     reader.map(row).collect()
 }
 
-fn row_of(fields: &[(String, Avro)], defs: &[Def]) -> Vec<Datum> {
+fn row_of(fields: &[(String, Avro)], defs: &[Def]) -> Result<Vec<Datum>, String> {
     let value = |def: &Def| {
         let found = fields.iter().find(|(name, _)| *name == def.name || *name == def.once);
-        found.map_or(Datum::Null, |(_, value)| datum(value, &def.shape))
+        found.map_or(Ok(Datum::Null), |(_, value)| datum(value, &def.shape))
     };
-    let filled = |def: &Def| match (value(def), &def.shape) {
-        (Datum::Null, _) if def.optional => Datum::Null,
-        (Datum::Null, Shape::Leaf(Type::Int)) => Datum::Int(0),
-        (Datum::Null, Shape::Leaf(Type::Long)) => Datum::Long(0),
-        (Datum::Null, Shape::Leaf(Type::Boolean)) => Datum::Boolean(false),
-        (Datum::Null, Shape::Leaf(Type::Text)) => Datum::Text(String::new()),
-        (value, _) => value,
+    let filled = |def: &Def| match (value(def)?, &def.shape) {
+        (Datum::Null, _) if def.optional => Ok(Datum::Null),
+        (Datum::Null, Shape::Leaf(Type::Int)) if ZERO_IF_MISSING.contains(&def.name.as_str()) => {
+            Ok(Datum::Int(0))
+        }
+        (Datum::Null, Shape::Leaf(Type::Long)) if ZERO_IF_MISSING.contains(&def.name.as_str()) => {
+            Ok(Datum::Long(0))
+        }
+        (Datum::Null, _) => {
+            Err(format!("a manifest without {}; let an engine rewrite the table's manifests", def.name))
+        }
+        (value, _) => Ok(value),
     };
     defs.iter().map(filled).collect()
 }
 
-fn datum(value: &Avro, shape: &Shape) -> Datum {
-    match (value, shape) {
-        (Avro::Union(_, inner), shape) => datum(inner, shape),
+fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
+    Ok(match (value, shape) {
+        (Avro::Union(_, inner), shape) => datum(inner, shape)?,
         (Avro::Boolean(value), _) => Datum::Boolean(*value),
         (Avro::Int(value), Shape::Leaf(Type::Long)) => Datum::Long((*value).into()),
         (Avro::Int(value), _) => Datum::Int(*value),
@@ -190,11 +206,11 @@ fn datum(value: &Avro, shape: &Shape) -> Datum {
         (Avro::Bytes(bytes) | Avro::Fixed(_, bytes), _) => Datum::Bytes(bytes.clone()),
         (Avro::Array(values), Shape::Records(_, _, defs)) => {
             let record = |value: &Avro| match value {
-                Avro::Record(fields) => Datum::Struct(row_of(fields, defs)),
-                _ => Datum::Null,
+                Avro::Record(fields) => row_of(fields, defs).map(Datum::Struct),
+                _ => Ok(Datum::Null),
             };
-            Datum::List(values.iter().map(record).collect())
+            Datum::List(values.iter().map(record).collect::<Result<_, _>>()?)
         }
         _ => Datum::Null,
-    }
+    })
 }

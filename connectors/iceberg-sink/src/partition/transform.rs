@@ -126,7 +126,7 @@ impl Transform {
             Self::Day if is_moment => Ok(Type::Date),
             Self::Year | Self::Month | Self::Hour if is_moment => Ok(Type::Int),
             Self::Year | Self::Month | Self::Day | Self::Hour => {
-                Err(format!("{self} needs a date or a timestamp"))
+                Err(format!("{self} needs a date or a timestamp; a `schema` gives columns types"))
             }
             Self::Bucket(_) => match ty {
                 Type::Boolean | Type::Float | Type::Double => Err("such values have no buckets".to_owned()),

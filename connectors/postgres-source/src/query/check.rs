@@ -24,8 +24,10 @@ pub(crate) struct ColumnFacts {
     pub(crate) column: Column,
     pub(crate) order: KeyColumn,
     pub(crate) is_null_free: bool,
-    /// A sequence that is the column's: its name, and how many numbers a session takes at once.
+    /// A sequence that is the column's, or that its default takes numbers of: its name, and how many of them a session takes at once.
     pub(crate) sequence: Option<(String, u64)>,
+    /// Whether the server gives values by itself, triggers aside.
+    pub(crate) has_default: bool,
 }
 
 /// A valid B-tree over all rows.
@@ -112,6 +114,12 @@ pub(crate) fn checked(table: &str, cursor: &[String], facts: &Facts) -> Result<V
         doubts.push(format!(
             "each poll reads all of {table} in order to find what is new; run: CREATE INDEX ON {quoted} ({})",
             list(cursor)
+        ));
+    }
+    if !first.has_default {
+        doubts.push(format!(
+            "column {} of {table} has no default: if no trigger sets it, whoever writes rows does, and one that is smaller than what was read is missed",
+            first.column.name
         ));
     }
     if kind == TIMESTAMP {

@@ -40,12 +40,14 @@ impl Server {
         let columns = self.rows(&format!(
             "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), \
              CASE WHEN c.oid IS NOT NULL THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END, a.attnotnull, r.relkind, \
-             s.seqrelid::regclass, s.seqcache \
+             s.seqrelid::regclass, s.seqcache, a.atthasdef OR a.attidentity <> '' \
              FROM pg_class r JOIN pg_attribute a ON a.attrelid = r.oid \
              LEFT JOIN pg_collation c ON c.oid = a.attcollation LEFT JOIN pg_namespace n ON n.oid = c.collnamespace \
-             LEFT JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.refobjsubid = a.attnum \
-             AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND EXISTS (SELECT FROM pg_sequence q WHERE q.seqrelid = d.objid) \
-             LEFT JOIN pg_sequence s ON s.seqrelid = d.objid \
+             LEFT JOIN pg_sequence s ON s.seqrelid IN (\
+             SELECT d.objid FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.refobjsubid = a.attnum \
+             AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') UNION \
+             SELECT d.refobjid FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid \
+             AND d.refclassid = 'pg_class'::regclass WHERE f.adrelid = r.oid AND f.adnum = a.attnum) \
              WHERE r.oid = {relation} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum, s.seqcache DESC"
         ))?;
         let kind = columns.first().and_then(|row| row.text(6)).unwrap_or_default().to_owned();
@@ -99,7 +101,8 @@ fn column(row: &Row<'_>) -> Option<ColumnFacts> {
     let (type_name, collation) = (row.text(3)?.to_owned(), row.text(4).map(str::to_owned));
     let sequence = row.text(7).and_then(|name| Some((name.to_owned(), row.text(8)?.parse().ok()?)));
     let order = KeyColumn { name, type_name, type_oid, collation };
-    Some(ColumnFacts { column, order, is_null_free: row.text(5) == Some("t"), sequence })
+    let has_default = row.text(9) == Some("t");
+    Some(ColumnFacts { column, order, is_null_free: row.text(5) == Some("t"), sequence, has_default })
 }
 
 impl Store for Server {

@@ -298,6 +298,7 @@ fn facts() -> Facts {
         order: KeyColumn { name: name.into(), type_name: type_name.into(), type_oid, collation: None },
         is_null_free: true,
         sequence: None,
+        has_default: true,
     };
     let index = |is_unique, columns: &[&str]| Index {
         is_unique,

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::error::Error;
 use crate::object_store::{
     ByteRange, Change, Condition, ENTRIES_MAX, Listing, Meta, Object, PART_BYTES_MIN, Refusal, Upload,
     Uploads,
@@ -116,6 +117,10 @@ impl Bucket {
         self.request("get", |state| {
             let stored = state.objects.get(key).ok_or_else(|| missing(key))?;
             let size = stored.body.len();
+            if range.is_some_and(|range| usize::try_from(range.offset).map_or(true, |start| start >= size)) {
+                let message = format!("InvalidRange: {key} has {size} bytes");
+                return Err(Refusal::Failed(Error::fatal("s3.InvalidRange", message)));
+            }
             let range = range.map_or(0..size, |range| {
                 let start = usize::try_from(range.offset).unwrap_or(size).min(size);
                 start..start.saturating_add(usize::try_from(range.length).unwrap_or(size)).min(size)
