@@ -326,10 +326,12 @@ impl Session {
         settled
     }
 
-    /// Removes what a fenced task wrote, if it is certain that it is not in the table: after an attempt that came second it isn't, since something
-    /// on the way may have repeated one that came first. What stays is removed by the next start, which knows. What can't be removed is of no account.
+    /// Removes what a fenced task wrote, if it is certain that it is not in the table. That an attempt came second is not enough: something on the
+    /// way may have repeated one that came first. What can't be removed is of no account.
     fn abandon(&self, pending: &Pending) {
-        if pending.was_sent {
+        let commits = self.fence.mark.commits;
+        let was_left = |metadata| self.fence.was_left_with(metadata, commits);
+        if pending.was_sent && !self.metadata().is_some_and(was_left) {
             return;
         }
         let files = pending.intent.files.iter().filter_map(|file| self.warehouse.key(&file.path).ok());

@@ -202,6 +202,13 @@ impl Fence {
         Ok(task.is_some_and(|task| task.instance == self.instance.name && task.commits > commit))
     }
 
+    /// Whether an instance after this one found so many commits of it: the next one is not in the table then, and never will be.
+    pub fn was_left_with(&self, metadata: &Metadata, commits: u64) -> bool {
+        let task: Option<TaskMark> = read(metadata, &self.task_name()).ok().flatten();
+        let is_it = |dead: &Dead| dead.instance == self.instance.name && dead.commits == commits;
+        task.is_some_and(|task| task.dead.iter().any(is_it))
+    }
+
     /// The properties that a commit sets, and the mark that it makes.
     pub fn advance(
         &self,

@@ -255,7 +255,9 @@ mod tests {
         let more = |text: &str| has_more(&Json::read(text).expect("JSON"), &columns);
         assert!(!more(r#"{"l":[{"x":1},{}]}"#));
         assert!(more(r#"{"l":[{"x":1},{"y":1}]}"#));
-        assert!(more(r#"{"m":[]}"#));
-        assert!(!more(r#"{"m":null}"#));
+        assert!(more(r#"{"m":[1]}"#) && more(r#"{"m":{"x":null}}"#));
+        for nothing in [r#"{"m":null}"#, r#"{"m":[]}"#, r#"{"m":[null,[]]}"#, r#"{"m":{}}"#] {
+            assert!(!more(nothing), "{nothing}");
+        }
     }
 }
