@@ -19,9 +19,9 @@ pub const PACKED_BYTES_MIN: usize = 256 << 10;
 pub enum Unpack {
     /// There is nothing to do.
     Plain,
-    /// See [`gzip`].
+    /// See `gzip`.
     Gzip(Box<gzip::Gzip>),
-    /// See [`zstd`].
+    /// See `zstd`.
     Zstd(Box<zstd::Zstd>),
 }
 
