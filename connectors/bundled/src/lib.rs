@@ -38,7 +38,7 @@ mod tests {
         let names: Vec<_> = bundled().iter().map(|connector| connector.name).collect();
         let mut sorted = names.clone();
         sorted.sort_unstable();
-        assert_eq!((names.len(), &names), (27, &sorted));
+        assert_eq!((names.len(), &names), (28, &sorted));
         for connector in bundled() {
             // Magic, then version 13 of layer 1: a component, not a core module.
             assert!(connector.wasm.starts_with(b"\0asm\x0d\0\x01\0"), "{} is no component", connector.name);
