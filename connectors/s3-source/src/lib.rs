@@ -354,10 +354,10 @@ impl S3Source {
             Order::Any => {
                 let mut forgot = false;
                 for (number, bucket) in &self.buckets {
-                    let mut bucket = turn.changed.get(number).unwrap_or(bucket).clone();
-                    if bucket.forget(&self.listing.seen) {
+                    if turn.changed.get(number).unwrap_or(bucket).has_gone(&self.listing.seen) {
                         forgot = true;
-                        turn.changed.insert(*number, bucket);
+                        let bucket = turn.changed.entry(*number).or_insert_with(|| bucket.clone());
+                        bucket.forget(&self.listing.seen);
                     }
                 }
                 if self.listing.left {

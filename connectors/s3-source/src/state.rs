@@ -169,25 +169,26 @@ impl Bucket {
         self.done.len() + self.damaged.len() >= DONE_MAX
     }
 
-    /// Remembers an object that was read, by its key alone or as one of many; a damaged one by itself in any case.
+    /// Remembers an object that was read, by its key alone or as one of many.
     pub fn finish(&mut self, object: &Meta, ascending: bool, damaged: bool) {
         self.open = None;
         if ascending {
             self.move_to(&object.key);
-        }
-        if damaged {
-            self.damaged.insert(print_of(object));
-        } else if !ascending {
-            self.done.insert(print_of(object));
+        } else {
+            let among = if damaged { &mut self.damaged } else { &mut self.done };
+            among.insert(print_of(object));
         }
     }
 
-    /// Forgets objects that are not there any more. True: there were some.
-    pub fn forget(&mut self, seen: &BTreeSet<Print>) -> bool {
-        let before = self.done.len() + self.damaged.len();
+    /// Whether it remembers objects that are not there any more.
+    pub fn has_gone(&self, seen: &BTreeSet<Print>) -> bool {
+        self.done.iter().chain(&self.damaged).any(|print| !seen.contains(print))
+    }
+
+    /// Forgets those.
+    pub fn forget(&mut self, seen: &BTreeSet<Print>) {
         self.done.retain(|print| seen.contains(print));
         self.damaged.retain(|print| seen.contains(print));
-        before > self.done.len() + self.damaged.len()
     }
 
     /// All keys up to this one were read.

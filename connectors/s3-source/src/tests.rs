@@ -287,6 +287,23 @@ fn there_is_room_again_for_as_many_objects_as_are_removed() {
     assert_eq!(case.records.len(), 12);
 }
 
+/// The greatest key is all that is remembered then, of damaged objects, too: no number of them fills anything up.
+#[test]
+fn damaged_objects_in_ascending_order_keep_no_others_from_being_read() {
+    let mut case = Case::new(json!({ "order": "ascending" }));
+    let keys = (1000..).map(|n| format!("in/{n}.json.gz")).filter(|key| crate::state::bucket_of(key) == 0);
+    let keys: Vec<String> = keys.take(12).collect();
+    for (at, key) in keys.iter().enumerate() {
+        if at < 10 {
+            case.put(key, "no gzip");
+        } else {
+            case.put(key, gzip(&lines("good", 1)));
+        }
+    }
+    case.run(100);
+    assert_eq!((case.rejected.len(), case.records.len()), (10, 2));
+}
+
 #[test]
 fn what_is_gone_from_the_bucket_is_forgotten() {
     let mut case = Case::new(json!({}));
