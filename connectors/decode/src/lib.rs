@@ -10,6 +10,7 @@
 pub mod avro;
 pub mod blob;
 pub mod block;
+pub mod hash;
 pub mod json;
 pub mod keys;
 pub mod options;
@@ -21,7 +22,7 @@ mod tests;
 pub mod text;
 pub mod unpack;
 
-use millrace_sdk::Error;
+use millrace_sdk::{Error, Poll, Rejection};
 
 /// Why a file can't be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,4 +44,10 @@ impl Trouble {
     pub fn rotten(why: impl Into<String>) -> Self {
         Self::Rotten(why.into())
     }
+}
+
+/// Gives back what is left of a rotten file, in place of a record.
+pub fn reject_rest(name: &str, why: &str, out: &mut Poll) {
+    let message = format!("{name}: {why}; the rest of it is passed over");
+    out.reject(name.as_bytes(), Rejection::new("file.damaged", message));
 }

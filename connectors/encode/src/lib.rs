@@ -4,6 +4,7 @@
 //! schema that comes with them, from the settings, or from themselves ([`types`]). Encoders append to a buffer and do no I/O.
 
 pub mod avro;
+pub mod calendar;
 pub mod datum;
 pub mod json;
 pub mod parquet;

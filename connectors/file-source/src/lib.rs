@@ -23,10 +23,11 @@ pub mod whole;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use millrace_connector_decode::hash::fnv1a;
 use millrace_connector_decode::options::split_compression;
 use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
 
-use crate::position::{Position, fnv1a};
+use crate::position::Position;
 use crate::settings::Settings;
 use crate::track::{Stop, Track};
 use crate::whole::{Whole, is_whole};

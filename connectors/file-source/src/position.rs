@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use millrace_connector_decode::hash::fnv1a;
 use serde::{Deserialize, Serialize};
 
 use crate::reader::Reader;
@@ -64,13 +65,6 @@ impl Mark {
     pub fn is_at(&self, file: &mut File, from: u64) -> io::Result<bool> {
         Ok(*self == Self::at(file, from, self.len)?)
     }
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo). Not against an attacker: who writes the file decides what is read anyway.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Position {

@@ -9,11 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use millrace_connector_decode::Trouble;
 use millrace_connector_decode::blob::Blob;
 use millrace_connector_decode::options::{Compression, Format, Options};
 use millrace_connector_decode::reader::{How, Place, Reader, Stop as Read_};
-use millrace_sdk::{Error, Poll, PollLimits, Rejection};
+use millrace_connector_decode::{Trouble, reject_rest};
+use millrace_sdk::{Error, Poll, PollLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::files::io_error;
@@ -137,8 +137,7 @@ impl Whole {
         match trouble {
             Trouble::Outside(error) => Err(error),
             Trouble::Rotten(why) => {
-                let message = format!("{}: {why}; the rest of it is passed over", self.path);
-                out.reject(self.path.as_bytes(), Rejection::new("file.damaged", message));
+                reject_rest(&self.path, &why, out);
                 self.finish();
                 Ok(())
             }

@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_sdk::clock::{PAUSE_MS_MAX, now_ms, patiently, pause};
 use millrace_sdk::object_store::{Condition, Store};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
-use crate::clock::{self, PAUSE_MS_MAX, now_ms, patiently};
 use crate::fence::{Claim, FENCED, Fence};
 use crate::manifest::list::{Added, List};
 use crate::manifest::{self, DataFile};
@@ -503,7 +503,7 @@ fn summary(files: &[DataFile], partitions: usize, metadata: &Metadata) -> BTreeM
 fn wait(attempt: u32) {
     let most = (25_u32 << attempt.min(6)).min(PAUSE_MS_MAX);
     let part = u32::try_from(random_id() % i64::from(most)).unwrap_or(0);
-    clock::pause(most / 2 + part / 2);
+    pause(most / 2 + part / 2);
 }
 
 fn busy() -> Error {

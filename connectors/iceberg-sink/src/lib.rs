@@ -9,7 +9,6 @@
 //! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
 
 pub mod catalog;
-mod clock;
 pub mod commit;
 pub mod fence;
 pub mod file;
@@ -27,6 +26,7 @@ mod widen;
 mod writer;
 
 use millrace_connector_encode::types::Schema;
+use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::Store;
 use millrace_sdk::{
     Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
@@ -36,7 +36,6 @@ use millrace_sdk::{
 use crate::catalog::Catalog;
 use crate::catalog::hadoop::Hadoop;
 use crate::catalog::rest::Rest;
-use crate::clock::{now_ms, patiently};
 use crate::commit::{Intent, Session};
 use crate::fence::Fence;
 use crate::place::Warehouse;

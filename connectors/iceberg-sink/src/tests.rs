@@ -4,6 +4,7 @@ mod catalog;
 mod kill;
 mod read;
 
+use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
 use millrace_sdk::testing::{Record, SinkTest, check_description, task};
 use millrace_sdk::{Durable, Error, Sink, Task};
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 
 use self::read::{metadata, rows, unreachable};
 use crate::IcebergSink;
-use crate::clock::advance;
 
 /// A connector and its bucket.
 struct Case {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use millrace_connector_encode::types::infer::Shape;
 use millrace_connector_encode::types::{Field, Schema, Type};
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, TopicPartition};
 
-use crate::clock::now_ms;
 use crate::metadata::Metadata;
 use crate::partition::Spec;
 use crate::rows::{Value, has_more};

@@ -3,12 +3,12 @@
 //! Every step can be repeated, and is, after an error: what was done is noted as soon as it is known, and what may or may not have been
 //! done is found out. Nothing here takes records.
 
+use millrace_sdk::clock::patiently;
 use millrace_sdk::object_store::{
     Attributes, Change, Condition, NewObject, NewUpload, Refusal, Store, Upload,
 };
 use millrace_sdk::{Error, ErrorKind, Task, TopicPartition, host, warn};
 
-use crate::clock;
 use crate::lane::{Lane, complete};
 use crate::settings::{PART_BYTES_MAX, Settings};
 use crate::state::{self, Finished, Held, State};
@@ -17,26 +17,6 @@ use crate::state::{self, Finished, Held, State};
 const CLAIMS_MAX: u32 = 10;
 /// Uploads that one list asks for.
 const LIST_MAX: u32 = 1000;
-
-/// Attempts of what the host would not repeat by itself, and the waits between them.
-const TRIES_MAX: u32 = 8;
-const PAUSE_MS_MIN: u32 = 100;
-const PAUSE_MS_MAX: u32 = 1600;
-
-/// Repeats what failed for now: the host repeats `put` and `flush`, but starts a task anew when partitions can't be taken or given up.
-pub fn patiently<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut pause = PAUSE_MS_MIN;
-    for _ in 1..TRIES_MAX {
-        match call() {
-            Err(error) if error.kind == ErrorKind::Retriable => {
-                clock::pause(pause);
-                pause = (pause * 2).min(PAUSE_MS_MAX);
-            }
-            result => return result,
-        }
-    }
-    call()
-}
 
 fn plain(key: String, body: Vec<u8>, condition: Condition) -> Change {
     let attributes = Attributes { content_type: Some("application/json".into()), content_encoding: None };

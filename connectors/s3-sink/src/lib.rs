@@ -10,7 +10,6 @@
 //! Rooms: [`partition`] (folders), [`content`] (records into bytes), [`mod@file`] (an object in the making), [`lane`] (a partition),
 //! [`commit`] (the steps that survive a kill), [`state`] (what is committed).
 
-mod clock;
 pub mod commit;
 pub mod content;
 pub mod file;
@@ -23,6 +22,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::{Change, Store};
 use millrace_sdk::{
     Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
@@ -93,7 +93,7 @@ impl Sink for S3Sink {
             topics.entry(&of.topic).or_default().push(of.partition);
         }
         for (topic, partitions) in topics {
-            commit::patiently(|| commit::sweep(&self.store, &self.settings, topic, &partitions))?;
+            patiently(|| commit::sweep(&self.store, &self.settings, topic, &partitions))?;
         }
         Ok(held)
     }
@@ -105,7 +105,7 @@ impl Sink for S3Sink {
         for lane in self.lanes.iter_mut().filter(|lane| goes(lane)) {
             lane.close(&self.kind, |_| true)?;
         }
-        commit::patiently(|| self.settle(true))?;
+        patiently(|| self.settle(true))?;
         self.lanes.retain(|lane| !goes(lane));
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Sink for S3Sink {
         self.close_full()?;
         self.settle(false)?;
         self.relieve()?;
-        let now = clock::now_ms();
+        let now = now_ms();
         let mut held: usize = self.lanes.iter().map(Lane::held_bytes).sum();
         let Self { settings, partitioner, kind, lanes, .. } = self;
         let mut batch = Batch { settings, partitioner, kind, now, before: ("", -1, -1), start: None };
@@ -148,7 +148,7 @@ impl Sink for S3Sink {
 
     fn flush(&mut self) -> Result<Durable, Error> {
         self.close_full()?;
-        let now = clock::now_ms();
+        let now = now_ms();
         let by_wallclock = self.settings.timestamp_extractor == settings::Extractor::Wallclock;
         for lane in &mut self.lanes {
             lane.close(&self.kind, |file| {
@@ -167,7 +167,7 @@ impl Sink for S3Sink {
         for lane in &mut self.lanes {
             lane.close(&self.kind, |_| true)?;
         }
-        commit::patiently(|| self.settle(true))
+        patiently(|| self.settle(true))
     }
 }
 

@@ -5,13 +5,13 @@ mod kill;
 
 use std::collections::BTreeMap;
 
+use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
 use millrace_sdk::testing::{Record, SinkTest, check_description, task};
 use millrace_sdk::{Durable, Error, Sink, Task};
 use serde_json::{Value, json};
 
 use crate::S3Sink;
-use crate::clock::advance;
 
 /// A connector and its bucket.
 struct Case {

@@ -18,12 +18,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use millrace_connector_decode::Trouble;
 use millrace_connector_decode::reader::{How, Place, Reader, Stop};
+use millrace_connector_decode::{Trouble, reject_rest};
 use millrace_sdk::object_store::{Meta, Refusal, Store};
-use millrace_sdk::{
-    Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Rejection, Source, Task, host,
-};
+use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task, host};
 
 use crate::listing::Listing;
 use crate::object::{CHANGED, MISSING, Object};
@@ -306,8 +304,7 @@ impl S3Source {
         self.current = None;
         match trouble {
             Trouble::Rotten(why) => {
-                let message = format!("{}: {why}; the rest of it is passed over", meta.key);
-                out.reject(meta.key.as_bytes(), Rejection::new("file.damaged", message));
+                reject_rest(&meta.key, &why, out);
                 self.finish(meta, true, turn);
                 Ok(())
             }

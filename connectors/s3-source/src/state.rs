@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use millrace_connector_decode::hash::fnv1a;
 use millrace_connector_decode::reader::Place;
 use millrace_sdk::object_store::Meta;
 use millrace_sdk::{Checkpoint, Error};
@@ -85,13 +86,6 @@ fn prints(text: &str) -> Option<BTreeSet<Print>> {
 
 fn text(prints: &BTreeSet<Print>) -> String {
     BASE64_STANDARD.encode(prints.iter().flatten().copied().collect::<Vec<u8>>())
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): kept in checkpoints, so it must stay what it is.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 /// The bucket of a key.

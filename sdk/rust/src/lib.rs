@@ -41,6 +41,7 @@
 //! - [`batch`]: the flat columns, as [`Records`] to read and [`BatchBuilder`] to write
 //! - [`mod@error`]: retriable, fatal, and rejected records
 //! - [`settings`]: JSON settings into the author's struct
+//! - [`clock`]: the time of day, waiting, trying again
 //! - [`host`]: log, metrics, waiting
 //! - [`files`]: a folder's names
 //! - [`http`]: requests over a connection that the pipeline grants
@@ -59,6 +60,7 @@ struct Guide;
 pub mod batch;
 #[doc(hidden)]
 pub mod bindings;
+pub mod clock;
 pub mod connector;
 pub mod error;
 #[doc(hidden)]

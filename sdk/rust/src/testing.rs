@@ -21,6 +21,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod clock;
 pub mod http;
 pub mod http_listener;
 pub mod object_store;

@@ -1,8 +1,9 @@
 //! Dates and times as text (ISO 8601), over the whole range of the types, so that none is lost. Years from 0000 to 9999 have four digits, others
-//! a sign and at least six. Days to dates after Howard Hinnant's `chrono` algorithms.
+//! a sign and at least six.
 
 use std::io::Write;
 
+use millrace_connector_encode::calendar::civil;
 use millrace_connector_encode::types::Unit;
 
 const DAY_SECONDS: i64 = 86_400;
@@ -43,18 +44,6 @@ pub(super) fn put_timestamp(count: i64, unit: Unit, out: &mut Vec<u8>) {
     put_date(count.div_euclid(per_day), out);
     out.push(b'T');
     put_time(count.rem_euclid(per_day), unit, out);
-}
-
-/// Year, month and day of a count of days since 1970-01-01.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //! A committer that slept through a hundred commits may find its number free again, because somebody removed old metadata. The hint tells:
 //! it is ahead then, and what was committed is looked for in the newest metadata.
 
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, warn};
 
 use super::{AHEAD, Catalog, Outcome, Table, Version};
-use crate::clock::now_ms;
 use crate::metadata::{Metadata, Update};
 use crate::place::Warehouse;
 

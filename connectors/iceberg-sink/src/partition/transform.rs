@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use millrace_connector_encode::calendar::civil;
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::types::Type;
 
@@ -160,9 +161,9 @@ impl Transform {
             (Self::Truncate(width), Datum::Bytes(bytes)) => {
                 Datum::Bytes(bytes.iter().copied().take(width as usize).collect())
             }
-            (Self::Year, value) => Datum::Int(civil(days(value, ty)?).0),
+            (Self::Year, value) => Datum::Int(months(days(value, ty)?).0),
             (Self::Month, value) => {
-                let (years, month) = civil(days(value, ty)?);
+                let (years, month) = months(days(value, ty)?);
                 Datum::Int(years.checked_mul(12)?.checked_add(month)?)
             }
             (Self::Day, value) => Datum::Int(i32::try_from(days(value, ty)?).ok()?),
@@ -183,17 +184,10 @@ fn days(value: &Datum, ty: &Type) -> Option<i64> {
     }
 }
 
-/// Years since 1970, and the month from 0, of days since the epoch (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: i64) -> (i32, i32) {
-    // From the 1st of March of year 0 on, in eras of 400 years.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let month = (from_march + 2) % 12;
-    let year = year_of_era + era * 400 + i64::from(month < 2);
-    (i32::try_from(year - 1970).unwrap_or(i32::MAX), month as i32)
+/// Years since 1970, and the month from 0, of days since the epoch.
+fn months(days: i64) -> (i32, i32) {
+    let (year, month, _) = civil(days);
+    (i32::try_from(year - 1970).unwrap_or(i32::MAX), month as i32 - 1)
 }
 
 #[cfg(test)]
@@ -236,10 +230,10 @@ mod tests {
         /// A day's month is that of the days around it, or the next one begins: no day is left out, none comes twice.
         #[test]
         fn days_and_months_go_on(day in -1_000_000_i64..1_000_000) {
-            let ((year, month), (next_year, next_month)) = (civil(day), civil(day + 1));
+            let ((year, month), (next_year, next_month)) = (months(day), months(day + 1));
             let (here, next) = (year * 12 + month, next_year * 12 + next_month);
             prop_assert!((0..12).contains(&month) && (next == here || next == here + 1));
-            prop_assert_ne!(civil(day + 31), (year, month));
+            prop_assert_ne!(months(day + 31), (year, month));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use millrace_sdk::object_store::Refusal;
+use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::{Fate, bucket};
 use millrace_sdk::testing::{Record, SinkTest};
 use millrace_sdk::{Error, ErrorKind, Sink};
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use super::Case;
 use super::read::{rows, unreachable};
 use crate::IcebergSink;
-use crate::clock::advance;
 
 /// Records of two partitions that take turns, each of them one or two pieces; from the tenth on with a column more.
 fn records(until: i64) -> Vec<Record> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use millrace_sdk::object_store::Refusal;
+use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::{Fate, bucket};
 use millrace_sdk::testing::{Record, SinkTest};
 use millrace_sdk::{Error, ErrorKind};
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::{Case, texts};
 use crate::S3Sink;
-use crate::clock::advance;
 
 /// Records of two partitions that take turns, each of them one or two pieces.
 fn records(until: i64) -> Vec<Record> {
