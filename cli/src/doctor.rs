@@ -2,9 +2,10 @@
 
 use std::net::TcpListener;
 
+use millrace_broker::Config;
 use millrace_client::Client;
 use millrace_connect_runtime::doctor::{self, Finding, Health};
-use millrace_connect_runtime::plan::{self, Catalog, Draft, Plan};
+use millrace_connect_runtime::plan::{self, Catalog, Draft};
 use millrace_connect_runtime::spec::{self, BrokerSpec, ClusterSpec, Deployment, ProcessEnvironment};
 use serde_json::json;
 
@@ -32,10 +33,18 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         let said = format!("{pipelines}, {connectors}, no problem");
         findings.push(Finding::ok("files", said));
     }
-    let own = own_broker(&args, &deployments).map(|spec| validate::broker_config(&spec)).transpose()?;
-    let served = own.as_ref().and_then(registry::listener);
-    findings.extend(doctor::surroundings(&plan, served.as_deref()).await);
-    findings.extend(the_cluster(&args, &deployments, &plan).await?);
+    match the_cluster(&args, &deployments)? {
+        Cluster::Own(spec) => {
+            let config = validate::broker_config(&spec)?;
+            let served = registry::listener(&config);
+            findings.extend(doctor::surroundings(&plan, served.as_deref()).await);
+            findings.extend(embedded(&spec, &config));
+        }
+        Cluster::Other(client) => {
+            findings.extend(doctor::surroundings(&plan, None).await);
+            findings.extend(doctor::cluster(&plan, &client, &args.group).await);
+        }
+    }
     show(&findings, args.output)
 }
 
@@ -48,40 +57,29 @@ fn as_finding(problem: &spec::Diagnostic) -> Finding {
     Finding::failed(place, said, mend)
 }
 
-/// The broker that would run in the same process; none: the cluster is another one.
-fn own_broker(args: &DoctorArgs, deployments: &[Deployment]) -> Option<BrokerSpec> {
-    let declared = deployments.iter().map(|deployment| &deployment.cluster);
-    let declared = declared.into_iter().find(|cluster| **cluster != ClusterSpec::Unspecified);
-    match declared {
-        _ if !args.bootstrap.is_empty() => None,
-        Some(ClusterSpec::Kafka(_)) => None,
-        Some(ClusterSpec::Embedded(spec)) => Some(spec.clone()),
-        _ => Some(BrokerSpec::default()),
-    }
+/// Where the pipelines would run.
+enum Cluster {
+    /// On a broker in the same process.
+    Own(BrokerSpec),
+    /// Somewhere else.
+    Other(Client),
 }
 
-/// The cluster that the files, or the command line, name; else the broker that would run in the same process.
-async fn the_cluster(
-    args: &DoctorArgs,
-    deployments: &[Deployment],
-    plan: &Plan,
-) -> Result<Vec<Finding>, Failure> {
-    if let Some(spec) = own_broker(args, deployments) {
-        return embedded(&spec);
-    }
-    let named = deployments.iter().find_map(|deployment| match &deployment.cluster {
-        ClusterSpec::Kafka(kafka) => Some(&kafka.bootstrap),
-        _ => None,
-    });
-    let bootstrap =
-        if args.bootstrap.is_empty() { named.unwrap_or(&args.bootstrap) } else { &args.bootstrap };
-    let client: Client = cluster::remote(bootstrap, "millrace-doctor")?;
-    Ok(doctor::cluster(plan, &client, &args.group).await)
+/// The cluster that the command line, or the files, name; else the broker that would run in the same process.
+fn the_cluster(args: &DoctorArgs, deployments: &[Deployment]) -> Result<Cluster, Failure> {
+    let declared = deployments.iter().map(|deployment| &deployment.cluster);
+    let declared = declared.into_iter().find(|cluster| **cluster != ClusterSpec::Unspecified);
+    let bootstrap = match (args.bootstrap.is_empty(), declared) {
+        (false, _) => &args.bootstrap,
+        (true, Some(ClusterSpec::Kafka(kafka))) => &kafka.bootstrap,
+        (true, Some(ClusterSpec::Embedded(spec))) => return Ok(Cluster::Own(spec.clone())),
+        (true, _) => return Ok(Cluster::Own(BrokerSpec::default())),
+    };
+    Ok(Cluster::Other(cluster::remote(bootstrap, "millrace-doctor")?))
 }
 
 /// A broker of our own: its folder and its port.
-fn embedded(spec: &BrokerSpec) -> Result<Vec<Finding>, Failure> {
-    let config = validate::broker_config(spec)?;
+fn embedded(spec: &BrokerSpec, config: &Config) -> Vec<Finding> {
     let mut findings = vec![doctor::folder(&config.data_dir())];
     let listen = spec.listen.as_deref().unwrap_or(broker::DEFAULT_LISTEN);
     findings.push(match TcpListener::bind(listen) {
@@ -92,7 +90,7 @@ fn embedded(spec: &BrokerSpec) -> Result<Vec<Finding>, Failure> {
             "stop what listens there, choose another `listen`, or look at that broker with --bootstrap",
         ),
     });
-    Ok(findings)
+    findings
 }
 
 fn show(findings: &[Finding], how: Shown) -> Outcome {

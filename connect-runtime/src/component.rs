@@ -10,6 +10,7 @@
 //! | `source`, `sink`, `transform` | the calls of `wit/`, one wrapper each |
 //! | `batch` | flat columns, verified before use |
 //! | `state` | what the host keeps beside an instance; the memory limit |
+//! | `refusal` | what a guest is told that asked in vain |
 //! | `usage` | memory and time of an instance, counted |
 //! | `captured` | what a guest prints, kept to explain traps |
 //!
@@ -27,6 +28,7 @@ mod file;
 pub mod fuzz;
 mod instance;
 mod load;
+mod refusal;
 mod sink;
 mod source;
 pub(crate) mod state;

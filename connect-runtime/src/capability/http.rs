@@ -69,7 +69,7 @@ async fn send(connection: &Connection, request: Request) -> Result<Response, Gue
 }
 
 fn denied(why: String) -> GuestError {
-    Failed::fatal("http.denied", why).0
+    GuestError::fatal("http.denied", why)
 }
 
 /// What a connection of kind `http` works with.
@@ -92,7 +92,7 @@ async fn send_all(
     };
     let in_flight = in_flight.clamp(1, target.in_flight());
     let count = requests.len();
-    let not_sent = |why: String| Err(Failed::retriable("http.not-sent", why).0);
+    let not_sent = |why: String| Err(GuestError::retriable("http.not-sent", why));
     let mut answers: Vec<_> = (0..count)
         .map(|_| {
             not_sent(format!(

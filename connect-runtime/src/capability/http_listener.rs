@@ -32,7 +32,7 @@ pub(crate) use settings::{Target, open};
 
 use self::held::Held;
 use crate::component::bindings::millrace::connect::http_listener::{self, Answer, Request};
-use crate::component::bindings::millrace::connect::types::{Error as GuestError, Failure};
+use crate::component::bindings::millrace::connect::types::Error as GuestError;
 use crate::component::state::GuestState;
 use crate::connection;
 use crate::doctor::{Reached, Unreached};
@@ -85,7 +85,7 @@ impl Listener {
 }
 
 fn fatal(message: String) -> GuestError {
-    GuestError::Fatal(Failure { code: "http-listener.denied".into(), message, retry_after_ms: None })
+    GuestError::fatal("http-listener.denied", message)
 }
 
 /// Whether the address can be listened at, for `millrace doctor`.
@@ -102,18 +102,14 @@ pub(crate) async fn check(target: &Target) -> Result<Reached, Unreached> {
 
 /// Why an address can't be listened at.
 fn refused(name: &str, address: SocketAddr, error: &std::io::Error) -> GuestError {
-    let failure = |code: &str, hint: &str| Failure {
-        code: code.into(),
-        message: format!("connection {name} can't listen at {address}: {error}{hint}"),
-        retry_after_ms: None,
-    };
+    let message = |hint: &str| format!("connection {name} can't listen at {address}: {error}{hint}");
     match error.kind() {
         // The task's predecessor may still be going.
-        std::io::ErrorKind::AddrInUse => GuestError::Retriable(failure(
+        std::io::ErrorKind::AddrInUse => GuestError::retriable(
             "http-listener.in-use",
-            "; another process or connector listens there: end it, or change `listen`",
-        )),
-        _ => GuestError::Fatal(failure("http-listener.refused", "; change `listen`")),
+            message("; another process or connector listens there: end it, or change `listen`"),
+        ),
+        _ => GuestError::fatal("http-listener.refused", message("; change `listen`")),
     }
 }
 

@@ -5,7 +5,7 @@ use millrace_schema::{Dependency, Kind};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::component::bindings::millrace::connect::schemas;
-use crate::component::bindings::millrace::connect::types::{Error as GuestError, Failure as Words};
+use crate::component::bindings::millrace::connect::types::Error as GuestError;
 use crate::component::state::GuestState;
 use crate::connection::Target;
 use crate::convert::registry::{Failure, Fetched, KIND, RegistryClient};
@@ -51,10 +51,10 @@ impl schemas::Host for GuestState {
 }
 
 fn client(state: &GuestState, connection: &str) -> Result<RegistryClient, GuestError> {
-    let granted = state.granted(connection).map_err(|why| fatal("schemas.denied", why))?;
+    let granted = state.granted(connection).map_err(|why| GuestError::fatal("schemas.denied", why))?;
     match granted.target() {
         Target::SchemaRegistry(_) => Ok(RegistryClient::new(&granted)),
-        _ => Err(fatal("schemas.denied", granted.is_not(KIND))),
+        _ => Err(GuestError::fatal("schemas.denied", granted.is_not(KIND))),
     }
 }
 
@@ -64,7 +64,7 @@ async fn id_of(
     schema: &schemas::Schema,
     register: bool,
 ) -> Result<u32, GuestError> {
-    let refused = |why: String| Err(fatal("schemas.refused", why));
+    let refused = |why: String| Err(GuestError::fatal("schemas.refused", why));
     if !schema.dependencies.is_empty() {
         return refused(format!(
             "subject {subject}: a schema that refers to others can't be registered from here"
@@ -97,14 +97,8 @@ fn schema(fetched: Fetched) -> schemas::Schema {
 fn failed(failure: Failure) -> GuestError {
     let message = failure.to_string();
     match failure {
-        Failure::Outage { .. } => {
-            GuestError::Retriable(Words { code: "schemas.outage".to_owned(), message, retry_after_ms: None })
-        }
-        Failure::Unknown { .. } => fatal("schemas.unknown", message),
-        Failure::Refused { .. } => fatal("schemas.refused", message),
+        Failure::Outage { .. } => GuestError::retriable("schemas.outage", message),
+        Failure::Unknown { .. } => GuestError::fatal("schemas.unknown", message),
+        Failure::Refused { .. } => GuestError::fatal("schemas.refused", message),
     }
-}
-
-fn fatal(code: &str, message: String) -> GuestError {
-    GuestError::Fatal(Words { code: code.to_owned(), message, retry_after_ms: None })
 }

@@ -39,17 +39,11 @@ pub(super) async fn look(plan: &Plan, served: Option<&str>) -> Vec<Finding> {
     let by_name: BTreeMap<&str, &Arc<Connection>> =
         granted.chain(registries(plan)).map(|connection| (connection.name(), connection)).collect();
     let mut looks = tokio::task::JoinSet::new();
-    let mut here = Vec::new();
     for (at, connection) in by_name.into_values().cloned().enumerate() {
-        if served.is_some_and(|listener| registry::is_at(&connection, listener)) {
-            let said = "the schema registry that runs beside the broker";
-            here.push((at, vec![Finding::ok(format!("connection {}", connection.name()), said)]));
-            continue;
-        }
-        looks.spawn(async move { (at, one(&connection).await) });
+        let is_served = served.is_some_and(|listener| registry::is_at(&connection, listener));
+        looks.spawn(async move { (at, one(&connection, is_served).await) });
     }
     let mut findings: Vec<_> = looks.join_all().await;
-    findings.append(&mut here);
     findings.sort_unstable_by_key(|(at, _)| *at);
     findings.into_iter().flat_map(|(_, found)| found).collect()
 }
@@ -66,8 +60,11 @@ fn registries(plan: &Plan) -> impl Iterator<Item = &Arc<Connection>> {
     })
 }
 
-async fn one(connection: &Arc<Connection>) -> Vec<Finding> {
+async fn one(connection: &Arc<Connection>, is_served: bool) -> Vec<Finding> {
     let subject = format!("connection {}", connection.name());
+    if is_served {
+        return vec![Finding::ok(subject, "the schema registry that runs beside the broker")];
+    }
     let checked = tokio::time::timeout(LIMIT, check(connection)).await;
     let before = SystemTime::now();
     let reached = match checked {

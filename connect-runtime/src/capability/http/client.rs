@@ -12,7 +12,6 @@ use super::address::{Reach, Refused, Resolver, literal};
 use super::allow::{self, Allowed};
 use super::auth::Auth;
 use crate::capability::tls;
-use crate::component::Failure;
 use crate::component::bindings::millrace::connect::http::{Request as Asked, Response as Answer};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 
@@ -69,16 +68,12 @@ pub(crate) struct Target {
 pub(crate) struct Failed(pub(crate) GuestError);
 
 impl Failed {
-    fn words(code: &str, message: String) -> Failure {
-        Failure { code: code.to_owned(), message, retry_after_ms: None }
-    }
-
     pub(super) fn retriable(code: &str, message: String) -> Self {
-        Self(GuestError::Retriable(Self::words(code, message)))
+        Self(GuestError::retriable(code, message))
     }
 
     pub(super) fn fatal(code: &str, message: String) -> Self {
-        Self(GuestError::Fatal(Self::words(code, message)))
+        Self(GuestError::fatal(code, message))
     }
 
     /// The client's word, without what the URL may hold.

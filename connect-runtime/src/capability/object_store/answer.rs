@@ -13,7 +13,7 @@ const RETRY_AFTER_MAX_S: u32 = 3600;
 
 /// A failure that nothing but a change from outside mends.
 pub(super) fn fatal(code: &str, message: String) -> Refusal {
-    Refusal::Failed(GuestError::Fatal(Failure { code: code.to_owned(), message, retry_after_ms: None }))
+    Refusal::Failed(GuestError::fatal(code, message))
 }
 
 /// A failure that may go away by itself.

@@ -7,7 +7,6 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
 
 use super::wire::Broken;
-use crate::component::Failure;
 use crate::component::bindings::millrace::connect::postgres::{Problem, SqlError};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
 
@@ -16,16 +15,12 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// The session is over, and another one may do better.
 pub(super) fn lost(code: &str, message: String) -> Problem {
-    Problem::Session(GuestError::Retriable(failure(code, message)))
+    Problem::Session(GuestError::retriable(code, message))
 }
 
 /// The session is over, and another one would end the same.
 pub(super) fn fatal(code: &str, message: String) -> Problem {
-    Problem::Session(GuestError::Fatal(failure(code, message)))
-}
-
-fn failure(code: &str, message: String) -> Failure {
-    Failure { code: code.to_owned(), message, retry_after_ms: None }
+    Problem::Session(GuestError::fatal(code, message))
 }
 
 /// Words for the end of a session with the server at `place`.
