@@ -8,11 +8,11 @@ use std::time::Duration;
 use millrace_tests::broker::free_address;
 use millrace_tests::process::{Process, wait_until};
 use millrace_tests::random::{Random, seed};
-use millrace_tests::s3::Kind;
+use millrace_tests::s3::{Kind, run, server, write};
+use millrace_tests::strikes::write_rows;
 use millrace_tests::tools;
 
-use crate::data::{by_number, pipeline_with, read_from, schema, typed, write_rows};
-use crate::{run, server, write};
+use crate::data::{by_number, pipeline_with, read_from, schema, typed};
 
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);

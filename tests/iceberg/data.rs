@@ -4,29 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
+use millrace_tests::strikes::row;
 use millrace_tests::tools;
 use serde_json::{Value, json};
 
-use crate::write;
-
 /// Where the table lies in the bucket.
 const TABLE: &str = "wh/birds/strikes";
-
-/// Row `n` of the tests.
-pub(crate) fn row(n: u64) -> Value {
-    let cents = n * 1237 % 100_000;
-    json!({
-        "n": n,
-        "kind": (["goose", "gull", "owl/eagle"][(n % 3) as usize]),
-        "price": format!("{}.{:02}", cents / 100, cents % 100),
-        "day": format!("2026-11-{:02}", 1 + n % 28),
-        "at": format!("2026-11-27T{:02}:00:00.{:06}Z", n % 24, n),
-        "ratio": n as f64 / 8.0,
-        "tags": (0..n % 3).map(|tag| format!("t{tag}")).collect::<Vec<_>>(),
-        "by": { "x": n },
-        "to": { "city": format!("city, {}", n % 7), "zip": if n.is_multiple_of(2) { Value::Null } else { json!(n) } },
-    })
-}
 
 /// What rows are, for the sink.
 pub(crate) const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
@@ -50,12 +33,6 @@ pub(crate) fn typed(n: u64) -> Value {
     wanted["at"] = format!("2026-11-27T{:02}:00:00{fraction}+00:00", n % 24).into();
     wanted["by"] = json!([["x", n]]);
     wanted
-}
-
-/// Writes rows as the lines of a file.
-pub(crate) fn write_rows(folder: &Path, name: &str, numbers: std::ops::Range<u64>) {
-    let lines: Vec<String> = numbers.map(|n| format!("{}\n", row(n))).collect();
-    write(folder, name, lines.concat());
 }
 
 /// A pipeline from a file to the table; `sink` is the sink's settings, a line each.

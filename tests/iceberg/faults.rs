@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use millrace_tests::process::Process;
 use millrace_tests::random::{Random, seed};
-use millrace_tests::s3::Kind;
+use millrace_tests::s3::{KINDS, Kind, run, server, write};
+use millrace_tests::strikes::write_rows;
 
-use crate::data::{by_number, pipeline, read, schema, typed, write_rows};
-use crate::{KINDS, run, server, write};
+use crate::data::{by_number, pipeline, read, schema, typed};
 
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);

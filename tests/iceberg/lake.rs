@@ -5,11 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use millrace_tests::process::{Process, command, wait_until};
-use millrace_tests::s3::{ACCESS_KEY, BUCKET, Kind, SECRET_KEY};
+use millrace_tests::s3::{ACCESS_KEY, BUCKET, Kind, SECRET_KEY, server};
 use millrace_tests::{Postgres, binary, tools};
 use serde_json::{Value, json};
-
-use crate::server;
 
 /// Longest wait for what takes some ten seconds, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);

@@ -1,11 +1,11 @@
 //! Rows to tables and back: counts, sums, values, types; specs by which engines leave files out; columns that are added.
 
 use millrace_tests::broker::free_address;
-use millrace_tests::s3::{Kind, S3};
+use millrace_tests::s3::{KINDS, Kind, S3, run, server, write};
+use millrace_tests::strikes::{row, write_rows};
 use serde_json::{Value, json};
 
-use crate::data::{by_number, pipeline, pipeline_with, read, row, schema, typed, write_rows};
-use crate::{KINDS, run, server, write};
+use crate::data::{by_number, pipeline, pipeline_with, read, schema, typed};
 
 const ROWS: u64 = 2_000;
 

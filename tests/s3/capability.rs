@@ -2,9 +2,7 @@
 //! down here.
 
 use expect_test::expect;
-use millrace_tests::s3::{Kind, S3};
-
-use crate::{KINDS, run, server, write};
+use millrace_tests::s3::{KINDS, Kind, S3, run, server, write};
 
 /// What each step of the walk says, a line each.
 fn walk(kind: Kind, further: &str) -> String {

@@ -5,36 +5,12 @@ use std::path::Path;
 
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 use millrace_tests::tools;
-use serde_json::{Value, json};
-
-use crate::write;
+use serde_json::Value;
 
 /// Rows of one object, and what it says of its columns.
 pub(crate) struct Object {
     pub(crate) rows: Vec<Value>,
     pub(crate) schema: String,
-}
-
-/// Row `n` of the tests.
-pub(crate) fn row(n: u64) -> Value {
-    let cents = n * 1237 % 100_000;
-    json!({
-        "n": n,
-        "kind": (["goose", "gull", "owl/eagle"][(n % 3) as usize]),
-        "price": format!("{}.{:02}", cents / 100, cents % 100),
-        "day": format!("2026-11-{:02}", 1 + n % 28),
-        "at": format!("2026-11-27T{:02}:00:00.{:06}Z", n % 24, n),
-        "ratio": n as f64 / 8.0,
-        "tags": (0..n % 3).map(|tag| format!("t{tag}")).collect::<Vec<_>>(),
-        "by": { "x": n },
-        "to": { "city": format!("city, {}", n % 7), "zip": if n.is_multiple_of(2) { Value::Null } else { json!(n) } },
-    })
-}
-
-/// Writes rows as the lines of a file.
-pub(crate) fn write_rows(folder: &Path, count: u64) {
-    let lines: Vec<String> = (0..count).map(|n| format!("{}\n", row(n))).collect();
-    write(folder, "in.jsonl", lines.concat());
 }
 
 /// A pipeline from `in.jsonl` to the bucket; `sink` is the sink's settings, a line each.

@@ -2,9 +2,7 @@
 
 use millrace_tests::binary;
 use millrace_tests::process::command;
-use millrace_tests::s3::SECRET_KEY;
-
-use crate::{KINDS, server, write};
+use millrace_tests::s3::{KINDS, SECRET_KEY, server, write};
 
 #[test]
 fn a_bucket_is_there_or_the_way_to_one_is_told() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use millrace_tests::process::Process;
 use millrace_tests::random::{Random, seed};
-use millrace_tests::s3::{Kind, S3};
+use millrace_tests::s3::{KINDS, Kind, S3, run, server, write};
+use millrace_tests::strikes::{row, write_rows};
 
-use crate::data::{by_number, pipeline, read, row, write_rows};
-use crate::{KINDS, run, server, write};
+use crate::data::{by_number, pipeline, read};
 
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ fn kills_of_worker_and_store_lose_and_double_nothing() {
     let seed = seed();
     println!("MILLRACE_SEED={seed}");
     let mut random = Random::new(seed);
-    write_rows(folder, ROWS);
+    write_rows(folder, "in.jsonl", 0..ROWS);
     write(folder, "pipeline.yaml", pipeline(&server, &server.endpoint(), SINK));
     for kill in 0..9 {
         let mut process = Process::spawn(&mut run(folder), folder.join("run.log"));
@@ -151,7 +151,7 @@ fn slow_stores_and_lost_answers_lose_and_double_nothing() {
         let (folder, server) = server(kind);
         let folder = folder.path();
         let proxy = Proxy::start(server.address().to_owned());
-        write_rows(folder, ROWS);
+        write_rows(folder, "in.jsonl", 0..ROWS);
         write(folder, "pipeline.yaml", pipeline(&server, &format!("http://{}", proxy.address), SINK));
         Process::spawn(&mut run(folder), folder.join("run.log")).succeed(LIMIT);
         let (refused, lost) = (proxy.refused.load(Ordering::Relaxed), proxy.lost.load(Ordering::Relaxed));

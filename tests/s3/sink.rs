@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::data::{by_number, pipeline, read, row, write_rows};
-use crate::{KINDS, run, server, write};
+use millrace_tests::s3::{KINDS, run, server, write};
+use millrace_tests::strikes::{row, write_rows};
+
+use crate::data::{by_number, pipeline, read};
 
 const ROWS: u64 = 2_000;
 
@@ -20,7 +22,7 @@ const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
 fn on_both(sink: &str, check: impl Fn(&std::collections::BTreeMap<String, crate::data::Object>)) {
     for kind in KINDS {
         let (folder, server) = server(kind);
-        write_rows(folder.path(), ROWS);
+        write_rows(folder.path(), "in.jsonl", 0..ROWS);
         write(folder.path(), "pipeline.yaml", pipeline(&server, &server.endpoint(), sink));
         let output = run(folder.path()).output().expect("the binary can be run");
         let said =

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use millrace_tests::process::{Process, wait_until};
 use millrace_tests::random::{Random, seed};
-use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
+use millrace_tests::s3::{ACCESS_KEY, BUCKET, KINDS, S3, SECRET_KEY, run, server, write};
+use millrace_tests::strikes::{row, write_rows};
 use millrace_tests::tools;
 use serde_json::{Value, json};
 
-use crate::data::{pipeline, row, write_rows};
-use crate::{KINDS, run, server, write};
+use crate::data::pipeline;
 
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -76,7 +76,7 @@ fn what_the_sink_wrote_is_read() {
     for (at, sink) in sinks.iter().enumerate() {
         let (folder, server) = server(KINDS[at % 2]);
         let folder = folder.path();
-        write_rows(folder, ROWS);
+        write_rows(folder, "in.jsonl", 0..ROWS);
         to_the_end(folder, pipeline(&server, &server.endpoint(), sink), "there.log");
         to_the_end(folder, back(&server, ", prefix: topics/"), "back.log");
         let found = rows(folder);
@@ -112,7 +112,7 @@ fn what_others_wrote_is_read() {
     for kind in KINDS {
         let (folder, server) = server(kind);
         let folder = folder.path();
-        write_rows(folder, ROWS);
+        write_rows(folder, "in.jsonl", 0..ROWS);
         write_theirs(&server, folder);
         to_the_end(folder, back(&server, ", prefix: theirs/, types: { n: number }"), "run.log");
         let found = rows(folder);
@@ -149,7 +149,7 @@ fn kills_of_worker_and_store_lose_and_double_nothing() {
     for kind in KINDS {
         let (folder, mut server) = server(kind);
         let folder = folder.path();
-        write_rows(folder, ROWS);
+        write_rows(folder, "in.jsonl", 0..ROWS);
         write_theirs(&server, folder);
         fs::create_dir_all(folder.join("out")).expect("a folder");
         let source =

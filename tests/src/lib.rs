@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod s3;
+pub mod strikes;
 pub mod tools;
 pub mod topic;
 pub mod worker;

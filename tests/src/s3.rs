@@ -2,8 +2,10 @@
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use crate::binary;
 use crate::broker::free_address;
 use crate::process::{Process, command, wait_until};
 use crate::tools;
@@ -25,6 +27,29 @@ pub enum Kind {
     VersityGw,
     /// `s3s-fs`, in Rust. It does not list unfinished uploads.
     S3sFs,
+}
+
+/// Both servers.
+pub const KINDS: [Kind; 2] = [Kind::VersityGw, Kind::S3sFs];
+
+/// A folder with a server of this kind.
+pub fn server(kind: Kind) -> (tempfile::TempDir, S3) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = S3::start(kind, folder.path());
+    (folder, server)
+}
+
+/// `millrace run` of `pipeline.yaml` of `folder` to its end, which knows the stores' secret.
+pub fn run(folder: &Path) -> Command {
+    let mut run = command(binary());
+    run.args(["run", "pipeline.yaml", "--data-dir", "data", "--listen", "127.0.0.1:0", "--exit-when-done"]);
+    run.current_dir(folder).env("MILLRACE_LOG", "warn").env("S3_SECRET", SECRET_KEY);
+    run
+}
+
+/// Writes a file of a test's folder.
+pub fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
+    std::fs::write(folder.join(name), text).expect("the temporary folder can be written");
 }
 
 /// A server with one bucket. It is killed when the value is dropped.
