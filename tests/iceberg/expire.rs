@@ -13,7 +13,7 @@ const ROWS: u64 = 1_000;
 
 /// Every snapshot but the newest is old at once.
 pub(crate) const EXPIRE: &str = "expire_snapshots: true\ntable_properties:\n  history.expire.max-snapshot-age-ms: 1\n  \
-    write.metadata.delete-after-commit.enabled: true\n  write.metadata.previous-versions-max: 3\n";
+    write.metadata.delete-after-commit.enabled: true\n  write.metadata.previous-versions-max: 3\n  commit.manifest.min-count-to-merge: 4\n";
 
 fn delete(server: &S3, url: &str, rows: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/change.py");

@@ -3,7 +3,7 @@
     read.py ENDPOINT ACCESS SECRET PLACE FOLDER [FILTER...]
 
 PLACE is the table's URI, or the URL of a REST catalog that has it (DuckDB is not asked then); FOLDER is its folder on this machine. Prints one JSON object: rows and schema as pyiceberg has them, how many rows and
-files each filter leaves, snapshots, and what DuckDB counts and sums.
+files each filter leaves, snapshots, manifests, and what DuckDB counts and sums.
 """
 
 import datetime
@@ -78,6 +78,7 @@ def main():
         "arrow": str(rows.schema),
         "files": len(list(table.scan().plan_files())),
         "snapshots": len(table.snapshots()),
+        "manifests": len(table.current_snapshot().manifests(table.io)),
         "properties": table.properties,
         "filters": [
             [table.scan(row_filter=text).to_arrow().num_rows, len(list(table.scan(row_filter=text).plan_files()))]
