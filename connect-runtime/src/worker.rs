@@ -51,6 +51,9 @@ use crate::trace::Tracer;
 
 pub use self::progress::{ConnectorProgress, RunSummary};
 
+/// How long tasks that are ended by force may take to let go of their threads.
+const ABORT_WAIT: Duration = Duration::from_secs(5);
+
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -345,7 +348,8 @@ impl WorkerHandle {
             () = all => {}
             () = given_up => {}
         }
-        self.running.shutdown().await;
+        // One that the kernel holds, in a file that doesn't answer, can't be ended: the process goes without it.
+        let _ = tokio::time::timeout(ABORT_WAIT, self.running.shutdown()).await;
         for counters in &self.counters {
             counters.end_open(&format!("did not end within {:?} after it was asked to", self.stop_timeout));
         }

@@ -146,7 +146,7 @@ impl Whole {
     fn open(&mut self, settings: &Settings, out: &mut Poll) -> Result<bool, Error> {
         let path = self.path.clone();
         let failed = |error| io_error("open", &path, error);
-        let mut file = match File::open(&self.path) {
+        let mut file = match millrace_sdk::files::open(&self.path) {
             Ok(file) => file,
             Err(error) if settings.follow && error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),

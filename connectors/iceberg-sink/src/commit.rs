@@ -26,15 +26,22 @@ use crate::schema::Columns;
 /// Attempts to get a commit in between those of others.
 const ATTEMPTS_MAX: u32 = 30;
 
-/// What is to be committed.
+/// Rows that are to be added.
 #[derive(Debug)]
-pub struct Intent {
-    /// The data files.
+pub struct NewRows {
+    /// The data files: one at least.
     pub files: Vec<DataFile>,
     /// The columns that they were written by.
     pub columns: Columns,
     /// The spec that they were divided by.
     pub divider: Divider,
+}
+
+/// What is to be committed.
+#[derive(Debug)]
+pub struct Intent {
+    /// None: nothing that was taken is a row.
+    pub rows: Option<NewRows>,
     /// The positions behind them.
     pub positions: BTreeMap<(String, i32), i64>,
     /// Files with lower numbers are in the table then.
@@ -334,7 +341,7 @@ impl Session {
         if pending.was_sent && !self.metadata().is_some_and(was_left) {
             return;
         }
-        let files = pending.intent.files.iter().filter_map(|file| self.warehouse.key(&file.path).ok());
+        let files = pending.intent.files().iter().filter_map(|file| self.warehouse.key(&file.path).ok());
         for key in files {
             let _unneeded = self.store.delete(key);
         }
@@ -391,13 +398,15 @@ impl Session {
 
     /// The updates that add the files; none, if there are no files and none are needed.
     fn snapshot(&mut self, pending: &mut Pending, number: u64) -> Result<Vec<Update>, Error> {
-        if pending.intent.files.is_empty() && !self.catalog.commits_are_snapshots() {
+        if pending.intent.rows.is_none() && !self.catalog.commits_are_snapshots() {
             return Ok(Vec::new());
         }
         let written = self.list(pending, number)?;
-        let intent = &pending.intent;
-        let summary = summary(&intent.files, partitions(intent), &self.table()?.metadata);
-        let snapshot = self.snapshot_of(pending.snapshot, &written, summary, intent.columns.schema_id)?;
+        let (intent, metadata) = (&pending.intent, &self.table()?.metadata);
+        let summary = summary(intent.files(), intent.partitions(), metadata);
+        let current = i32::try_from(metadata.schema_id()).unwrap_or(0);
+        let schema_id = intent.rows.as_ref().map_or(current, |rows| rows.columns.schema_id);
+        let snapshot = self.snapshot_of(pending.snapshot, &written, summary, schema_id)?;
         Ok(vec![Update::AddSnapshot { snapshot }, Update::set_main(pending.snapshot)])
     }
 
@@ -416,8 +425,7 @@ impl Session {
             _ => {}
         }
         pending.list = None;
-        let added =
-            if pending.intent.files.is_empty() { None } else { Some(self.manifest(pending, number)?) };
+        let added = self.manifest(pending, number)?;
         let list = self.manifests()?.with(added.as_ref(), sequence);
         let bytes = list.bytes(pending.snapshot, parent, sequence).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.list(number, pending.lists))?;
@@ -428,18 +436,18 @@ impl Session {
         Ok(written)
     }
 
-    /// The manifest of the files, which is written once.
-    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Added, Error> {
+    /// The manifest of the files, if there are any, which is written once.
+    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Option<Added>, Error> {
         if let Some(added) = &pending.added {
-            return Ok(added.clone());
+            return Ok(Some(added.clone()));
         }
-        let Intent { files, columns, divider, .. } = &pending.intent;
+        let Some(NewRows { files, columns, divider }) = &pending.intent.rows else { return Ok(None) };
         let bytes = manifest::write(files, pending.snapshot, columns, divider).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.manifest(number))?;
         let added = Added::new(&self.warehouse.uri(&key), bytes.len(), pending.snapshot, files, divider);
         self.store.put(&key, bytes, Condition::Always)?;
         pending.added = Some(added.clone());
-        Ok(added)
+        Ok(Some(added))
     }
 
     /// The manifests of the table's snapshot.
@@ -461,10 +469,19 @@ impl Session {
     }
 }
 
-/// Partitions that its files are in.
-fn partitions(intent: &Intent) -> usize {
-    let keys = intent.files.iter().map(|file| intent.divider.key(&file.partition));
-    keys.collect::<BTreeSet<_>>().len()
+impl Intent {
+    fn files(&self) -> &[DataFile] {
+        self.rows.as_ref().map_or(&[], |rows| &rows.files)
+    }
+
+    /// Partitions that its files are in.
+    fn partitions(&self) -> usize {
+        let keys = |rows: &NewRows| {
+            let keys = rows.files.iter().map(|file| rows.divider.key(&file.partition));
+            keys.collect::<BTreeSet<_>>().len()
+        };
+        self.rows.as_ref().map_or(0, keys)
+    }
 }
 
 /// What a snapshot says of itself.

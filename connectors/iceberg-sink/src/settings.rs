@@ -132,11 +132,6 @@ impl Settings {
         if self.target_file_size.bytes_u64() == 0 {
             wrong("/target_file_size", "more than zero");
         }
-        if !self.partition_by.is_empty() && !self.auto_create {
-            let message = "only a table that is made here is divided by it, and auto_create is not set";
-            problems.push(Problem::warning("/partition_by", message));
-        }
-        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
         if self.partition_by.len() > FIELDS_MAX {
             wrong("/partition_by", &format!("at most {FIELDS_MAX}"));
         }

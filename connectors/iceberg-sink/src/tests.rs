@@ -3,6 +3,7 @@
 mod catalog;
 mod kill;
 mod read;
+mod refused;
 
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
@@ -190,7 +191,7 @@ fn rows_are_divided_by_the_spec() {
         Case::new(json!({ "partition_by": ["day(n)"] })).assigned().put(&numbers(0, 1)).expect_err("refused");
     assert_eq!(
         error.message,
-        "the table can't be made: day(n): day needs a date or a timestamp; a `schema` gives columns types"
+        "the table can't be made: partition_by: day(n): day needs a date or a timestamp; a `schema` gives columns types"
     );
 }
 
