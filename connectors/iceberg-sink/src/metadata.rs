@@ -180,7 +180,7 @@ impl Metadata {
     /// Earlier metadata files that the table has no need of any more, if it wants them removed: those that the metadata before named, and this one
     /// doesn't.
     pub fn spare(&self, before: &Self) -> Vec<String> {
-        if !self.property("write.metadata.delete-after-commit.enabled").is_some_and(|text| text == "true") {
+        if self.property("write.metadata.delete-after-commit.enabled").is_none_or(|text| text != "true") {
             return Vec::new();
         }
         let named = |metadata: &Self| -> BTreeSet<String> {

@@ -261,15 +261,15 @@ mod tests {
         for (id, topic) in [(None, Topic::default()), (None, topic(1, None)), (Some(1), topic(1, None))] {
             let noted = |next, held| Commit { next, held }.noted(id.map(Uuid::from_u128));
             let group = noted(12, Some(8));
-            let start = |held, committed| start(held, committed, topic);
-            assert_eq!(start(Some(8), Some(&group)), Ok(Some(12)));
+            let start = |held, committed: Option<OffsetAndMetadata>| start(held, committed.as_ref(), topic);
+            assert_eq!(start(Some(8), Some(group.clone())), Ok(Some(12)));
             // The target went on, and was killed before the group heard of it.
-            assert_eq!(start(Some(15), Some(&group)), Ok(Some(15)));
+            assert_eq!(start(Some(15), Some(group.clone())), Ok(Some(15)));
             // The target was put back.
-            assert_eq!(start(Some(3), Some(&group)), Ok(Some(3)));
+            assert_eq!(start(Some(3), Some(group.clone())), Ok(Some(3)));
             // A sink without positions of its own.
-            assert_eq!(start(None, Some(&noted(12, None))), Ok(Some(12)));
-            assert_eq!(start(None, Some(&OffsetAndMetadata::from(12))), Ok(Some(12)));
+            assert_eq!(start(None, Some(noted(12, None))), Ok(Some(12)));
+            assert_eq!(start(None, Some(OffsetAndMetadata::from(12))), Ok(Some(12)));
             assert_eq!(start(None, None), Ok(None));
         }
         assert_eq!(start(Some(8), None, Topic::default()), Ok(Some(8)));
