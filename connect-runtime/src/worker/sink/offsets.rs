@@ -174,6 +174,16 @@ impl Places {
         self.0.iter().filter_map(safe).collect()
     }
 
+    /// What is to be committed once a sink is closed that holds its positions in the target: all that it took is durable then, and the
+    /// target stands behind it.
+    pub(super) fn closed(&self) -> BTreeMap<TopicPartition, Commit> {
+        let all = |(tp, place): (&TopicPartition, &Place)| {
+            let held = if place.given { Some(place.offered) } else { place.held };
+            (place.done > place.committed).then(|| (tp.clone(), Commit { next: place.done, held }))
+        };
+        self.0.iter().filter_map(all).collect()
+    }
+
     /// The group knows of these now.
     pub(super) fn committed(&mut self, commits: &BTreeMap<TopicPartition, Commit>) {
         for (tp, commit) in commits {
@@ -237,6 +247,25 @@ mod tests {
         places.took(t(), 20);
         assert_eq!(places.committable(&Durable::UpTo(Vec::new())), BTreeMap::new());
         assert_eq!(places.committable(&up_to(21)), one(21, Some(21)));
+    }
+
+    #[test]
+    fn a_sink_that_is_closed_has_written_all_that_it_took() {
+        let mut places = Places::default();
+        places.start(&t(), 5, Some(5), Some(5));
+        assert_eq!(places.closed(), BTreeMap::new());
+        places.took(t(), 7);
+        // A record that was dropped, and the marker of a transaction.
+        places.passed(t(), 10);
+        assert_eq!(places.committable(&up_to(5)), BTreeMap::new());
+        let news = places.closed();
+        assert_eq!(news, one(10, Some(8)));
+        places.committed(&news);
+        assert_eq!((places.durable(&t()), places.closed()), (Some(10), BTreeMap::new()));
+        // The next start goes on behind what was dropped, unless the target says that it is not as it was told.
+        let noted = Commit { next: 10, held: Some(8) }.noted(None);
+        let start = |held| start(Some(held), Some(&noted), Topic::default());
+        assert_eq!((start(8), start(5)), (Ok(Some(10)), Ok(Some(5))));
     }
 
     #[test]

@@ -40,6 +40,8 @@ use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
 use crate::worker::topics;
 
+/// What a sink says of itself that changes its target and the positions there in one step.
+const DELIVERY: (&str, &str) = ("delivery", "exactly-once");
 /// Bytes of records after which a batch goes to the sink.
 const PUT_BYTES: usize = 4 << 20;
 /// How long one wait for records may take; while a bounded pipeline drains, the end should be noticed at once.
@@ -79,6 +81,8 @@ pub(super) struct SinkTask<'a> {
     producer: Producer,
     retry: Retry,
     places: Places,
+    /// Whether the target holds them, by what the sink says of itself.
+    holds_positions: bool,
     /// Of the topic, and of the topic with retried records if there is one.
     partitions: Vec<TopicPartition>,
     /// Where retried records come from.
@@ -125,6 +129,7 @@ impl<'a> SinkTask<'a> {
             let left = running.work().await?;
             running.flush().await?;
             running.sink.close().await?;
+            running.closed().await?;
             running.chain.close().await?;
             let _ = running.consumer.close().await;
             if let Left::End(end) = left {
@@ -201,6 +206,11 @@ impl<'a> SinkTask<'a> {
             producer,
             retry,
             places: Places::default(),
+            holds_positions: component
+                .describe()
+                .extra
+                .iter()
+                .any(|(name, value)| (name.as_str(), value.as_str()) == DELIVERY),
             partitions,
             retry_topic,
             next_look,
@@ -621,24 +631,44 @@ impl<'a> SinkTask<'a> {
         let mut news = self.places.committable(&durable);
         if Instant::now() >= self.next_reminder {
             self.next_reminder = Instant::now() + REMINDER_EVERY;
-            let known = self.places.known();
-            news = known.into_iter().chain(news).collect();
+            news = self.places.known().into_iter().chain(news).collect();
         }
-        if !news.is_empty() {
-            if let Err(source) = self.commit(&news, Vec::new()).await {
-                self.metrics.commit_failed();
-                return Err(self.cluster("committing its offsets", source));
-            }
-            self.metrics.committed(begun.elapsed());
-            self.places.committed(&news);
-            self.progressed.store(true, Ordering::Relaxed);
-            self.sweep(&news).await;
-        }
+        self.tell_group(&news, begun).await?;
         let counts = std::mem::take(&mut self.pending);
         self.metrics.durable(&counts);
         self.connector.counters.add(counts);
         self.note_lag();
         self.next_flush = Instant::now() + self.connector.plan.flush_interval;
+        Ok(())
+    }
+
+    /// Tells the group what a sink has written in its last call: files that were not full, say. Only of a sink whose target holds the
+    /// positions, since these are what a start goes by, whatever the group was told.
+    async fn closed(&mut self) -> Result<(), TaskError> {
+        if self.holds_positions {
+            let news = self.places.closed();
+            self.tell_group(&news, Instant::now()).await?;
+            self.note_lag();
+        }
+        Ok(())
+    }
+
+    async fn tell_group(
+        &mut self,
+        news: &BTreeMap<TopicPartition, Commit>,
+        begun: Instant,
+    ) -> Result<(), TaskError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        if let Err(source) = self.commit(news, Vec::new()).await {
+            self.metrics.commit_failed();
+            return Err(self.cluster("committing its offsets", source));
+        }
+        self.metrics.committed(begun.elapsed());
+        self.places.committed(news);
+        self.progressed.store(true, Ordering::Relaxed);
+        self.sweep(news).await;
         Ok(())
     }
 
