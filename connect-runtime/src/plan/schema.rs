@@ -57,6 +57,7 @@ const NOTES: &[&str] = &[
     "examples",
     "deprecated",
     "x-connection",
+    "x-location-of",
     "x-secret",
     "x-path",
     "x-path-kind",

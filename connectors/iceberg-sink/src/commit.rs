@@ -8,12 +8,17 @@
 //! Whoever comes second at 3 reads the table, makes sure that what it holds is still its own, and does 2 and 3 again on top of it. When an
 //! answer is lost, the table is read, too: it says how many commits each task made.
 
+mod summary;
+mod upkeep;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_sdk::clock::{PAUSE_MS_MAX, now_ms, patiently, pause};
-use millrace_sdk::object_store::{Condition, Store};
+use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
+use self::summary::summary;
+pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
 use crate::fence::{Claim, FENCED, Fence};
 use crate::manifest::list::{Added, List};
@@ -91,6 +96,7 @@ pub struct Session {
     pending: Option<Pending>,
     /// The manifests of the snapshot with this id.
     manifests: Option<(i64, List)>,
+    upkeep: Upkeep,
 }
 
 fn metadata_error(why: String) -> Error {
@@ -105,8 +111,15 @@ fn random_id() -> i64 {
 
 impl Session {
     /// Of a task that was just started. Asks for nothing yet.
-    pub fn new(store: Store, warehouse: Warehouse, catalog: Box<dyn Catalog>, fence: Fence) -> Self {
-        Self { store, warehouse, catalog, table: None, read_ms: 0, fence, pending: None, manifests: None }
+    pub fn new(
+        store: Store,
+        warehouse: Warehouse,
+        catalog: Box<dyn Catalog>,
+        fence: Fence,
+        upkeep: Upkeep,
+    ) -> Self {
+        let (table, pending, manifests) = (None, None, None);
+        Self { store, warehouse, catalog, table, read_ms: 0, fence, pending, manifests, upkeep }
     }
 
     /// The table as it was last seen.
@@ -162,7 +175,14 @@ impl Session {
             let table = self.table()?;
             let Some(mut updates) = updates(&table.metadata)? else { return Ok(()) };
             if self.catalog.commits_are_snapshots() {
-                updates.extend(self.empty_snapshot()?);
+                match self.empty_snapshot() {
+                    Ok(snapshot) => updates.extend(snapshot),
+                    Err(error) if error.code == AHEAD => {
+                        patiently(|| self.reload())?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             match self.catalog.commit(self.table()?, &updates)? {
                 Outcome::Done(table) => {
@@ -181,20 +201,25 @@ impl Session {
     /// Makes these partitions the task's own; their positions are in the fence then. What instances before it left is removed.
     pub fn claim(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         let mut claimed: Option<Claim> = None;
-        let fence = self.fence.clone();
+        let (fence, wanted) = (self.fence.clone(), self.upkeep.properties.clone());
         self.change(|metadata| {
             if claimed.as_ref().is_some_and(|claim| fence.is_claimed(metadata, claim)) {
                 return Ok(None);
             }
             let claim = fence.claim(Some(metadata), partitions)?;
-            let updates = vec![Update::SetProperties { updates: claim.properties.clone() }];
+            let others =
+                wanted.iter().filter(|(name, value)| metadata.property(name) != Some(value.as_str()));
+            let mut updates = claim.properties.clone();
+            updates.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+            let updates = vec![Update::SetProperties { updates }];
             claimed = Some(claim);
             Ok(Some(updates))
         })?;
         if let Some(claim) = claimed {
             self.own(claim);
         }
-        self.sweep()
+        self.sweep()?;
+        self.tidy()
     }
 
     /// A snapshot that has what the one before has.
@@ -259,8 +284,9 @@ impl Session {
         let claim = self.fence.claim(None, partitions)?;
         let uuid = uuid::Uuid::new_v4().to_string();
         let metadata = make(&uuid, &self.catalog.location())?;
-        let metadata =
-            metadata.apply(&[Update::SetProperties { updates: claim.properties.clone() }], None, now_ms());
+        let mut updates = self.upkeep.properties.clone();
+        updates.extend(claim.properties.clone());
+        let metadata = metadata.apply(&[Update::SetProperties { updates }], None, now_ms());
         match self.catalog.create(&metadata)? {
             Outcome::Done(table) => {
                 self.table = Some(*table);
@@ -354,17 +380,29 @@ impl Session {
 
     fn commit(&mut self, pending: &mut Pending) -> Result<(), Error> {
         let number = self.fence.mark.commits;
-        let (properties, mark) = self.fence.advance(&pending.intent.positions, pending.intent.numbers)?;
         for attempt in 1..=ATTEMPTS_MAX {
             if pending.in_doubt {
                 self.reload()?;
                 pending.in_doubt = false;
             }
             let metadata = &self.table()?.metadata;
-            if !self.fence.is_committed(metadata, number)? {
+            if self.fence.committed(metadata, number)?.is_none() {
                 self.fence.check(metadata)?;
-                let mut updates = self.snapshot(pending, number)?;
-                updates.push(Update::SetProperties { updates: properties.clone() });
+                let mut updates = match self.snapshot(pending, number) {
+                    Err(error) if error.code == AHEAD => {
+                        pending.in_doubt = true;
+                        continue;
+                    }
+                    updates => updates?,
+                };
+                let expired = self.expired()?;
+                if !expired.is_empty() {
+                    let snapshot_ids = expired.iter().map(|one| one.snapshot).collect();
+                    updates.push(Update::RemoveSnapshots { snapshot_ids });
+                }
+                let Intent { positions, numbers, .. } = &pending.intent;
+                let properties = self.fence.advance(positions, *numbers, &expired)?;
+                updates.push(Update::SetProperties { updates: properties });
                 (pending.in_doubt, pending.was_sent) = (true, true);
                 match self.catalog.commit(self.table()?, &updates) {
                     Ok(Outcome::Done(table)) => self.table = Some(*table),
@@ -388,7 +426,9 @@ impl Session {
             if let Some(written) = pending.list.take() {
                 self.manifests = Some((pending.snapshot, written.list));
             }
-            self.fence.mark = mark;
+            let mark = self.fence.committed(&self.table()?.metadata, number)?;
+            self.fence.mark =
+                mark.ok_or_else(|| metadata_error("it has lost what was just committed".to_owned()))?;
             let positions = std::mem::take(&mut pending.intent.positions);
             self.fence.held.extend(positions.into_iter().map(|(of, offset)| (of, Some(offset))));
             return Ok(());
@@ -450,6 +490,17 @@ impl Session {
         Ok(Some(added))
     }
 
+    /// Why there is no list of manifests of this snapshot: somebody went on from it and expired it, or else the table is broken.
+    fn without_list(&mut self, id: i64, why: String) -> Error {
+        match self.reload() {
+            Err(error) => error,
+            Ok(()) if self.metadata().and_then(Metadata::snapshot_id) == Some(id) => {
+                metadata_error(format!("the newest snapshot's manifests can't be read: {why}"))
+            }
+            Ok(()) => Error::retriable(AHEAD, why),
+        }
+    }
+
     /// The manifests of the table's snapshot.
     fn manifests(&mut self) -> Result<List, Error> {
         let metadata = &self.table()?.metadata;
@@ -462,7 +513,10 @@ impl Session {
         let uri = snapshot["manifest-list"]
             .as_str()
             .ok_or_else(|| metadata_error(format!("snapshot {id} has no list of manifests")))?;
-        let object = self.store.get(self.warehouse.key(uri)?, 0)?;
+        let object = match self.store.get(self.warehouse.key(uri)?, 0) {
+            Err(Refusal::Missing(why)) => return Err(self.without_list(id, why)),
+            object => object?,
+        };
         let list = List::read(&object.body).map_err(|why| metadata_error(format!("{uri}: {why}")))?;
         self.manifests = Some((id, list.clone()));
         Ok(list)
@@ -482,38 +536,6 @@ impl Intent {
         };
         self.rows.as_ref().map_or(0, keys)
     }
-}
-
-/// What a snapshot says of itself.
-fn summary(files: &[DataFile], partitions: usize, metadata: &Metadata) -> BTreeMap<&'static str, String> {
-    let rows: u64 = files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum();
-    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let files = files.len() as u64;
-    let mut summary = BTreeMap::from([
-        ("operation", "append".to_owned()),
-        ("added-data-files", files.to_string()),
-        ("added-records", rows.to_string()),
-        ("added-files-size", bytes.to_string()),
-        ("changed-partition-count", partitions.to_string()),
-    ]);
-    // Totals go on from those of the snapshot before, if it has them.
-    let before = metadata.snapshot();
-    for (name, more) in [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)] {
-        let total = match before {
-            None => Some(0),
-            Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
-        };
-        if let Some(total) = total {
-            summary.insert(name, (total + more).to_string());
-        }
-    }
-    for name in ["total-delete-files", "total-position-deletes", "total-equality-deletes"] {
-        let total = before.map_or(Some("0"), |snapshot| snapshot["summary"][name].as_str());
-        if let Some(total) = total {
-            summary.insert(name, total.to_owned());
-        }
-    }
-    summary
 }
 
 /// Waits so long that others get through, and not all of them at once.

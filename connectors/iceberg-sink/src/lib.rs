@@ -6,10 +6,11 @@
 //!
 //! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
 
 pub mod catalog;
 pub mod commit;
+pub mod expire;
 pub mod fence;
 pub mod file;
 pub mod manifest;
@@ -36,7 +37,7 @@ use millrace_sdk::{
 use crate::catalog::Catalog;
 use crate::catalog::hadoop::Hadoop;
 use crate::catalog::rest::Rest;
-use crate::commit::{Intent, Session};
+use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
 use crate::place::Warehouse;
 use crate::rows::{Reader, Value};
@@ -112,7 +113,9 @@ impl Sink for IcebergSink {
                 Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
             }
         };
-        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task));
+        let properties = settings.properties();
+        let upkeep = Upkeep { expire_snapshots: settings.expire_snapshots, properties, told: None };
+        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
         Ok(Self {
             settings,
             store,
@@ -276,7 +279,7 @@ impl IcebergSink {
         self.session.intend(Intent { rows, positions, numbers: self.next_file });
         self.session.settle()?;
         self.committed_ms = now_ms();
-        Ok(())
+        self.session.tidy()
     }
 }
 

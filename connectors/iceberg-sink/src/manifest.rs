@@ -19,6 +19,8 @@ use crate::single;
 
 /// Entries of files that their snapshot adds.
 const ADDED: i32 = 1;
+/// Entries of files that their snapshot removes.
+const DELETED: i32 = 2;
 /// Longest bounds of text and bytes that are kept, as other writers have it.
 const BOUND_BYTES_MAX: usize = 16;
 
@@ -90,6 +92,20 @@ pub fn write(
         ]
     };
     avro::write("manifest_entry", &entry(divider), &header, files.iter().map(row))
+}
+
+/// The URIs of the files that a manifest's snapshot removed.
+pub fn removed_files(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let file = vec![Def::leaf(100, "file_path", Type::Text)];
+    let entry = [Def::leaf(0, "status", Type::Int), Def::record(2, "data_file", "r2", file)];
+    let removed = |row: Vec<Datum>| match row.as_slice() {
+        [Datum::Int(DELETED), Datum::Struct(file)] => match file.as_slice() {
+            [Datum::Text(path)] => Some(path.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(avro::read(bytes, &entry)?.into_iter().filter_map(removed).collect())
 }
 
 fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {

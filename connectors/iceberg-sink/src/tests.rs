@@ -1,6 +1,7 @@
 //! The sink as the host drives it, over a bucket that loses requests and answers; the table is read back from its newest metadata down.
 
 mod catalog;
+mod expire;
 mod kill;
 mod read;
 mod refused;
@@ -308,6 +309,8 @@ fn settings_that_make_no_sense_are_told() {
         (json!({ "schema": "{}" }), "/schema"),
         (json!({ "partition_by": ["x", "day(at"] }), "/partition_by/1"),
         (json!({ "buffer": "1MiB" }), "/buffer"),
+        (json!({ "table_properties": { "millrace.x": "1" } }), "/table_properties"),
+        (json!({ "table_properties": { "format-version": 3 } }), "/table_properties"),
         (json!({ "target_file_size": "0B" }), "/target_file_size"),
     ] {
         let error = run_error(settings.clone());

@@ -109,7 +109,11 @@ fn bucket(raw: &Raw, region: &str, faults: &mut Faults) -> Option<String> {
     let named =
         raw.bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     if !named || raw.bucket.starts_with('.') {
-        faults.push("/bucket", "is no bucket's name", "letters, digits, dots and hyphens; a folder in it is `prefix`");
+        faults.push(
+            "/bucket",
+            "is no bucket's name",
+            "letters, digits, dots and hyphens; a folder in it is `prefix`",
+        );
         return None;
     }
     let expected = "such as https://minio.example.com:9000";

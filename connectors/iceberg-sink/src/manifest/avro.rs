@@ -204,6 +204,7 @@ fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
         (Avro::Long(value), _) => Datum::Long(*value),
         (Avro::String(text), _) => Datum::Text(text.clone()),
         (Avro::Bytes(bytes) | Avro::Fixed(_, bytes), _) => Datum::Bytes(bytes.clone()),
+        (Avro::Record(fields), Shape::Record(_, defs)) => Datum::Struct(row_of(fields, defs)?),
         (Avro::Array(values), Shape::Records(_, _, defs)) => {
             let record = |value: &Avro| match value {
                 Avro::Record(fields) => row_of(fields, defs).map(Datum::Struct),

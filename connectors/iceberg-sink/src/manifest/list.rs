@@ -8,6 +8,12 @@ use super::avro::{self, Def, Shape};
 use crate::partition::Divider;
 use crate::single;
 
+/// Where things stand in a row: the URI,
+const PATH: usize = 0;
+/// the snapshot that it came with,
+const ADDED_BY: usize = 6;
+/// files that it says are removed.
+const REMOVED_FILES: usize = 9;
 /// Where the number stands by which a snapshot's manifests are ordered.
 const SEQUENCE: usize = 4;
 /// Where the least one of its files' stands.
@@ -41,6 +47,17 @@ fn manifest() -> Vec<Def> {
         },
         Def::leaf(519, "key_metadata", Type::Bytes).optional(),
     ]
+}
+
+/// What a list says of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'l> {
+    /// Its URI.
+    pub path: &'l str,
+    /// The snapshot that it came with.
+    pub added_by: i64,
+    /// Files that this snapshot removed, and that it tells of.
+    pub removed_files: i32,
 }
 
 /// The manifests of a snapshot.
@@ -117,6 +134,16 @@ impl List {
             rows.insert(0, row);
         }
         Self(rows)
+    }
+
+    /// The manifests, in order.
+    pub fn manifests(&self) -> impl Iterator<Item = Named<'_>> {
+        self.0.iter().filter_map(|row| match (&row[PATH], &row[ADDED_BY], &row[REMOVED_FILES]) {
+            (Datum::Text(path), Datum::Long(added_by), Datum::Int(removed_files)) => {
+                Some(Named { path, added_by: *added_by, removed_files: *removed_files })
+            }
+            _ => None,
+        })
     }
 
     /// Manifests.
