@@ -39,8 +39,7 @@ fn json_lines_by_kafkas_partition() {
 
 #[test]
 fn csv_by_a_fields_value() {
-    let sink =
-        "format: csv\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
+    let sink = "format: csv\ncompression: zstd\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
     on_both(sink, |objects| {
         for (key, object) in objects {
             let kind = key
