@@ -164,7 +164,7 @@ impl TextReader {
                 Ok(step) => step,
                 Err(damage) => {
                     // Where it is in the file, and what is in front of it.
-                    let at = self.next - (packed.len() - damage.at) as u64;
+                    let at = self.next.saturating_sub(packed.len().saturating_sub(damage.at) as u64);
                     let lines = self.place.record;
                     return Err(Trouble::Rotten(format!("byte {at}, behind line {lines}: {}", damage.why)));
                 }
