@@ -9,8 +9,8 @@ Both against one server (bench/httpload, Go's net/http), with --in-flight reques
 record, a source when the topic has. The steady figures (rec_s, cpu_us_per_rec) begin with the first records seen.
 """
 from benchlib import *
-import kproto
-import urllib.request
+from runners import *
+import runners as common, urllib.request
 
 
 def get(url):
@@ -40,14 +40,11 @@ output:
         y += "output:\n  http_client:\n    url: '%s/%s'\n    verb: POST\n    max_in_flight: %d\n" % (api, direction, 1 if batch else a.in_flight)
         if batch:
             y += "    batching: {count: %d, period: 50ms, processors: [{archive: {format: lines}}]}\n" % a.batch
-    path = os.path.join(d, "bento.yaml")
-    with open(path, "w") as fh:
-        fh.write(y)
-    return [tool("bento"), "-c", path]
+    return common.bento(d, y)
 
 
 def millrace(binary, a, t, direction, topic, api, d):
-    y = "version: 1\nconnections:\n  api: { http: { url: '%s', private: true, in_flight: %d } }\n" % (api, a.in_flight)
+    y = "connections:\n  api: { http: { url: '%s', private: true, in_flight: %d } }\n" % (api, a.in_flight)
     y += "pipelines:\n  bench-%s:\n    topic: { name: %s, partitions: 1 }\n" % (topic, topic)
     if direction == "source":
         y += """    source:
@@ -61,10 +58,7 @@ def millrace(binary, a, t, direction, topic, api, d):
     else:
         how = "batch: { format: lines, records: %d }" % a.batch if direction == "batch" else "in_flight: %d" % a.in_flight
         y += "    sinks:\n      out: { connector: http-sink, connection: api, url: /%s, %s }\n" % (direction, how)
-    path = os.path.join(d, "pipeline.yaml")
-    with open(path, "w") as fh:
-        fh.write(y)
-    return [binary, "connect", "--bootstrap", t.bootstrap, path]
+    return common.millrace(binary, t, d, y)
 
 
 def main():
@@ -87,20 +81,16 @@ def main():
     res = Results(a, "services")
     api = "http://127.0.0.1:%d" % a.port
 
-    def fill(t, topic, n):
-        lines, path = os.path.join(base, "lines.jsonl"), os.path.join(base, "fill.yaml")
+    lines = os.path.join(base, "lines.jsonl")
+
+    def write_lines(n):
         with open(lines, "w", buffering=1 << 20) as fh:
             for i in range(n):
                 fh.write('{"id":%d,"text":"%s"}\n' % (i, "x" * max(a.size - 24, 0)))
-        with open(path, "w") as fh:
-            fh.write("version: 1\npipelines:\n  fill-%s:\n    topic: { name: %s, partitions: 1 }\n    source: { connector: file-source, path: '%s', format: lines }\n"
-                     % (topic, topic, lines))
-        run([a.filler, "connect", "--bootstrap", t.bootstrap, "--exit-when-done", path], 200)
 
-    def once(direction, rname, binary, t, rnd):
-        d = os.path.join(base, "w")
-        shutil.rmtree(d, ignore_errors=True)
-        os.makedirs(d)
+    def once(direction, runner, t, rnd):
+        rname, _, binary = runner.partition("=")
+        d = folder(base)
         topic, child = uniq("http"), None
         n = (a.single_records or a.records // 5) if direction == "single" else a.records
         if pids_of_port(a.port):
@@ -110,14 +100,13 @@ def main():
         try:
             kproto.create_topic(t.bootstrap, topic)
             if direction != "source":
-                fill(t, topic, n)
+                write_lines(n)
+                fill(a.filler, t, base, topic, lines)
             for _ in range(200):
                 if pids_of_port(a.port):
                     break
                 time.sleep(0.05)
             cmd = millrace(binary, a, t, direction, topic, api, d) if rname == "millrace" else bento(a, t, direction, topic, api, d)
-            if a.client_cpus:
-                cmd = ["taskset", "-c", a.client_cpus] + cmd
             conn = kproto.Conn(t.bootstrap)
             conn.versions()
 
@@ -125,19 +114,14 @@ def main():
                 return kproto.offsets(conn, topic)[0] if direction == "source" else get(api + "/stats")["records"]
             with Measure(t, a) as m:
                 t0, first, s0 = time.monotonic(), None, cpu_of(server.pid)
-                with open(os.path.join(d, "log"), "ab") as out:
-                    child = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=d)
-                said = lambda: open(os.path.join(d, "log"), errors="replace").read()[-800:]
+                child = Child(cmd, d, a)
                 while True:
                     k, now = count(), time.monotonic()
                     if k and first is None:
                         first = (now, k, cpu_of(child.pid))
                     if k >= n:
                         break
-                    if child.poll() is not None:
-                        raise RuntimeError("the runner ended: " + said())
-                    if now - t0 > a.timeout:
-                        raise RuntimeError("not finished: %d of %d\n%s" % (k, n, said()))
+                    child.check(t0, a.timeout, "%d of %d" % (k, n))
                     time.sleep(0.05)
             cpu, s1 = cpu_of(child.pid), cpu_of(server.pid)
             f = finish(m, cpu + s1 - s0)
@@ -148,29 +132,13 @@ def main():
                     first_ms=round((first[0] - t0) * 1e3), cpu_us_per_rec=round((cpu - first[2]) / done * 1e6 if steady else cpu / n * 1e6, 2),
                     start_cpu_s=round(first[2], 2), server_cpu_s=round(s1 - s0, 2), rss_peak_mib=mem_of(child.pid)[1], **sent, **f)
         finally:
-            for process in filter(None, (child, server)):
-                if process.poll() is None:
-                    process.terminate()
-                    try:
-                        process.wait(30)
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-                        process.wait()
-            try:
-                kproto.delete_topic(t.bootstrap, topic)
-            except Exception as e:
-                log("could not delete %s: %s" % (topic, e))
+            if child:
+                child.stop()
+            stop(server)
+            drop_topic(t, topic)
 
     try:
-        for rnd in range(-a.warmup_rounds, a.rounds):
-            for direction in a.direction.split(","):
-                for r in a.runner if rnd % 2 == 0 else reversed(a.runner):
-                    n, _, binary = r.partition("=")
-                    for t in targets:
-                        try:
-                            once(direction, n, binary, t, rnd)
-                        except Exception as e:
-                            log("FAILED %s %s %s: %s" % (t.name, direction, n, str(e)[-900:]))
+        rounds(a, targets, a.runner, once, a.direction.split(","))
     finally:
         shutil.rmtree(base, ignore_errors=True)
     res.summary(["rec_s", "whole_s", "first_ms", "cpu_us_per_rec", "start_cpu_s", "requests", "server_cpu_s", "rss_peak_mib"])
