@@ -8,6 +8,7 @@
 //! Whoever comes second at 3 reads the table, makes sure that what it holds is still its own, and does 2 and 3 again on top of it. When an
 //! answer is lost, the table is read, too: it says how many commits each task made.
 
+mod merge;
 mod summary;
 mod upkeep;
 
@@ -17,6 +18,7 @@ use millrace_sdk::clock::{PAUSE_MS_MAX, now_ms, patiently, pause};
 use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
+use self::merge::Merging;
 use self::summary::summary;
 pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
@@ -60,6 +62,8 @@ struct Pending {
     snapshot: i64,
     /// Its manifest, once that is there.
     added: Option<Added>,
+    /// The manifest that others are merged into.
+    merging: Merging,
     /// The list that was written for it last, and how many were.
     list: Option<Written>,
     lists: u32,
@@ -96,6 +100,8 @@ pub struct Session {
     pending: Option<Pending>,
     /// The manifests of the snapshot with this id.
     manifests: Option<(i64, List)>,
+    /// Manifests that can't be merged, though they look like it.
+    unmergeable: BTreeSet<String>,
     upkeep: Upkeep,
 }
 
@@ -119,7 +125,8 @@ impl Session {
         upkeep: Upkeep,
     ) -> Self {
         let (table, pending, manifests) = (None, None, None);
-        Self { store, warehouse, catalog, table, read_ms: 0, fence, pending, manifests, upkeep }
+        let unmergeable = BTreeSet::new();
+        Self { store, warehouse, catalog, table, read_ms: 0, fence, pending, manifests, unmergeable, upkeep }
     }
 
     /// The table as it was last seen.
@@ -338,6 +345,7 @@ impl Session {
             intent,
             snapshot: random_id(),
             added: None,
+            merging: Merging::Open,
             list: None,
             lists: 0,
             in_doubt: false,
@@ -372,8 +380,9 @@ impl Session {
             let _unneeded = self.store.delete(key);
         }
         let manifest = self.key(&self.fence.instance.manifest(self.fence.mark.commits));
+        let merged = self.key(&self.fence.instance.merged(self.fence.mark.commits));
         let list = pending.list.as_ref().map(|list| list.key.clone());
-        for key in manifest.ok().into_iter().chain(list) {
+        for key in manifest.into_iter().chain(merged).chain(list) {
             let _unneeded = self.store.delete(&key);
         }
     }
@@ -466,7 +475,11 @@ impl Session {
         }
         pending.list = None;
         let added = self.manifest(pending, number)?;
-        let list = self.manifests()?.with(added.as_ref(), sequence);
+        let mut list = self.manifests()?;
+        if let Some(merged) = self.merged(pending, number, &list)? {
+            list = list.merged(&merged, sequence);
+        }
+        let list = list.with(added.as_ref(), sequence);
         let bytes = list.bytes(pending.snapshot, parent, sequence).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.list(number, pending.lists))?;
         pending.lists += 1;

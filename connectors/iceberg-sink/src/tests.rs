@@ -3,6 +3,7 @@
 mod catalog;
 mod expire;
 mod kill;
+mod merge;
 mod read;
 mod refused;
 

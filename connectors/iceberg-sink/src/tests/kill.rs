@@ -123,9 +123,10 @@ fn all_settings() -> Vec<Value> {
         json!({ "auto_evolve": true, "commit_interval": "10s" }),
         // All but the newest two snapshots, and metadata but the newest two, are removed.
         json!({ "auto_evolve": true, "commit_interval": "5s", "expire_snapshots": true, "table_properties": {
-            "history.expire.max-snapshot-age-ms": 1, "history.expire.min-snapshots-to-keep": 2,
+            "commit.manifest.min-count-to-merge": 3, "history.expire.max-snapshot-age-ms": 1, "history.expire.min-snapshots-to-keep": 2,
             "write.metadata.delete-after-commit.enabled": true, "write.metadata.previous-versions-max": 1 } }),
-        json!({ "auto_evolve": true, "commit_interval": "5s", "partition_by": ["k"] }),
+        json!({ "auto_evolve": true, "commit_interval": "5s", "partition_by": ["k"],
+            "table_properties": { "commit.manifest.min-count-to-merge": 2 } }),
         json!({ "auto_evolve": true, "commit_interval": "1h", "partition_by": ["truncate(n, 5)"], "target_file_size": "40B" }),
     ]
 }
