@@ -182,12 +182,8 @@ impl Worker {
         topics::ensure(&client, &plan, &config.offsets_topic, config.offsets_partitions)
             .await
             .map_err(Error::Topics)?;
-        let has_source = plan.pipelines.iter().any(|pipeline| pipeline.source.is_some());
-        let offsets_partitions = if has_source {
-            topics::partition_count(&client, &config.offsets_topic).await.map_err(Error::Topics)?
-        } else {
-            config.offsets_partitions
-        };
+        let offsets_partitions = topics::partition_count(&client, &config.offsets_topic).await;
+        let offsets_partitions = offsets_partitions.map_err(Error::Topics)?;
         let shared = Shared::new(config, host, client, offsets_partitions, Vec::new());
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();

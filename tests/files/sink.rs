@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace_tests::process::Process;
 use millrace_tests::readback::{by_number, read_folder};
-use millrace_tests::s3::run;
+use millrace_tests::s3::{check_lag, run};
 use millrace_tests::strikes::{SCHEMA, row, typed};
 use serde_json::json;
 
@@ -34,10 +34,10 @@ fn what_is_written_in_each_format_is_read_by_other_engines() {
     }
     let sinks: Vec<_> = sinks.iter().map(|(name, settings)| (*name, settings.as_str())).collect();
     pipeline(folder, ROWS, &sinks);
-    Process::spawn(&mut run(folder), folder.join("run.log")).succeed(LIMIT);
+    check_lag(&Process::spawn(&mut run(folder), folder.join("run.log")).succeed(LIMIT));
     // A second run without news leaves everything alone.
     let before = names(folder);
-    Process::spawn(&mut run(folder), folder.join("again.log")).succeed(LIMIT);
+    check_lag(&Process::spawn(&mut run(folder), folder.join("again.log")).succeed(LIMIT));
     assert_eq!(names(folder), before);
 
     let parquet = read_folder(&folder.join("parquet"));

@@ -23,6 +23,14 @@ import zstandard
 from pyarrow import fs
 
 
+def zstandard_block(file):
+    return io.BytesIO(zstandard.ZstdDecompressor().decompressobj().decompress(fastavro.schemaless_reader(file, "bytes")))
+
+
+# fastavro looks for it in a library that is not here.
+fastavro.read.BLOCK_READERS["zstandard"] = zstandard_block
+
+
 def plain(value):
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use millrace_tests::s3::{KINDS, run, server, write};
+use millrace_tests::s3::{KINDS, check_lag, run, server, write};
 use millrace_tests::strikes::{SCHEMA, row, typed, write_rows};
 
 use crate::data::{by_number, pipeline, read};
@@ -19,6 +19,7 @@ fn on_both(sink: &str, check: impl Fn(&std::collections::BTreeMap<String, crate:
         let said =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{kind:?}: {}\n{said}", output.status);
+        check_lag(&said);
         let objects = read(&server);
         assert_eq!(by_number(&objects).len() as u64, ROWS, "{kind:?}");
         check(&objects);
@@ -38,8 +39,7 @@ fn json_lines_by_kafkas_partition() {
 
 #[test]
 fn csv_by_a_fields_value() {
-    let sink =
-        "format: csv\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
+    let sink = "format: csv\ncompression: zstd\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
     on_both(sink, |objects| {
         for (key, object) in objects {
             let kind = key

@@ -234,6 +234,10 @@ fn fail(what: &str, path: &str, error: io::Error) -> Error {
         }
         ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
         ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
+        // All that is known in the sandbox of a write that failed is that it failed.
+        _ if matches!(what, "write" | "copy" | "sync") => {
+            Error::retriable("file", format!("{message}; is the disk full?"))
+        }
         _ => Error::retriable("file", message),
     }
 }

@@ -253,8 +253,7 @@ impl Store {
         #[cfg(test)]
         crate::fault::torn(file, self.written, &bytes)?;
         // A try before may have written some of it.
-        let written = file.seek(SeekFrom::Start(self.written)).and_then(|_| file.write_all(&bytes));
-        written.map_err(failed)?;
+        write_at(file, &bytes, self.written).map_err(failed)?;
         self.written += bytes.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -397,6 +396,22 @@ fn copy(mut from: File, to: &mut File, packing: Codec) -> io::Result<u64> {
 
 fn exists(path: &str) -> Result<bool, Error> {
     fs::exists(path).map_err(|error| fail("look for", path, error))
+}
+
+/// Writes all of `bytes` at an offset: one call of WASI's host, which hands what goes through a stream from thread to thread in pieces.
+fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn now() -> u64 {

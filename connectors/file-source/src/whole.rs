@@ -134,14 +134,12 @@ impl Whole {
     }
 
     fn give_up(&mut self, trouble: Trouble, out: &mut Poll) -> Result<(), Error> {
-        match trouble {
-            Trouble::Outside(error) => Err(error),
-            Trouble::Rotten(why) => {
-                reject_rest(&self.path, &why, out);
-                self.finish();
-                Ok(())
-            }
+        if let Trouble::Outside(error) = trouble {
+            return Err(error);
         }
+        reject_rest(&self.path, &trouble, out);
+        self.finish();
+        Ok(())
     }
 
     /// Opens the file, if there is something to read in it.
