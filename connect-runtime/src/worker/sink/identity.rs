@@ -1,8 +1,9 @@
-//! Which topic a sink's positions speak of, in `connect-offsets`: key `["<connector>",{"kafka_topic":"orders"}]`, value
-//! `{"topic_id":"…"}`.
+//! Which topic a sink's positions speak of, in `connect-offsets`: key `["<connector>",{"kafka_topic":"orders","kafka_partition":0}]`,
+//! value `{"topic_id":"…"}`.
 //!
 //! Written when a task finds that its group knows nothing, together with the group's first offsets and before a record is read; looked
-//! for only when the target holds a position and the group has none. So a restart costs nothing.
+//! for only when the target holds a position and the group has none. So a restart costs nothing. For each partition, since tasks look at
+//! their own: one that holds no position in the target must not vouch for others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,15 +25,18 @@ pub(super) async fn now(client: &Client, topics: &[&str]) -> Result<BTreeMap<Arc
     Ok(found.into_iter().filter(|(_, info)| !info.id.is_nil()).map(|(name, info)| (name, info.id)).collect())
 }
 
-/// The ids of the topics that a connector has read.
-pub(super) async fn before(shared: &Shared, connector: &str) -> Result<BTreeMap<String, Uuid>, Error> {
+/// The ids of the topics that a connector has read, by partition.
+pub(super) async fn before(
+    shared: &Shared,
+    connector: &str,
+) -> Result<BTreeMap<TopicPartition, Uuid>, Error> {
     let mut ids = BTreeMap::new();
     let tp = TopicPartition::new(shared.offsets_topic.clone(), partition(shared, connector));
     positions::read_log(&shared.client, &tp, |record| {
-        let Some(topic) = record.key.and_then(|key| parse_key(connector, key)) else { return };
+        let Some(of) = record.key.and_then(|key| parse_key(connector, key)) else { return };
         match record.value.and_then(parse_value) {
-            Some(id) => ids.insert(topic, id),
-            None => ids.remove(&topic),
+            Some(id) => ids.insert(of, id),
+            None => ids.remove(&of),
         };
     })
     .await?;
@@ -40,11 +44,12 @@ pub(super) async fn before(shared: &Shared, connector: &str) -> Result<BTreeMap<
 }
 
 /// The record that says so.
-pub(super) fn record(shared: &Shared, connector: &str, topic: &str, id: Uuid) -> ProduceRecord {
+pub(super) fn record(shared: &Shared, connector: &str, tp: &TopicPartition, id: Uuid) -> ProduceRecord {
+    let key = json!([connector, { "kafka_topic": &*tp.topic, "kafka_partition": tp.partition }]);
     ProduceRecord {
         topic: Arc::clone(&shared.offsets_topic),
         partition: Some(partition(shared, connector)),
-        key: Some(Bytes::from(json!([connector, { "kafka_topic": topic }]).to_string())),
+        key: Some(Bytes::from(key.to_string())),
         value: Some(Bytes::from(json!({ "topic_id": id.to_string() }).to_string())),
         ..ProduceRecord::default()
     }
@@ -54,13 +59,14 @@ fn partition(shared: &Shared, connector: &str) -> i32 {
     partition_for_key(connector.as_bytes(), shared.offsets_partitions)
 }
 
-fn parse_key(connector: &str, key: &[u8]) -> Option<String> {
+fn parse_key(connector: &str, key: &[u8]) -> Option<TopicPartition> {
     if key.len() > RECORD_BYTES_MAX {
         return None;
     }
     let (name, of): (String, Value) = serde_json::from_slice(key).ok()?;
-    let topic = of.as_object().filter(|of| of.len() == 1)?.get("kafka_topic")?.as_str()?;
-    (name == connector).then(|| topic.to_owned())
+    let topic = of.get("kafka_topic")?.as_str()?;
+    let partition = i32::try_from(of.get("kafka_partition")?.as_i64()?).ok()?;
+    (name == connector).then(|| TopicPartition::new(topic, partition))
 }
 
 fn parse_value(value: &[u8]) -> Option<Uuid> {
@@ -77,12 +83,12 @@ mod tests {
 
     #[test]
     fn only_a_connectors_own_topics_count() {
-        let key = br#"["p.sink",{"kafka_topic":"orders"}]"#;
-        assert_eq!(parse_key("p.sink", key).as_deref(), Some("orders"));
+        let key = br#"["p.sink",{"kafka_topic":"orders","kafka_partition":3}]"#;
+        assert_eq!(parse_key("p.sink", key), Some(TopicPartition::new("orders", 3)));
         assert_eq!(parse_key("other", key), None);
-        // Places of retried records, positions of a source.
+        // Marks of dead letters, positions of a source.
         for other in [
-            r#"["p.sink",{"kafka_topic":"orders","kafka_partition":0}]"#,
+            r#"["p.sink",{"dead_letter_topic":"orders","partition":0}]"#,
             r#"["p.sink",{"partition":"orders"}]"#,
             "orders",
         ] {

@@ -106,9 +106,10 @@ pub(super) fn start(
     }
 }
 
-/// Whether a committed offset says that it speaks of this topic.
-pub(super) fn is_of(committed: &OffsetAndMetadata, topic: Option<Uuid>) -> bool {
-    parts(&committed.metadata).1 == topic
+/// Whether a committed offset says just this, of this topic.
+pub(super) fn says(committed: &OffsetAndMetadata, commit: Commit, topic: Option<Uuid>) -> bool {
+    let (target_then, topic_then) = parts(&committed.metadata);
+    (committed.offset, target_then, topic_then) == (commit.next, &*target(commit.held), topic)
 }
 
 /// Where to begin in a topic that is known to be the one.
@@ -331,5 +332,21 @@ mod tests {
         places.committed(&places.committable(&up_to(8)));
         places.took(t(), 20);
         assert_eq!(places.known(), one(12, Some(8)));
+    }
+
+    /// Or the next start would go by an offset that the target, put back to a backup since, is not at.
+    #[test]
+    fn an_offset_that_says_another_position_is_not_what_is_so() {
+        let topic = Some(Uuid::from_u128(1));
+        let before = Commit { next: 12, held: Some(8) };
+        assert!(says(&before.noted(topic), before, topic));
+        for (other, of) in [
+            (Commit { next: 3, held: Some(3) }, topic),
+            (Commit { next: 12, held: Some(3) }, topic),
+            (before, None),
+            (before, Some(Uuid::from_u128(2))),
+        ] {
+            assert!(!says(&before.noted(topic), other, of), "{other:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use millrace_client::{
     Admin, Consumer, ConsumerConfig, FetchedPartition, GroupMetadata, Isolation, OffsetReset, OffsetSpec,
-    Polled, ProduceRecord, Producer, ProducerConfig, TopicPartition,
+    Polled, ProduceRecord, Producer, ProducerConfig, ResponseError, TopicPartition,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -112,8 +112,9 @@ pub(super) struct SinkTask<'a> {
 /// Why a start of a task has no more to do.
 enum Left {
     End(End),
-    /// There are retried records now, which it has to be told of from the beginning.
-    Retried,
+    /// What it reads has changed: there are retried records now, or the topic is another one or lost records. It has to be told of that
+    /// from the beginning.
+    Anew,
 }
 
 impl<'a> SinkTask<'a> {
@@ -241,7 +242,7 @@ impl<'a> SinkTask<'a> {
                 return Ok(Left::End(End::Stopped));
             }
             if self.are_retried().await? {
-                return Ok(Left::Retried);
+                return Ok(Left::Anew);
             }
             if bounded && self.ends.is_none() && *source_ended.borrow() {
                 self.ends = Some(self.list_offsets(OffsetSpec::Latest).await?);
@@ -258,7 +259,16 @@ impl<'a> SinkTask<'a> {
                 () = ended(&mut source_ended), if bounded && self.ends.is_none() => continue,
                 polled = self.consumer.poll(wait) => polled,
             };
-            match polled.map_err(|source| self.cluster("reading records", source))? {
+            let polled = match polled {
+                // What the sink was given is written out before it is found out why.
+                Err(error) if error.code() == Some(ResponseError::OffsetOutOfRange) => {
+                    tracing::warn!(%error, connector = self.connector.plan.name, "reading begins anew");
+                    tokio::time::sleep(BACK_PRESSURE_PAUSE).await;
+                    return Ok(Left::Anew);
+                }
+                polled => polled.map_err(|source| self.cluster("reading records", source))?,
+            };
+            match polled {
                 Polled::Records(fetched) => self.take(fetched).await?,
                 // Without a subscription there is no news of a group.
                 Polled::Nothing | Polled::Assigned(_) | Polled::Revoking(_) | Polled::Lost(_) => {
@@ -267,6 +277,12 @@ impl<'a> SinkTask<'a> {
             }
             if Instant::now() >= self.next_flush {
                 self.flush().await?;
+            }
+            if Instant::now() >= self.next_reminder {
+                self.next_reminder = Instant::now() + REMINDER_EVERY;
+                if self.remind().await? {
+                    return Ok(Left::Anew);
+                }
             }
         }
     }
@@ -532,11 +548,7 @@ impl<'a> SinkTask<'a> {
             }
         };
         self.retry.succeeded();
-        let mut news = self.places.committable(&durable);
-        if Instant::now() >= self.next_reminder {
-            self.next_reminder = Instant::now() + REMINDER_EVERY;
-            news = self.places.known().into_iter().chain(news).collect();
-        }
+        let news = self.places.committable(&durable);
         self.tell_group(&news, begun).await?;
         let counts = std::mem::take(&mut self.pending);
         self.metrics.durable(&counts);

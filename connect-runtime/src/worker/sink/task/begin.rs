@@ -1,9 +1,10 @@
 //! Where a start of the task begins, and in which topics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_client::{OffsetSpec, Position, TopicPartition};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::SinkTask;
@@ -38,13 +39,11 @@ impl SinkTask<'_> {
         let before = self.identify(is_forgotten).await?;
         let (mut from, mut news) = (BTreeMap::new(), BTreeMap::new());
         for tp in &self.partitions {
-            let topic = Topic {
-                now: self.identities.get(&tp.topic).copied(),
-                before: before.get(&*tp.topic).copied(),
-            };
+            let topic =
+                Topic { now: self.identities.get(&tp.topic).copied(), before: before.get(tp).copied() };
             let (held, committed) = (held.get(tp).copied(), committed.get(tp));
             let start = offsets::start(held, committed, topic)
-                .map_err(|offsets::Stranger| self.another_topic(tp, held.unwrap_or(0)))?;
+                .map_err(|offsets::Stranger| self.another_topic(tp, held.unwrap_or(0), topic))?;
             let end = ends.get(tp).copied().unwrap_or(0);
             if let Some(start) = start.filter(|start| *start > end) {
                 return Err(self.past_the_end(tp, start, end, held.is_some()));
@@ -61,10 +60,22 @@ impl SinkTask<'_> {
             }
             let start_at = start.unwrap_or(begin).max(begin);
             // Without a start, what the group knows is of another topic.
+            if let (Some(committed), None) = (committed, start) {
+                tracing::warn!(
+                    connector = self.connector.plan.name,
+                    topic = &*tp.topic,
+                    partition = tp.partition,
+                    "offset {} was committed in another topic of that name ({}, now {:?}); this one is read from its first record",
+                    committed.offset,
+                    committed.metadata,
+                    topic.now
+                );
+            }
             let known = committed.filter(|_| start.is_some());
             self.places.start(tp, start_at, held, known.map(|known| known.offset));
-            if !known.is_some_and(|known| offsets::is_of(known, topic.now)) {
-                news.insert(tp.clone(), Commit { next: start_at, held });
+            let begin = Commit { next: start_at, held };
+            if !known.is_some_and(|known| offsets::says(known, begin, topic.now)) {
+                news.insert(tp.clone(), begin);
             }
             from.insert(tp.clone(), Position::Offset(start_at));
         }
@@ -73,12 +84,9 @@ impl SinkTask<'_> {
     }
 
     /// Finds out which topics these are; gives back which they were, if that has to be asked.
-    async fn identify(&mut self, asked: bool) -> Result<BTreeMap<String, Uuid>, TaskError> {
+    async fn identify(&mut self, asked: bool) -> Result<BTreeMap<TopicPartition, Uuid>, TaskError> {
+        self.identities = self.identities_now().await?;
         let shared = &self.connector.shared;
-        let mut topics: Vec<&str> = self.partitions.iter().map(|tp| &*tp.topic).collect();
-        topics.dedup();
-        let now = identity::now(&shared.client, &topics).await;
-        self.identities = now.map_err(|source| self.cluster("looking for the topic", source))?;
         if !asked || self.identities.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -86,22 +94,41 @@ impl SinkTask<'_> {
         before.map_err(|source| self.cluster("reading which topic it read", source))
     }
 
+    async fn identities_now(&mut self) -> Result<BTreeMap<Arc<str>, Uuid>, TaskError> {
+        let mut topics: Vec<&str> = self.partitions.iter().map(|tp| &*tp.topic).collect();
+        topics.dedup();
+        let now = identity::now(&self.connector.shared.client, &topics).await;
+        now.map_err(|source| self.cluster("looking for the topic", source))
+    }
+
+    /// Commits again what was committed last, so that the group doesn't forget it. Gives back whether the topic is another one now, in
+    /// which nothing can be said.
+    pub(super) async fn remind(&mut self) -> Result<bool, TaskError> {
+        if self.identities_now().await? != self.identities {
+            return Ok(true);
+        }
+        self.commit_dead_letters().await?;
+        let known = self.places.known();
+        self.tell_group(&known, Instant::now()).await?;
+        Ok(false)
+    }
+
     /// Notes where reading begins, and in which topics, before anything is read: from then on a position in the target is known to
     /// speak of them.
     async fn commit_first(
         &mut self,
         news: &BTreeMap<TopicPartition, Commit>,
-        before: &BTreeMap<String, Uuid>,
+        before: &BTreeMap<TopicPartition, Uuid>,
     ) -> Result<(), TaskError> {
         if news.is_empty() {
             return Ok(());
         }
         let (shared, name) = (&self.connector.shared, &self.connector.plan.name);
-        let topics: BTreeSet<&Arc<str>> = news.keys().map(|tp| &tp.topic).collect();
-        let unknown = topics.into_iter().filter_map(|topic| self.identities.get_key_value(topic));
-        let records: Vec<_> = unknown
-            .filter(|(topic, id)| before.get(&***topic) != Some(id))
-            .map(|(topic, id)| identity::record(shared, name, topic, *id))
+        let records: Vec<_> = news
+            .keys()
+            .filter_map(|tp| self.identities.get(&tp.topic).map(|id| (tp, *id)))
+            .filter(|(tp, id)| before.get(tp) != Some(id))
+            .map(|(tp, id)| identity::record(shared, name, tp, id))
             .collect();
         let committed = self.commit(news, records).await;
         committed.map_err(|source| self.cluster("noting where it begins", source))?;
@@ -110,17 +137,23 @@ impl SinkTask<'_> {
     }
 
     /// Going on at that position would pass over what is before it.
-    fn another_topic(&self, tp: &TopicPartition, held: i64) -> TaskError {
+    fn another_topic(&self, tp: &TopicPartition, held: i64, topic: Topic) -> TaskError {
         let name = &self.connector.plan.name;
+        let group = group(name);
+        let what = match topic.before {
+            Some(_) => "of another topic of that name, before this one was made".to_owned(),
+            None => format!(
+                "it is not known of which topic: the group {group} has no offset, as on another cluster, after the topic was made anew, or \
+                 when nothing was committed for as long as the cluster keeps offsets (offsets.retention.minutes)"
+            ),
+        };
         TaskError::Invalid {
             connector: name.clone(),
             task: self.task,
             message: format!(
-                "its target stands at offset {held} of {tp}, but of another topic of that name: this one was made since, or is on another \
-                 cluster, and what it holds before would be passed over; to begin anew, remove what the connector wrote together \
-                 with its state, or give it another place; if this is a copy with the same offsets, say so by setting the group {} \
-                 to {held}",
-                group(name)
+                "its target stands at offset {held} of {tp}, but {what}; if this topic has the same records at the same offsets, say so by \
+                 setting the group {group} to {held}; otherwise remove what the connector wrote together with its state, or give it \
+                 another place, to begin at the first record"
             ),
         }
     }
@@ -129,7 +162,10 @@ impl SinkTask<'_> {
     fn past_the_end(&self, tp: &TopicPartition, start: i64, end: i64, held: bool) -> TaskError {
         let name = &self.connector.plan.name;
         let way_out = match held {
-            true => "remove what it wrote together with its state, or give it another place".to_owned(),
+            true => format!(
+                "remove what it wrote together with its state and reset the group {}, or give it another place",
+                group(name)
+            ),
             false => format!("reset the group {}", group(name)),
         };
         TaskError::Invalid {
