@@ -1,7 +1,7 @@
 //! What a person at a terminal sees, and how a run ends that doesn't want to.
 //!
-//! `script` (util-linux) gives the binary a terminal and hands on its exit code. The source reads a pipe that nobody writes to, so
-//! that the clean stop takes long enough to be cut short.
+//! `script` (util-linux) gives the binary a terminal and hands on its exit code. In the place of the sink's file is a pipe that nobody
+//! writes to, so that the clean stop takes long enough to be cut short.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -14,14 +14,15 @@ version: 1
 broker: { data: ./data, listen: "127.0.0.1:0" }
 pipelines:
   p:
-    source: { connector: file-source, path: ./in, follow: true }
     topic: { name: t, partitions: 1 }
+    sinks:
+      out: { connector: file-sink, path: ./out, format: lines }
 "#;
 
 /// `millrace run` on a terminal, and its process id.
 fn start(folder: &Path) -> (Child, u32) {
     std::fs::write(folder.join("p.yaml"), PIPELINE).expect("a file can be written");
-    let made = Command::new("mkfifo").arg(folder.join("in")).status();
+    let made = Command::new("mkfifo").arg(folder.join("out")).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
     let line = format!("echo pid $$; exec {} run p.yaml", env!("CARGO_BIN_EXE_millrace"));
     let mut child = Command::new("script")
@@ -68,7 +69,7 @@ fn ended_by(first: &str, second: &str) -> (Option<i32>, String) {
 fn progress_is_drawn_over_on_a_terminal_and_a_second_signal_ends_at_once() {
     let (code, seen) = ended_by("TERM", "INT");
     assert_eq!(code, Some(130), "{seen}");
-    assert!(seen.contains("p.source ") && seen.contains("running"), "{seen}");
+    assert!(seen.contains("p.out ") && seen.contains("running"), "{seen}");
     let (code, seen) = ended_by("INT", "TERM");
     assert_eq!(code, Some(143), "{seen}");
 }
