@@ -129,7 +129,10 @@ impl<'a> SinkTask<'a> {
             let mut running = Self::start(connector, component, part, guests.clone()).await?;
             let left = running.work().await?;
             running.flush().await?;
-            running.sink.close().await?;
+            // What is left to write may not fit for now.
+            while let Err(failure) = running.sink.close().await {
+                running.retry.pause(failure).await?;
+            }
             running.closed().await?;
             running.chain.close().await?;
             let _ = running.consumer.close().await;
