@@ -83,3 +83,17 @@ fn fed(source_name: &str, records: u64) -> Plan {
     }
     plan
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_partitions_are_new_does_not_vouch_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let sinks = || vec![SinkPlan { tasks: 3, ..to_file(folder.path()) }];
+    // One of the three partitions has a record.
+    assert!(cluster.run(pipeline("p", Some(source("count", 1)), sinks())).await.all_done());
+    cluster.make_anew("p").await;
+    cluster.run(fed("other", 300)).await;
+    for _ in 0..2 {
+        assert_refused(&cluster.run(pipeline("p", None, sinks())).await);
+    }
+}

@@ -202,10 +202,10 @@ impl Settings {
                 wrong("/schema", &why);
             }
         } else {
-            if packed_as == Codec::Zstd && self.codec() != Codec::Zstd {
+            if packed_as != Codec::None && self.codec() != packed_as {
                 wrong(
                     "/path",
-                    "readers take it for zstd by its name; end without .zst, or leave out compression",
+                    "readers take it for compressed by its name, and otherwise than compression says; end without .gz or .zst, or leave out compression",
                 );
             }
             if self.compression == Some(Compression::Snappy) {
