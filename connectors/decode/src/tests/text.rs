@@ -85,12 +85,14 @@ fn what_is_damaged_is_told() {
         let mut other = whole.clone();
         let at = other.len() - if kind == "gzip" { 8 } else { 1 };
         other[at] ^= 1;
-        let damaged = all(other).trouble.expect("told");
+        // What was unpacked together with the end is not given: nobody knows whether it is right.
+        let damaged = all(other);
+        let (damaged, lines) = (damaged.trouble.expect("told"), damaged.values.len());
         let end = whole.len() - if kind == "gzip" { 8 } else { 0 };
         assert_eq!(
             damaged,
             format!(
-                "byte {end}, behind line 200000: the {kind} stream is damaged: its checksum is another one"
+                "byte {end}, behind line {lines}: the {kind} stream is damaged: its checksum is another one"
             )
         );
         let none = all(b"plain text that says nothing of that\n".to_vec()).trouble.expect("told");
