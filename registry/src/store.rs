@@ -6,13 +6,15 @@
 //! the writer waits until its own reader has come past the record.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_client::{
-    Admin, Client, Consumer, ConsumerConfig, Error as ClientError, Isolation, NewTopic, OffsetReset,
-    OffsetSpec, Polled, Position, ProduceRecord, Producer, ProducerConfig, TopicPartition,
+    Admin, Backoff, BackoffConfig, Client, Consumer, ConsumerConfig, Error as ClientError, Isolation,
+    NewTopic, OffsetReset, OffsetSpec, Polled, Position, ProduceRecord, Producer, ProducerConfig, Random,
+    TopicPartition,
 };
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
@@ -34,6 +36,9 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a change is decided anew because another registry wrote in between.
 const FENCED_MAX: usize = 10;
+/// Pauses before that: of two that write all the time, each would fence the other in the middle of its change.
+const FENCED_PAUSE: BackoffConfig =
+    BackoffConfig { initial: Duration::from_millis(5), max: Duration::from_millis(500) };
 
 /// Open topic and state.
 pub(crate) struct Store {
@@ -99,6 +104,7 @@ impl Store {
         F: Future<Output = Result<Decision<T>, Refused>>,
     {
         let mut slot = self.producer.lock().await;
+        let mut backoff = Backoff::new(FENCED_PAUSE, Random::new(RandomState::new().build_hasher().finish()));
         for _ in 0..FENCED_MAX {
             let producer = match slot.take() {
                 Some(producer) => producer,
@@ -123,6 +129,7 @@ impl Store {
                 }
                 Ok(Err(error)) if error.is_fenced() => {
                     tracing::info!(topic = %self.topic, "another schema registry wrote to the topic; deciding anew");
+                    backoff.pause().await;
                 }
                 // A new producer will end what this one left open.
                 Ok(Err(error)) => return Err(Refused::store(error)),
