@@ -56,6 +56,7 @@ struct Run {
     topic: Vec<Record>,
     version: u64,
     truncates: bool,
+    readers: u64,
 }
 
 const KEYS: u64 = 24;
@@ -71,7 +72,11 @@ impl Run {
             topic: Vec::new(),
             version: 0,
             truncates: seed.is_multiple_of(4),
+            readers: 1 + seed % 4,
         };
+        if seed.is_multiple_of(7) {
+            run.server.borrow_mut().readers_max = 2;
+        }
         // What was there before.
         for _ in 0..30 {
             run.transaction();
@@ -93,13 +98,16 @@ impl Run {
 
     fn test(&mut self) -> &mut SourceTest<Tested> {
         let kept = self.checkpoints();
-        let server = &self.server;
+        let (server, readers) = (&self.server, self.readers);
         self.test.get_or_insert_with(|| {
-            let settings =
-                json!({ "connection": "db", "transactions": true, "topics": {}, "refresh": "1ms" });
+            let settings = json!({
+                "connection": "db", "transactions": true, "topics": {}, "refresh": "1ms", "snapshot_max_threads": readers,
+            });
             let settings = serde_json::from_value(settings).expect("settings");
             let (position, tables) = position::resume(&kept).expect("positions").unwrap_or_default();
-            SourceTest { source: Tested(Pull::new(Model::new(server), settings, "db", position, tables)) }
+            let mut pull = Pull::new(Model::new(server), settings, "db", position, tables);
+            pull.round_ms = 0;
+            SourceTest { source: Tested(pull) }
         })
     }
 
@@ -172,6 +180,10 @@ impl Run {
     fn poll(&mut self, is_durable: bool) {
         let limits = PollLimits { records: 1 + self.random.below(4) as u32, bytes: 1 << 20, wait_ms: 0 };
         let is_told = self.random.below(2) == 0;
+        // Rounds are of one chunk for each reader, or of several.
+        if self.random.below(3) == 0 {
+            self.pull().round_over = i64::MAX;
+        }
         // Pauses are of the clock, which stands still here.
         (self.pull().rows_due, self.pull().refresh_due) = (i64::MIN, i64::MIN);
         let Ok(polled) = self.test().poll_within(limits) else { return };

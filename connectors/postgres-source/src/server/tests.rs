@@ -46,9 +46,15 @@ fn keys_are_compared_here_where_their_order_is_known() {
     assert_eq!(compared(&[number.clone(), local.clone()], &["1", "x"], &["1", "x"]), Some(Ordering::Equal));
     assert_eq!(compared(&[number.clone(), local.clone()], &["1", "x"], &["1", "a"]), None);
     assert_eq!(compared(std::slice::from_ref(&number), &["x"], &["1"]), None);
+    let bounds = ["3", "5", "5", "9"].map(|bound| key(&[bound]));
+    let bounds: Vec<&Key> = bounds.iter().collect();
+    let place = |text: &str| of(std::slice::from_ref(&number)).place(&key(&[text]), &bounds);
+    assert_eq!(["3", "4", "5", "6", "9", "10"].map(place), [0, 1, 1, 3, 3, 4].map(Some));
+    assert_eq!(place("x"), None);
     assert_eq!(
-        of(&[number, local]).comparison(&key(&["1", "it's"]), &key(&["1", "a"])),
-        "SELECT ROW('1'::bigint, 'it''s'::text COLLATE pg_catalog.\"default\") > ROW('1'::bigint, 'a'::text COLLATE pg_catalog.\"default\")"
+        of(&[number, local]).comparison(&key(&["1", "it's"]), &[&key(&["1", "a"]), &key(&["2", "b"])]),
+        "SELECT (ROW('1'::bigint, 'it''s'::text COLLATE pg_catalog.\"default\") > ROW('1'::bigint, 'a'::text COLLATE pg_catalog.\"default\"))::int \
+         + (ROW('1'::bigint, 'it''s'::text COLLATE pg_catalog.\"default\") > ROW('2'::bigint, 'b'::text COLLATE pg_catalog.\"default\"))::int"
     );
 }
 
@@ -63,17 +69,17 @@ fn rows_are_asked_for_in_the_order_of_the_key() {
         filter: None,
     };
     assert_eq!(
-        description.select("s.T", None, Some(5)),
+        description.select("s.T", None, None, Some(5)),
         r#"SELECT "a", "B ""x""" FROM ONLY "s"."T" ORDER BY "B ""x""", "a" LIMIT 5"#
     );
     description.filter = Some("a > 3".into());
     (description.is_only, description.columns) = (false, vec![named("a")]);
     assert_eq!(
-        description.select("s.T", Some(&key(&["x'", "7"])), Some(5)),
-        r#"SELECT "a" FROM "s"."T" WHERE (a > 3) AND ROW("B ""x""", "a") > ROW('x'''::text, '7'::bigint) ORDER BY "B ""x""", "a" LIMIT 5"#
+        description.select("s.T", Some(&key(&["x'", "7"])), Some(&key(&["y", "1"])), Some(5)),
+        r#"SELECT "a" FROM "s"."T" WHERE (a > 3) AND ROW("B ""x""", "a") > ROW('x'''::text, '7'::bigint) AND ROW("B ""x""", "a") <= ROW('y'::text, '1'::bigint) ORDER BY "B ""x""", "a" LIMIT 5"#
     );
     description.key.clear();
-    assert_eq!(description.select("s.T", None, None), r#"SELECT "a" FROM "s"."T" WHERE (a > 3)"#);
+    assert_eq!(description.select("s.T", None, None, None), r#"SELECT "a" FROM "s"."T" WHERE (a > 3)"#);
 }
 
 #[test]
