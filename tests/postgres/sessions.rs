@@ -141,7 +141,10 @@ fn what_is_sent_is_answered_while_others_are_asked() {
     assert!(fault(&came[20]).starts_with("Fatal postgres.result-size: "), "{}", came[20]);
     assert_eq!(came[21]["ok"], "Closed");
     wait_until("the backend to go", Duration::from_secs(30), || {
-        server.sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND datname = 'sent'") == "0"
+        server.sql(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND datname = 'sent'",
+        ) == "0"
     });
 }
 

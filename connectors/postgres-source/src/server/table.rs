@@ -76,8 +76,8 @@ impl Description {
             "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, r.relkind, \
              (SELECT json_agg(json_build_array(a.attname, a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum) FROM pg_attribute a \
              WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), \
-             (SELECT json_agg(json_build_array(k.name, k.type_name, k.type_oid::bigint, k.collation) ORDER BY k.place) \
-             FROM ({}) k(name, place, type_name, type_oid, collation)), p.published -> 'attnames', p.published ->> 'rowfilter' \
+             (SELECT json_agg(json_build_array(k.name, k.type_name, k.type_oid::bigint, k.collation_name) ORDER BY k.place) \
+             FROM ({}) k(name, place, type_name, type_oid, collation_name)), p.published -> 'attnames', p.published ->> 'rowfilter' \
              FROM pg_class r LEFT JOIN (SELECT to_jsonb(t) AS published FROM pg_publication_tables t \
              WHERE pubname = {publication} AND schemaname = {schema} AND tablename = {name}) p ON true WHERE r.oid = {regclass}::regclass",
             key_of(&format!("{regclass}::regclass"))
