@@ -1,14 +1,12 @@
 //! Rows that several sessions read at once: of several tables, and of parts of one.
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use millrace_tests::Postgres;
 use millrace_tests::process::wait_until;
 use serde_json::Value;
 
 use super::{LIMIT, Pipeline, replay, rows};
-use crate::database;
 
 /// Keys of each kind of order: the server's only, one that is known here, one over partitions; and a table that no part of can be told.
 const TABLES: &str = "
@@ -31,8 +29,11 @@ fn parts_of_tables_are_read_at_once_and_each_row_comes_once() {
     server.create("parallel");
     let sql = |sql: &str| server.sql("parallel", sql);
     sql(TABLES);
-    let mut pipeline =
-        Pipeline::new(&server.url("parallel"), "parallel", "chunk_rows: 500\nsnapshot_max_threads: 4");
+    let mut pipeline = Pipeline::new(
+        &server.url("parallel"),
+        "parallel",
+        "transactions: true\nchunk_rows: 500\nsnapshot_max_threads: 4",
+    );
     pipeline.start();
     // While they are read, everything changes, also from one part to another.
     for round in 1..=10 {
@@ -81,31 +82,4 @@ fn parts_of_tables_are_read_at_once_and_each_row_comes_once() {
         said.contains("rows of public.numbers so far: ") && said.contains(" of about 12000; parts: "),
         "{said}"
     );
-}
-
-#[test]
-fn a_table_that_is_locked_keeps_no_other_session_waiting() {
-    let server = database("source_locked");
-    server.sql(
-        "source_locked",
-        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1); CREATE TABLE b (id int PRIMARY KEY, v text);
-         INSERT INTO b SELECT n, 'marker ' || n FROM generate_series(1, 2000) n; CREATE PUBLICATION locked FOR ALL TABLES",
-    );
-    let is_locked = "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND mode = 'AccessExclusiveLock' AND granted";
-    thread::scope(|scope| {
-        let holder = scope.spawn(|| {
-            let hold = "BEGIN; LOCK TABLE a; SELECT pg_sleep(180); COMMIT";
-            server.try_sql("source_locked", hold)
-        });
-        wait_until("the lock", LIMIT, || server.sql("source_locked", is_locked) == "1");
-        let mut pipeline =
-            Pipeline::new(&server.url("source_locked"), "locked", "chunk_rows: 100\nsnapshot_max_threads: 2");
-        pipeline.start();
-        let values = pipeline.values_with("marker 2000");
-        assert!(values.iter().all(|value| value["source"]["table"] == "b"), "{values:?}");
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%LOCK TABLE a;%pg_sleep%' AND pid <> pg_backend_pid()";
-        server.sql("source_locked", end);
-        holder.join().expect("the holder ends");
-        pipeline.values_with("\"table\":\"a\"");
-    });
 }

@@ -415,7 +415,7 @@ impl Upstream for Model {
         let work = self.readers.remove(&reader).expect("a reader that is at work");
         self.server.borrow_mut().call()?;
         self.reads += 1;
-        let is_later = self.reads % 3 == 0;
+        let is_later = self.reads.is_multiple_of(3);
         let (read, work) = match work {
             Reader::Asked { table, after, upto } if is_later => {
                 (Read::Waiting, Some(Reader::Asked { table, after, upto }))
