@@ -78,8 +78,7 @@ fn parts_of_tables_are_read_at_once_and_each_row_comes_once() {
         assert!(sessions.len() > 1 && ends > 1, "{table}: sessions {sessions:?}, {ends} parts");
     }
     let said = pipeline.process.as_ref().expect("it runs").output();
-    assert!(
-        said.contains("rows of public.numbers so far: ") && said.contains(" of about 12000; parts: "),
-        "{said}"
-    );
+    let is_progress =
+        |line: &&str| line.contains(" so far: ") && line.contains(" of about ") && line.contains("; parts: ");
+    assert!(said.lines().any(|line| is_progress(&line)), "{said}");
 }

@@ -340,8 +340,8 @@ impl<U: Upstream> Pull<U> {
         if now < self.progress_due {
             return;
         }
-        self.progress_due = now + PROGRESS_EVERY_MS;
         for (name, table) in self.tables.begun() {
+            self.progress_due = now + PROGRESS_EVERY_MS;
             let (rows, expected) = (table.rows(), table.rows_expected().unwrap_or_default());
             let parts = table.parts();
             let read = parts.iter().filter(|part| part.is_read).count();
