@@ -14,14 +14,10 @@ the first new record to the last. Latency: single-row transactions; from clock_t
 long-polling consumer has the record (so one commit's fsync is in it).
 """
 from benchlib import *
-import kproto, shlex
+from runners import *
+import runners as common, shlex
 
 DBZ = os.environ.get("DEBEZIUM_VERSION", "3.6.3.Final")
-PG = os.path.join(PEERS, "pg.sh")
-
-
-def psql(port, sql, timeout=300):
-    return subprocess.run([PG, "psql", "--port", str(port), "-v", "ON_ERROR_STOP=1", "-Atq"], input=sql, text=True, check=True, capture_output=True, timeout=timeout).stdout
 
 
 def debezium(fast):
@@ -31,25 +27,19 @@ def debezium(fast):
               "key.converter=org.apache.kafka.connect.json.JsonConverter", "key.converter.schemas.enable=false", "offset.flush.interval.ms=1000"]
         if fast:
             ex += ["producer.linger.ms=5", "producer.batch.size=262144"]
-        w = subprocess.run([KAFKA, "worker-config", "standalone", "--bootstrap", t.bootstrap, "--rest-port", str(rest), "--dir", d] + ex,
-                           check=True, capture_output=True, text=True).stdout
-        open(os.path.join(d, "worker.properties"), "w").write(w)
         c = {"name": "bench", "connector.class": "io.debezium.connector.postgresql.PostgresConnector", "tasks.max": 1, "plugin.name": "pgoutput",
              "database.hostname": "127.0.0.1", "database.port": pg_port, "database.user": "bench", "database.password": "x", "database.dbname": "bench",
              "topic.prefix": prefix, "table.include.list": "public.bench", "slot.name": slot, "publication.name": slot,
              "publication.autocreate.mode": "filtered", "snapshot.mode": "initial"}
         if fast:
             c.update({"poll.interval.ms": 10, "max.batch.size": 8192, "max.queue.size": 32768})
-        with open(os.path.join(d, "connector.properties"), "w") as fh:
-            fh.write("".join("%s=%s\n" % kv for kv in c.items()))
-        return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties"), os.path.join(d, "connector.properties")]
+        return connect_standalone(t, d, rest, ex, c)
     return f
 
 
 def millrace(binary):
     def f(t, topic, pg_port, d, rest, slot, prefix):
-        y = """version: 1
-connections:
+        return common.millrace(binary, t, d, """connections:
   bench:
     postgres: { url: "postgres://bench@127.0.0.1:%d/bench" }
 pipelines:
@@ -62,11 +52,7 @@ pipelines:
       tables: [public.bench]
       topic_prefix: %s
     topic: { name: %s-other, partitions: 1 }
-""" % (pg_port, prefix, slot, slot, prefix, prefix)
-        p = os.path.join(d, "pipeline.yaml")
-        with open(p, "w") as fh:
-            fh.write(y)
-        return [binary, "connect", "--bootstrap", t.bootstrap, p]
+""" % (pg_port, prefix, slot, slot, prefix, prefix))
     return f
 
 
@@ -97,35 +83,20 @@ def main():
     res = Results(a, "cdc")
     child = None
 
-    def stop():
+    def once(_, rname, t, rnd):
         nonlocal child
-        if child and child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(30)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        child = None
-
-    def once(rname, t, rnd):
-        nonlocal child
-        d = os.path.join(base, "w")
-        shutil.rmtree(d, ignore_errors=True)
-        os.makedirs(d)
+        d = folder(base)
         k = uniq("cdc")
         slot = k.replace("-", "_")
         prefix = k
         topic = prefix + ".public.bench"
         kproto.create_topic(t.bootstrap, topic)
         cmd = runners[rname](t, topic, a.pg_port, d, a.rest_port, slot, prefix)
-        if a.client_cpus:
-            cmd = ["taskset", "-c", a.client_cpus] + cmd
         conn = kproto.Conn(t.bootstrap)
 
         def start():
             nonlocal child
-            child = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=open(os.path.join(d, "log"), "ab"), stderr=subprocess.STDOUT, start_new_session=True, cwd=d)
+            child = Child(cmd, d, a)
 
         def until(n0, n):
             """-> (t of first record past n0, count then, cpu then), t of record n"""
@@ -137,10 +108,7 @@ def main():
                     first = (now, e, cpu_of(child.pid))
                 if e >= n:
                     return t0, first, now
-                if child.poll() is not None:
-                    raise RuntimeError("the runner ended: " + open(os.path.join(d, "log"), errors="replace").read()[-800:])
-                if now - t0 > a.timeout:
-                    raise RuntimeError("not finished: %d of %d records" % (e, n))
+                child.check(t0, a.timeout, "%d of %d records" % (e, n))
                 time.sleep(0.02)
 
         def report(case, n0, n, r, m):
@@ -161,7 +129,7 @@ def main():
                 r = until(0, n)
             report("snapshot %d rows" % a.rows, 0, n, r, m)
             time.sleep(3)  # let it go over to streaming and commit its position
-            stop()
+            child.stop()
             psql(a.pg_port, """CREATE OR REPLACE PROCEDURE fill(start bigint, n int) LANGUAGE plpgsql AS $$ BEGIN
                 FOR k IN 0 .. n / 1000 - 1 LOOP
                   INSERT INTO bench SELECT i, 1, repeat(md5(i::text), 4), 0 FROM generate_series(start + k * 1000, start + k * 1000 + 999) i;
@@ -215,32 +183,19 @@ def main():
             res.add("%s latency at %g/s" % (rname, a.rate), t, rnd, p50_ms=g(.5), p99_ms=g(.99), p999_ms=g(.999), max_ms=round(lat[-1], 2),
                     rss_peak_mib=mem_of(child.pid)[1], **f)
         finally:
-            stop()
+            if child:
+                child.stop()
             conn.close()
             try:
                 psql(a.pg_port, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '%s'; DROP PUBLICATION IF EXISTS \"%s\";" % (slot, slot))
             except subprocess.SubprocessError as e:
                 log("slot:", getattr(e, "stderr", e))
-            try:
-                kproto.delete_topic(t.bootstrap, topic)
-            except Exception as e:
-                log("could not delete %s: %s" % (topic, e))
+            drop_topic(t, topic)
 
-    r = subprocess.run([PG, "start", "--port", str(a.pg_port)], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(r.stderr)
-    log(r.stdout.strip().replace("\n", " "))
     try:
-        for rnd in range(-a.warmup_rounds, a.rounds):
-            for rname in runners:
-                for t in (targets if rnd % 2 == 0 else reversed(targets)):
-                    try:
-                        once(rname, t, rnd)
-                    except Exception as e:
-                        log("FAILED %s %s: %s" % (t.name, rname, str(e)[-900:]))
+        with postgres(a.pg_port):
+            rounds(a, targets, runners, once)
     finally:
-        stop()
-        subprocess.run([PG, "stop", "--port", str(a.pg_port)])
         shutil.rmtree(base, ignore_errors=True)
     res.summary(["per_s", "first_record_ms", "start_cpu_s", "cpu_us_per_rec", "p50_ms", "p99_ms", "p999_ms", "rss_peak_mib"])
 

@@ -10,42 +10,32 @@ The topic holds JSON with Kafka Connect's schema (both sides need types): id int
 there, with id as its key. Timed from the first rows seen in it to the last.
 """
 from benchlib import *
-import kproto, shlex
+from runners import *
+import runners as common, shlex
 
 DBZ = os.environ.get("DEBEZIUM_JDBC_VERSION", "3.5.0.Final")
-PG = os.path.join(PEERS, "pg.sh")
 SCHEMA = ('{"schema":{"type":"struct","optional":false,"name":"bench","fields":[{"field":"id","type":"int64","optional":false},'
           '{"field":"a","type":"int32","optional":false},{"field":"b","type":"string","optional":false}]},"payload":')
-
-
-def psql(port, sql, timeout=300):
-    return subprocess.run([PG, "psql", "--port", str(port), "-v", "ON_ERROR_STOP=1", "-Atq"], input=sql, text=True, check=True, capture_output=True, timeout=timeout).stdout
 
 
 def debezium_jdbc(t, topic, pg_port, d, rest, table, mode):
     where = subprocess.run([KAFKA, "plugin", "debezium-jdbc", "io.debezium:debezium-connector-jdbc:" + DBZ], check=True, capture_output=True, text=True).stdout.strip()
     for jar in glob.glob(os.path.join(where, "jackson-*.jar")):
         os.remove(jar)  # the worker's own will do; beside them, Hibernate finds modules of the other class loader, and fails
-    w = subprocess.run([KAFKA, "worker-config", "standalone", "--bootstrap", t.bootstrap, "--rest-port", str(rest), "--dir", d,
-                        "value.converter=org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable=true",
-                        "key.converter=org.apache.kafka.connect.storage.StringConverter", "consumer.max.poll.records=5000"],
-                       check=True, capture_output=True, text=True).stdout
-    open(os.path.join(d, "worker.properties"), "w").write(w)
+    settings = ["value.converter=org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable=true",
+                "key.converter=org.apache.kafka.connect.storage.StringConverter", "consumer.max.poll.records=5000"]
     c = {"name": "bench", "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector", "tasks.max": 1, "topics": topic,
          "connection.url": "jdbc:postgresql://127.0.0.1:%d/bench?reWriteBatchedInserts=true" % pg_port, "connection.username": "bench", "connection.password": "x",
          "insert.mode": mode, "primary.key.mode": "record_value", "primary.key.fields": "id", "collection.name.format": table, "schema.evolution": "none",
          "batch.size": 5000, "consumer.override.auto.offset.reset": "earliest"}
     if mode == "upsert":
         c["use.reduction.buffer"] = "true"
-    with open(os.path.join(d, "connector.properties"), "w") as fh:
-        fh.write("".join("%s=%s\n" % kv for kv in c.items()))
-    return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties"), os.path.join(d, "connector.properties")]
+    return connect_standalone(t, d, rest, settings, c)
 
 
 def millrace(binary):
     def f(t, topic, pg_port, d, rest, table, mode):
-        y = """version: 1
-connections:
+        return common.millrace(binary, t, d, """connections:
   bench:
     postgres: { url: "postgres://bench@127.0.0.1:%d/bench" }
 pipelines:
@@ -53,11 +43,7 @@ pipelines:
     topic: { name: %s, partitions: 1 }
     sinks:
       out: { connector: postgres-sink, connection: bench, table_name_format: %s, insert_mode: %s, pk_mode: record_value, pk_fields: [id] }
-""" % (pg_port, topic, topic, table, mode)
-        p = os.path.join(d, "pipeline.yaml")
-        with open(p, "w") as fh:
-            fh.write(y)
-        return [binary, "connect", "--bootstrap", t.bootstrap, p]
+""" % (pg_port, topic, topic, table, mode))
     return f
 
 
@@ -91,26 +77,16 @@ def main():
             fh.write('%s{"id":%d,"a":%d,"b":"%0100d"}}\n' % (SCHEMA, i, i % 1000, i))
     res = Results(a, "pgsink")
 
-    def fill(t, topic):
-        path = os.path.join(base, "fill.yaml")
-        with open(path, "w") as fh:
-            fh.write("version: 1\npipelines:\n  fill-%s:\n    topic: { name: %s, partitions: 1 }\n    source: { connector: file-source, path: '%s', format: lines }\n" % (topic, topic, lines))
-        run([a.filler, "connect", "--bootstrap", t.bootstrap, "--exit-when-done", path], 200)
-
-    def once(rname, mode, t, rnd):
-        d = os.path.join(base, "w")
-        shutil.rmtree(d, ignore_errors=True)
-        os.makedirs(d)
+    def once(mode, rname, t, rnd):
+        d = folder(base)
         topic = uniq("pgs")
         table = topic.replace("-", "_")
         child = None
         try:
             kproto.create_topic(t.bootstrap, topic)
-            fill(t, topic)
+            fill(a.filler, t, base, topic, lines)
             psql(a.pg_port, "CREATE TABLE %s(id bigint PRIMARY KEY, a int NOT NULL, b text NOT NULL); CHECKPOINT;" % table)
             cmd = runners[rname](t, topic, a.pg_port, d, a.rest_port, table, mode)
-            if a.client_cpus:
-                cmd = ["taskset", "-c", a.client_cpus] + cmd
             # One session for all the questions: the number of pages written tells of rows before they are committed, the count only of those that are.
             ask = subprocess.Popen([PG, "psql", "--port", str(a.pg_port), "-Atq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
@@ -120,7 +96,7 @@ def main():
                 return int(ask.stdout.readline())
             with Measure(t, a) as m:
                 t0, first = time.monotonic(), None
-                child = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=open(os.path.join(d, "log"), "ab"), stderr=subprocess.STDOUT, start_new_session=True, cwd=d)
+                child = Child(cmd, d, a)
                 while True:
                     n = count()
                     now = time.monotonic()
@@ -128,10 +104,7 @@ def main():
                         first = (now, n, cpu_of(child.pid))
                     if n >= a.records:
                         break
-                    if child.poll() is not None:
-                        raise RuntimeError("the runner ended: " + open(os.path.join(d, "log"), errors="replace").read()[-800:])
-                    if now - t0 > a.timeout:
-                        raise RuntimeError("not finished: %d of %d rows\n%s" % (n, a.records, open(os.path.join(d, "log"), errors="replace").read()[-800:]))
+                    child.check(t0, a.timeout, "%d of %d rows" % (n, a.records))
                     time.sleep(0.02)
             cpu = cpu_of(child.pid)
             f = finish(m, cpu)
@@ -147,33 +120,15 @@ def main():
                     first_row_ms=round((first[0] - t0) * 1e3), start_cpu_s=round(first[2], 2),
                     cpu_us_per_row=round(((cpu - first[2]) / done if big else cpu / a.records) * 1e6, 2), rss_peak_mib=mem_of(child.pid)[1], **f)
         finally:
-            if child and child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(30)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+            if child:
+                child.stop()
             psql(a.pg_port, "DROP TABLE IF EXISTS %s" % table)
-            try:
-                kproto.delete_topic(t.bootstrap, topic)
-            except Exception as e:
-                log("could not delete %s: %s" % (topic, e))
+            drop_topic(t, topic)
 
-    r = subprocess.run([PG, "start", "--port", str(a.pg_port)], capture_output=True, text=True)
-    if r.returncode:
-        sys.exit(r.stderr)
     try:
-        for rnd in range(-a.warmup_rounds, a.rounds):
-            for mode in a.mode.split(","):
-                for rname in runners:
-                    for t in (targets if rnd % 2 == 0 else reversed(targets)):
-                        try:
-                            once(rname, mode, t, rnd)
-                        except Exception as e:
-                            log("FAILED %s %s %s: %s" % (t.name, rname, mode, str(e)[-900:]))
+        with postgres(a.pg_port):
+            rounds(a, targets, runners, once, a.mode.split(","))
     finally:
-        subprocess.run([PG, "stop", "--port", str(a.pg_port)])
         shutil.rmtree(base, ignore_errors=True)
     res.summary(["rows_s", "whole_s", "first_row_ms", "start_cpu_s", "cpu_us_per_row", "rss_peak_mib"])
 

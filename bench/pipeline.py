@@ -16,13 +16,8 @@ Source is done when the topic's end offset reached --lines; sink when the file h
 (rec_s, cpu_us_per_rec) leave the start-up out: they begin with the first records seen.
 """
 from benchlib import *
-import kproto, shlex
-
-
-def props(path, d):
-    with open(path, "w") as f:
-        for k, v in d.items():
-            f.write("%s=%s\n" % (k, v))
+from runners import *
+import shlex
 
 
 def make_lines(path, n, size):
@@ -44,10 +39,6 @@ def connect_cmd(tuned):
         extra = []
         if tuned:
             extra = ["producer.batch.size=262144", "producer.linger.ms=10", "consumer.max.poll.records=5000"]
-        w = subprocess.run([KAFKA, "worker-config", "standalone", "--bootstrap", t.bootstrap, "--rest-port", str(rest), "--dir", d] + extra,
-                           check=True, capture_output=True, text=True).stdout
-        with open(os.path.join(d, "worker.properties"), "w") as fh:
-            fh.write(w)
         kinds = []
         if direction == "source":
             for nth, file in enumerate(files):
@@ -60,10 +51,7 @@ def connect_cmd(tuned):
             kinds.append({"name": "bench", "tasks.max": len(files), "file": files[0], "topics": topic,
                           "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
                           "consumer.override.auto.offset.reset": "earliest"})
-        paths = [os.path.join(d, "connector-%d.properties" % nth) for nth in range(len(kinds))]
-        for path, c in zip(paths, kinds):
-            props(path, c)
-        return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties")] + paths, "/"
+        return connect_standalone(t, d, rest, extra, *kinds), "/"
     return f
 
 
@@ -80,26 +68,20 @@ def bento_cmd(tuned):
             y += "input:\n  kafka_franz:\n    seed_brokers: %s\n    topics: ['%s']\n    consumer_group: '%s'\n    checkpoint_limit: 100000\n    batching: {count: %d, period: %s}\n" % (
                 seeds, topic, topic, n, per)
             y += "output:\n  file: {path: '%s', codec: lines}\n" % files[0]
-        p = os.path.join(d, "bento.yaml")
-        with open(p, "w") as fh:
-            fh.write(y)
-        return [tool("bento"), "-c", p], "/ping"
+        return bento(d, y), "/ping"
     return f
 
 
 def millrace_cmd(binary):
     def f(t, direction, topic, files, d, rest, lines, size):
         n = len(files)
-        y = "version: 1\npipelines:\n  bench-%s:\n    topic: { name: %s, partitions: %d }\n" % (topic, topic, n)
+        y = "pipelines:\n  bench-%s:\n    topic: { name: %s, partitions: %d }\n" % (topic, topic, n)
         if direction == "source":
             which = "path: '%s'" % files[0] if n == 1 else "glob: '%s/*.txt', tasks: %d" % (os.path.dirname(files[0]), n)
             y += "    source: { connector: file-source, %s, format: lines }\n" % which
         else:
             y += "    sinks:\n      out: { connector: file-sink, path: '%s', format: lines, tasks: %d }\n" % (files[0], n)
-        p = os.path.join(d, "pipeline.yaml")
-        with open(p, "w") as fh:
-            fh.write(y)
-        return [binary, "connect", "--bootstrap", t.bootstrap, "--exit-when-done", p], None
+        return millrace(binary, t, d, y, "--exit-when-done"), None
     return f
 
 
@@ -142,14 +124,12 @@ def main():
     base = os.path.join(CACHE, "run", "pipeline-%d" % os.getpid())
     os.makedirs(base)
     a.lines = a.lines // a.tasks * a.tasks
-    folder = os.path.join(CACHE, "run", "lines-%d-%d-%d" % (a.lines, a.line_bytes, a.tasks))
-    data = [os.path.join(folder, "%03d.txt" % nth) for nth in range(a.tasks)]
+    inputs = os.path.join(CACHE, "run", "lines-%d-%d-%d" % (a.lines, a.line_bytes, a.tasks))
+    data = [os.path.join(inputs, "%03d.txt" % nth) for nth in range(a.tasks)]
     res = Results(a, "pipeline")
 
     def once(direction, rname, t, rnd):
-        d = os.path.join(base, "w")
-        shutil.rmtree(d, ignore_errors=True)
-        os.makedirs(d)
+        d = folder(base)
         topic = uniq("bpl")
         kproto.create_topic(t.bootstrap, topic, a.tasks)
         child = None
@@ -166,9 +146,6 @@ def main():
             cmd, ready = runners[rname](t, direction, topic, files, d, a.rest_port, a.lines, a.line_bytes)
             if pids_of_port(a.rest_port):
                 raise RuntimeError("port %d is in use; choose another --rest-port" % a.rest_port)
-            env = dict(os.environ)
-            if a.client_cpus:
-                cmd = ["taskset", "-c", a.client_cpus] + cmd
             conn = kproto.Conn(t.bootstrap)
             conn.versions()
 
@@ -178,8 +155,7 @@ def main():
                 return written(files[0]) // (a.line_bytes + 1)
             with Measure(t, a) as m:
                 t0 = time.monotonic()
-                out = open(os.path.join(d, "log"), "ab")
-                child = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True, cwd=d)
+                child = Child(cmd, d, a)
                 pid, http, first, rss, cpu_end = child.pid, None, None, 0, 0.0
                 import urllib.request
                 nxt = 0.0
@@ -193,15 +169,12 @@ def main():
                         first = (now, k, c)
                     if k >= n:
                         break
-                    if now - t0 > a.timeout:
-                        raise RuntimeError("not finished after %g s: %d of %d" % (a.timeout, k, n))
-                    if child.poll() is not None and direction == "source":
+                    if child.has_ended():
+                        # What it wrote last may be seen a moment later.
                         time.sleep(0.2)
                         if count() >= n:
                             break
-                        raise RuntimeError("the runner ended (%s) with %d of %d records: %s" % (child.returncode, count(), n, open(os.path.join(d, "log"), errors="replace").read()[-600:]))
-                    elif child.poll() is not None and count() < n:
-                        raise RuntimeError("the runner ended: " + open(os.path.join(d, "log"), errors="replace").read()[-600:])
+                    child.check(t0, a.timeout, "%d of %d records" % (k, n))
                     if now > nxt:
                         rss = max(rss, mem_of(pid)[0])
                         nxt = now + 0.5
@@ -228,30 +201,16 @@ def main():
                     start_cpu_s=round(first[2], 2), cpu_us_per_rec=round((cpu_end - first[2]) / max(steady_n, 1) * 1e6, 3), rss_peak_mib=rss,
                     broker_us_per_rec=round(f["broker_cpu_s"] / n * 1e6, 3), **f)
         finally:
-            if child and child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(20)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
-            try:
-                kproto.delete_topic(t.bootstrap, topic)
-            except Exception as e:
-                log("could not delete %s: %s" % (topic, e))
+            if child:
+                child.stop()
+            drop_topic(t, topic)
+
     try:
         if "source" in a.direction:
-            os.makedirs(folder, exist_ok=True)
+            os.makedirs(inputs, exist_ok=True)
             for file in data:
                 make_lines(file, a.lines // a.tasks, a.line_bytes)
-        for rnd in range(-a.warmup_rounds, a.rounds):
-            for direction in a.direction.split(","):
-                for rname in runners:
-                    for t in (targets if rnd % 2 == 0 else reversed(targets)):
-                        try:
-                            once(direction, rname, t, rnd)
-                        except Exception as e:
-                            log("FAILED %s %s %s: %s" % (t.name, rname, direction, str(e)[-800:]))
+        rounds(a, targets, runners, once, a.direction.split(","))
     finally:
         shutil.rmtree(base, ignore_errors=True)
     res.summary(["rec_s", "mb_s", "http_ms", "first_record_ms", "start_cpu_s", "cpu_us_per_rec", "rss_peak_mib", "broker_us_per_rec"])

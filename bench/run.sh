@@ -3,9 +3,10 @@
 #   bench/run.sh broker [--quick]     produce, fetch, latency, start-up and memory; without --quick also what growth measures
 #   bench/run.sh growth [--quick]     how the broker's cost grows with partitions, connections and the size of records
 #   bench/run.sh connect [--quick]    file to topic and topic to file, on our broker and on Apache Kafka; by tasks and by the size of records;
-#                                     without --quick also what databases and stores measure
+#                                     without --quick also what databases, stores and services measure
 #   bench/run.sh databases [--quick]  PostgreSQL to topic beside Debezium, topic to PostgreSQL beside Debezium's JDBC sink
 #   bench/run.sh stores [--quick]     topic to S3 beside Bento
+#   bench/run.sh services [--quick]   topic to HTTP requests and pages of an HTTP service to topic, beside Bento
 # Builds the release binary, gets the peers from the package registries, writes one JSON line a run to bench/results/, prints tables.
 # Needs: cargo, go, gcc, make, Java 17 or newer, Maven, Python 3.9 or newer; PostgreSQL's server for databases. Takes 10 to 60 minutes; --quick about 4.
 # BENCH_OPTIONS: more options for each measurement, for instance "--wait-quiet 0" on a machine that is never quiet.
@@ -15,7 +16,7 @@ ROOT="$(dirname "$HERE")"
 verb="${1:-}"; [ $# -gt 0 ] && shift
 quick=0
 for a in "$@"; do case "$a" in --quick) quick=1;; *) echo "bench/run.sh: unknown option '$a'; it takes --quick" >&2; exit 2;; esac; done
-case "$verb" in broker|growth|connect|databases|stores) ;; *) sed -n '2,11p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
+case "$verb" in broker|growth|connect|databases|stores|services) ;; *) sed -n '2,12p' "${BASH_SOURCE[0]}" >&2; exit 2;; esac
 
 export PEERS_CACHE="${PEERS_CACHE:-${MILLRACE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millrace}/peers}"
 KAFKA_PORT=19092 OUR_PORT=29092
@@ -36,6 +37,7 @@ bin="$(cargo metadata --no-deps --format-version 1 --manifest-path "$ROOT/Cargo.
 "$HERE/peers/kafka.sh" install
 tools=(rawload kgoload rdkafka)
 case "$verb" in connect | stores) tools+=(bento versitygw);; esac
+case "$verb" in connect | services) tools+=(bento httpload);; esac
 "$HERE/peers/tools.sh" install "${tools[@]}"
 
 "$HERE/peers/kafka.sh" start --port $KAFKA_PORT
@@ -96,5 +98,9 @@ fi
 if [ "$verb" = stores ] || [ "$verb$quick" = connect0 ]; then
   records=2000000 rounds=3; [ $quick = 1 ] && records=500000 rounds=1
   py s3sink --target kafka=127.0.0.1:$KAFKA_PORT --runner bento --runner "millrace=$bin" --server versitygw --records $records --rounds $rounds
+fi
+if [ "$verb" = services ] || [ "$verb$quick" = connect0 ]; then
+  records=1000000 rounds=3; [ $quick = 1 ] && records=200000 rounds=1
+  py services --target kafka=127.0.0.1:$KAFKA_PORT --runner bento --runner "millrace=$bin" --filler "$bin" --records $records --rounds $rounds
 fi
 echo "runs: $results"

@@ -12,8 +12,9 @@ runners: connect  Kafka Connect standalone with a sink plugin found in --plugin-
 Done when the objects in the bucket hold every record (sum of sizes, newline-separated values). Timed from the first object.
 """
 from benchlib import *
+from runners import *
 from s3bench import S3Client, S3
-import kproto, shlex
+import shlex
 
 
 def listing(c, bucket):
@@ -55,8 +56,7 @@ def main():
 
     def cmd_of(rname, tpl, t, topic, kv, bucket, d):
         if rname == "millrace":
-            y = """version: 1
-connections:
+            return millrace(tpl, t, d, """connections:
   bench:
     s3: { bucket: %s, endpoint: "%s", region: us-east-1, allow_http: true, access_key_id: %s, secret_access_key: %s }
 pipelines:
@@ -64,16 +64,12 @@ pipelines:
     topic: { name: %s, partitions: 1 }
     sinks:
       out: { connector: s3-sink, connection: bench, value_format: string, format: json, flush_size: 20000 }
-""" % (bucket, kv["endpoint"], kv["access"], kv["secret"], topic, topic)
-            p = os.path.join(d, "pipeline.yaml")
-            with open(p, "w") as fh:
-                fh.write(y)
-            return [tpl, "connect", "--bootstrap", t.bootstrap, p]
+""" % (bucket, kv["endpoint"], kv["access"], kv["secret"], topic, topic))
         if tpl:
             return shlex.split(tpl.format(bootstrap=t.bootstrap, topic=topic, endpoint=kv["endpoint"], access=kv["access"], secret=kv["secret"],
                                           bucket=bucket, dir=d, rest=a.rest_port))
         if rname == "bento":
-            y = """http: {enabled: true, address: '127.0.0.1:%d'}
+            return bento(d, """http: {enabled: true, address: '127.0.0.1:%d'}
 logger: {level: WARN}
 input:
   kafka_franz: {seed_brokers: %s, topics: ['%s'], consumer_group: '%s', checkpoint_limit: 200000}
@@ -87,28 +83,19 @@ output:
     path: 'bento/${!counter()}.txt'
     max_in_flight: 4
     batching: {count: 20000, period: 1s, processors: [{archive: {format: lines}}]}
-""" % (a.rest_port, json.dumps(t.bootstrap.split(",")), topic, topic, bucket, kv["endpoint"], kv["access"], kv["secret"])
-            open(os.path.join(d, "bento.yaml"), "w").write(y)
-            return [tool("bento"), "-c", os.path.join(d, "bento.yaml")]
+""" % (a.rest_port, json.dumps(t.bootstrap.split(",")), topic, topic, bucket, kv["endpoint"], kv["access"], kv["secret"]))
         if not a.plugin_dir:
             raise RuntimeError("runner connect needs --plugin-dir")
-        w = subprocess.run([KAFKA, "worker-config", "standalone", "--bootstrap", t.bootstrap, "--rest-port", str(a.rest_port), "--dir", d],
-                           check=True, capture_output=True, text=True).stdout
-        w = re.sub(r"(?m)^plugin.path=.*$", "plugin.path=" + os.path.dirname(os.path.abspath(a.plugin_dir)), w)
-        open(os.path.join(d, "worker.properties"), "w").write(w)
         c = {"name": "s3", "connector.class": a.connector_class, "tasks.max": 1, "topics": topic, "consumer.override.auto.offset.reset": "earliest",
              "aws.access.key.id": kv["access"], "aws.secret.access.key": kv["secret"], "aws.s3.bucket.name": bucket, "aws.s3.endpoint": kv["endpoint"],
              "aws.s3.region": "us-east-1", "format.output.type": "csv", "format.output.fields": "value", "format.output.fields.value.encoding": "none",
              "file.compression.type": "none", "file.max.records": 100000}
         c.update(dict(x.split("=", 1) for x in a.connector_config))
-        with open(os.path.join(d, "connector.properties"), "w") as fh:
-            fh.write("".join("%s=%s\n" % x for x in c.items()))
-        return [KAFKA, "connect-standalone", os.path.join(d, "worker.properties"), os.path.join(d, "connector.properties")]
+        return connect_standalone(t, d, a.rest_port, [], c, plugin_path=os.path.dirname(os.path.abspath(a.plugin_dir)))
 
-    def once(rname, tpl, t, rnd):
-        d = os.path.join(base, "w")
-        shutil.rmtree(d, ignore_errors=True)
-        os.makedirs(d)
+    def once(_, runner, t, rnd):
+        rname, _, tpl = runner.partition("=")
+        d = folder(base)
         topic, bucket, child = uniq("s3k"), "bench", None
         r = subprocess.run([S3, "start", "--server", a.server, "--port", str(a.s3_port)], capture_output=True, text=True)
         if r.returncode:
@@ -125,11 +112,9 @@ output:
                 n = kproto.offsets(k, topic)[0]
             line = a.size + (3 if rname == "millrace" else 1)  # with quotes
             cmd = cmd_of(rname, tpl, t, topic, kv, bucket, d)
-            if a.client_cpus:
-                cmd = ["taskset", "-c", a.client_cpus] + cmd
             with Measure(t, a) as m:
                 t0, first, s0 = time.monotonic(), None, cpu_of(spid)
-                child = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=open(os.path.join(d, "log"), "ab"), stderr=subprocess.STDOUT, start_new_session=True, cwd=d)
+                child = Child(cmd, d, a)
                 while True:
                     o, size = listing(c, bucket)
                     now = time.monotonic()
@@ -137,10 +122,7 @@ output:
                         first = (now, size, cpu_of(child.pid))
                     if size >= n * line - max(o, 1):
                         break
-                    if child.poll() is not None:
-                        raise RuntimeError("the runner ended: " + open(os.path.join(d, "log"), errors="replace").read()[-800:])
-                    if now - t0 > a.timeout:
-                        raise RuntimeError("not finished: %d objects, %d of %d bytes\n%s" % (o, size, n * line, open(os.path.join(d, "log"), errors="replace").read()[-800:]))
+                    child.check(t0, a.timeout, "%d objects, %d of %d bytes" % (o, size, n * line))
                     time.sleep(0.1)
             cpu = cpu_of(child.pid)
             f = finish(m, cpu + cpu_of(spid) - s0)
@@ -150,28 +132,13 @@ output:
                     cpu_us_per_rec=round((cpu - first[2]) / max(done, 1) * 1e6, 2), start_cpu_s=round(first[2], 2), s3_cpu_s=round(cpu_of(spid) - s0, 2),
                     rss_peak_mib=mem_of(child.pid)[1], **f)
         finally:
-            if child and child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(30)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+            if child:
+                child.stop()
             subprocess.run([S3, "stop", "--port", str(a.s3_port)], stderr=subprocess.DEVNULL)
-            try:
-                kproto.delete_topic(t.bootstrap, topic)
-            except Exception as e:
-                log("could not delete %s: %s" % (topic, e))
+            drop_topic(t, topic)
 
     try:
-        for rnd in range(-a.warmup_rounds, a.rounds):
-            for r in a.runner:
-                n, _, tpl = r.partition("=")
-                for t in (targets if rnd % 2 == 0 else reversed(targets)):
-                    try:
-                        once(n, tpl, t, rnd)
-                    except Exception as e:
-                        log("FAILED %s %s: %s" % (t.name, n, str(e)[-900:]))
+        rounds(a, targets, a.runner, once)
     finally:
         shutil.rmtree(base, ignore_errors=True)
     res.summary(["rec_s", "whole_s", "first_object_ms", "objects", "start_cpu_s", "cpu_us_per_rec", "s3_cpu_s", "rss_peak_mib"])

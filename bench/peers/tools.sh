@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds or fetches the native helpers of the comparison into $PEERS_CACHE/bin, each from a public registry
 # by its ordinary client, versions pinned. Every target is optional but rawload.
-#   tools.sh install [rawload] [kgoload] [rdkafka] [bento] [tansu] [s3s-fs] [versitygw] [minio]   (default: rawload kgoload rdkafka)
+#   tools.sh install [rawload] [kgoload] [rdkafka] [bento] [tansu] [s3s-fs] [versitygw] [minio] [httpload]   (default: rawload kgoload rdkafka)
 #   tools.sh bin            prints the folder
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -27,6 +27,10 @@ get_rawload() {
 get_kgoload() {
   need go kgoload
   (cd "$BENCH/kgoload" && quiet "$SRC/kgoload.log" $NICE go build -trimpath -ldflags '-s -w' -o "$BIN/kgoload" .)
+}
+get_httpload() {
+  need go httpload
+  (cd "$BENCH/httpload" && quiet "$SRC/httpload.log" $NICE go build -trimpath -ldflags '-s -w' -o "$BIN/httpload" .)
 }
 get_rdkafka() { # rdkafka_performance out of the librdkafka source bundled in the crate rdkafka-sys
   need cargo rdkafka; need gcc rdkafka; need make rdkafka; need python3 rdkafka
@@ -85,7 +89,7 @@ case "$c" in
     mkdir -p "$BIN" "$SRC"
     [ $# -gt 0 ] || set -- rawload kgoload rdkafka
     for t in "$@"; do
-      case "$t" in rawload|kgoload|rdkafka|bento|tansu|s3s-fs|versitygw|minio) ;; *) die "unknown target '$t'";; esac
+      case "$t" in rawload|kgoload|rdkafka|bento|tansu|s3s-fs|versitygw|minio|httpload) ;; *) die "unknown target '$t'";; esac
       echo "tools.sh: $t ..." >&2; "get_${t//-/_}"; echo "tools.sh: $t ready" >&2
     done; ls "$BIN";;
   bin) echo "$BIN";;

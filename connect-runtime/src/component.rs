@@ -26,6 +26,7 @@ mod engine;
 mod file;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod in_place;
 mod instance;
 mod load;
 mod refusal;

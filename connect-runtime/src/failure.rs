@@ -35,9 +35,7 @@ pub enum TaskError {
         source: millrace_client::Error,
     },
     /// A record could not be processed and is not tolerated.
-    #[error(
-        "connector {connector} task {task}: {place}: {message} ({code}); set errors.tolerance to all to pass over such records"
-    )]
+    #[error("connector {connector} task {task}: {place}: {message} ({code}){}", hint(.message))]
     Record {
         /// Connector name.
         connector: String,
@@ -68,6 +66,16 @@ pub enum TaskError {
         /// What, and the way out.
         message: String,
     },
+}
+
+/// The way out for a single record. A connector that says what `errors.tolerance` would do knows better: of a file that can't be read on,
+/// more than a record would be left out.
+fn hint(message: &str) -> &'static str {
+    if message.contains("errors.tolerance") {
+        ""
+    } else {
+        "; set errors.tolerance to all to pass over such records"
+    }
 }
 
 /// See the table above.

@@ -11,6 +11,7 @@ mod catalog;
 mod draft;
 mod format;
 pub(crate) mod guest;
+mod location;
 pub(crate) mod schema;
 #[cfg(test)]
 mod tests;

@@ -60,7 +60,7 @@ pub use source_file::{SourceFile, Span};
 pub(crate) use names::is_internal as is_internal_topic;
 pub(crate) use read::clean;
 pub(crate) use settings::pointer_join;
-pub(crate) use units::{duration, is_duration, is_size, size};
+pub(crate) use units::{DURATION_SHAPE, SIZE_SHAPE, duration, is_duration, is_size, size};
 
 use crate::connection::Connections;
 use diagnostic::Problems;

@@ -51,6 +51,9 @@ use crate::trace::Tracer;
 
 pub use self::progress::{ConnectorProgress, RunSummary};
 
+/// How long tasks that are ended by force may take to let go of their threads.
+const ABORT_WAIT: Duration = Duration::from_secs(5);
+
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -179,12 +182,8 @@ impl Worker {
         topics::ensure(&client, &plan, &config.offsets_topic, config.offsets_partitions)
             .await
             .map_err(Error::Topics)?;
-        let has_source = plan.pipelines.iter().any(|pipeline| pipeline.source.is_some());
-        let offsets_partitions = if has_source {
-            topics::partition_count(&client, &config.offsets_topic).await.map_err(Error::Topics)?
-        } else {
-            config.offsets_partitions
-        };
+        let offsets_partitions = topics::partition_count(&client, &config.offsets_topic).await;
+        let offsets_partitions = offsets_partitions.map_err(Error::Topics)?;
         let shared = Shared::new(config, host, client, offsets_partitions, Vec::new());
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
@@ -345,7 +344,8 @@ impl WorkerHandle {
             () = all => {}
             () = given_up => {}
         }
-        self.running.shutdown().await;
+        // One that the kernel holds, in a file that doesn't answer, can't be ended: the process goes without it.
+        let _ = tokio::time::timeout(ABORT_WAIT, self.running.shutdown()).await;
         for counters in &self.counters {
             counters.end_open(&format!("did not end within {:?} after it was asked to", self.stop_timeout));
         }

@@ -20,15 +20,15 @@ const ROWS: u64 = 10_000;
 /// Of so many commits one is not answered.
 const LOSE: u32 = 5;
 
-/// The catalog, and where it is.
-fn catalog(folder: &Path) -> (Process, String) {
+/// The catalog, and where it is. Of `lose` commits one is not answered; 0: all are.
+pub(crate) fn catalog(folder: &Path, lose: u32) -> (Process, String) {
     let address = free_address().to_string();
     let (host, port) = address.split_once(':').expect("host and port");
     let mut start = tools::python();
     start.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/catalog.py")).args([
         host,
         port,
-        &LOSE.to_string(),
+        &lose.to_string(),
     ]);
     let mut process = Process::spawn(&mut start, folder.join("catalog.log"));
     wait_until("the catalog to listen", LIMIT, || {
@@ -43,7 +43,7 @@ fn catalog(folder: &Path) -> (Process, String) {
 fn a_catalogs_table_has_every_row_once_whatever_is_killed_and_lost() {
     let (folder, server) = server(Kind::VersityGw);
     let folder = folder.path();
-    let (_catalog, url) = catalog(folder);
+    let (_catalog, url) = catalog(folder, LOSE);
     let seed = seed();
     println!("MILLRACE_SEED={seed}");
     let mut random = Random::new(seed);

@@ -1,7 +1,7 @@
 //! What the tests write to a table, and what is read back.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 use millrace_tests::strikes::row;
@@ -66,6 +66,22 @@ pub(crate) fn read_from(server: &S3, place: &str, filters: &[&str]) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the table can't be read:\n{said}");
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The table's objects whose names end so, as the server keeps them.
+pub(crate) fn objects(server: &S3, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![server.folder().join(TABLE)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the table's folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found
 }
 
 /// All rows by their number; each number must be there once, and all engines that read it must see the same.

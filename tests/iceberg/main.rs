@@ -3,6 +3,7 @@
 
 mod catalog;
 mod data;
+mod expire;
 mod faults;
 mod lake;
 mod sink;

@@ -1,22 +1,13 @@
 //! s3-sink in each format, by each partitioner and rotation, read back by other engines: counts, values, types.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use millrace_tests::s3::{KINDS, run, server, write};
-use millrace_tests::strikes::{row, write_rows};
+use millrace_tests::s3::{KINDS, check_lag, run, server, write};
+use millrace_tests::strikes::{SCHEMA, row, typed, write_rows};
 
 use crate::data::{by_number, pipeline, read};
 
 const ROWS: u64 = 2_000;
-
-const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
-  {"name":"n","type":"long"}, {"name":"kind","type":"string"},
-  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
-  {"name":"day","type":{"type":"int","logicalType":"date"}},
-  {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
-  {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
-  {"name":"by","type":{"type":"map","values":"long"}},
-  {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
 
 /// Runs a pipeline with this sink on both servers, and hands what is in the bucket to `check`.
 fn on_both(sink: &str, check: impl Fn(&std::collections::BTreeMap<String, crate::data::Object>)) {
@@ -28,25 +19,11 @@ fn on_both(sink: &str, check: impl Fn(&std::collections::BTreeMap<String, crate:
         let said =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{kind:?}: {}\n{said}", output.status);
+        check_lag(&said);
         let objects = read(&server);
         assert_eq!(by_number(&objects).len() as u64, ROWS, "{kind:?}");
         check(&objects);
     }
-}
-
-/// As the typed formats have it.
-fn typed(n: u64, is_parquet: bool) -> Value {
-    let mut wanted = row(n);
-    wanted["at"] = format!(
-        "2026-11-27T{:02}:00:00{}+00:00",
-        n % 24,
-        if n == 0 { String::new() } else { format!(".{n:06}") }
-    )
-    .into();
-    if is_parquet {
-        wanted["by"] = json!([["x", n]]);
-    }
-    wanted
 }
 
 #[test]
@@ -62,8 +39,7 @@ fn json_lines_by_kafkas_partition() {
 
 #[test]
 fn csv_by_a_fields_value() {
-    let sink =
-        "format: csv\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
+    let sink = "format: csv\ncompression: zstd\ncolumns: [n, kind, to.city, price]\npartitioner: field\npartition_field_name: [kind]";
     on_both(sink, |objects| {
         for (key, object) in objects {
             let kind = key

@@ -14,6 +14,7 @@ pub mod peer;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod readback;
 pub mod s3;
 pub mod strikes;
 pub mod tools;

@@ -47,6 +47,28 @@ pub fn run(folder: &Path) -> Command {
     run
 }
 
+/// Fails unless the table at the end of a run says of every sink that nothing is left for it in the topic.
+pub fn check_lag(said: &str) {
+    let heading = said.lines().find(|line| line.contains("DEAD LETTERS")).expect("a table");
+    // Columns are told apart by two spaces.
+    let cells = |line: &str| -> Vec<String> {
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+    };
+    let at = cells(heading).iter().position(|name| name == "LAG").expect("a column");
+    let mut sinks = 0;
+    for row in said
+        .lines()
+        .map(cells)
+        .filter(|row| row.get(1).is_some_and(|state| state == "done") && row.len() > at)
+    {
+        if row[at] != "-" {
+            assert_eq!(row[at], "0", "{said}");
+            sinks += 1;
+        }
+    }
+    assert!(sinks > 0, "no sink in {said}");
+}
+
 /// Writes a file of a test's folder.
 pub fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
     std::fs::write(folder.join(name), text).expect("the temporary folder can be written");

@@ -7,6 +7,16 @@ use serde_json::{Value, json};
 
 use crate::s3::write;
 
+/// The types of all of them, as an Avro schema.
+pub const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
+  {"name":"n","type":"long"}, {"name":"kind","type":"string"},
+  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+  {"name":"day","type":{"type":"int","logicalType":"date"}},
+  {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+  {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
+  {"name":"by","type":{"type":"map","values":"long"}},
+  {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
+
 /// Row `n` of the tests.
 pub fn row(n: u64) -> Value {
     let cents = n * 1237 % 100_000;
@@ -21,6 +31,21 @@ pub fn row(n: u64) -> Value {
         "by": { "x": n },
         "to": { "city": format!("city, {}", n % 7), "zip": if n.is_multiple_of(2) { Value::Null } else { json!(n) } },
     })
+}
+
+/// As the typed formats have it.
+pub fn typed(n: u64, is_parquet: bool) -> Value {
+    let mut wanted = row(n);
+    wanted["at"] = format!(
+        "2026-11-27T{:02}:00:00{}+00:00",
+        n % 24,
+        if n == 0 { String::new() } else { format!(".{n:06}") }
+    )
+    .into();
+    if is_parquet {
+        wanted["by"] = json!([["x", n]]);
+    }
+    wanted
 }
 
 /// Writes rows as the lines of a file.

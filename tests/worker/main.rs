@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod changes;
+mod identity;
 mod lifecycle;
 mod metrics;
 mod redrive;

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_client::{ProduceRecord, Producer, ProducerConfig};
-use millrace_connect_runtime::plan::{
-    Access, ComponentRef, Decimals, FolderGrant, Format, Grants, GuestPlan, Plan, SinkPlan, Tolerance,
-};
+use millrace_connect_runtime::plan::{Decimals, Format, Plan, SinkPlan, Tolerance};
 use millrace_connect_runtime::redrive::{Action, Choice, DeadLetters, Error, Handled};
 use serde_json::json;
 
-use crate::setup::{Cluster, errors, pipeline, sink, source, transform};
+use crate::setup::{Cluster, errors, file_sink, lines, pipeline, sink, source, transform};
 
 /// Letters of one step of a command that is killed.
 const STEP: u64 = 40;
@@ -23,39 +21,11 @@ fn some(count: u64) -> Choice {
 
 /// A sink that writes values to files below a folder, one line each, after a transform that refuses what holds a 7; or keeps it.
 fn to_files(folder: &Path, refuses: bool) -> SinkPlan {
-    let path = folder.join("out.txt").to_string_lossy().into_owned();
-    let settings = json!({ "path": path, "format": "lines", "rotate": { "every": "100ms" } });
-    let serde_json::Value::Object(settings) = settings else { panic!("settings are an object") };
-    let grant = FolderGrant {
-        host: folder.to_path_buf(),
-        guest: folder.to_string_lossy().into_owned(),
-        access: Access::Write,
-    };
-    let mut plan = sink("nothing", "");
-    plan.guest = GuestPlan {
-        component: ComponentRef::Bundled("file-sink".to_owned()),
-        settings,
-        grants: Grants { files: vec![grant], ..Grants::default() },
-        limits: plan.guest.limits,
-    };
+    let mut plan = file_sink(folder, json!({ "rotate": { "every": "100ms" } }));
     plan.tasks = 2;
     plan.transforms = vec![if refuses { transform("reject", "7") } else { transform("nothing", "") }];
     plan.errors = errors(Tolerance::All, Some("p.dlq"));
     plan
-}
-
-fn lines(folder: &Path) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.file_name().unwrap().to_string_lossy().starts_with('.') {
-            let text = std::fs::read_to_string(path).unwrap();
-            let digits = |line: &str| line.chars().filter(char::is_ascii_digit).collect::<String>();
-            numbers.extend(text.lines().map(|line| digits(line).parse::<u64>().unwrap()));
-        }
-    }
-    numbers.sort_unstable();
-    numbers
 }
 
 fn sevens(total: u64) -> u64 {
@@ -64,6 +34,16 @@ fn sevens(total: u64) -> u64 {
 
 async fn waiting(letters: &DeadLetters, topic: &str) -> u64 {
     letters.heaps(topic).await.unwrap().iter().map(|heap| heap.waiting).sum()
+}
+
+/// A transaction's end is answered before the coordinator has marked it in the topics, where it is seen then.
+async fn seen(is: impl AsyncFn() -> bool) {
+    let seen = async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it is never seen");
 }
 
 /// Kills commands that retry and workers that take what is retried, wherever they are; then lets both come to their end.
@@ -157,13 +137,7 @@ async fn a_sources_record_goes_through_the_conversion_that_refused_it_again() {
     assert!(cluster.run(plan(transform("nothing", ""), Format::Bytes)).await.all_done());
     assert_eq!(cluster.numbers("p").await, [0; 0]);
     for retries in 0..2 {
-        // A transaction's end is answered before the coordinator has marked it in the topic.
-        let seen = async {
-            while waiting(&letters, "p.dlq").await == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
+        seen(async || waiting(&letters, "p.dlq").await > 0).await;
         let heaps = letters.heaps("p.dlq").await.unwrap();
         let heap = heaps.iter().find(|heap| heap.waiting > 0).unwrap();
         assert_eq!((&*heap.stage, &*heap.code), ("VALUE_CONVERTER", "format"));
@@ -265,7 +239,7 @@ async fn what_a_source_could_not_read_is_sent_only_if_asked_for() {
     let polled = Choice { stages: vec!["TASK_POLL".to_owned()], ..Choice::default() };
     let all = letters.handle("p.dlq", "p.source", &polled, Action::Retry).await.unwrap();
     assert_eq!((all.done, all.unread), (10, 0), "{all:?}");
-    assert_eq!(letters.on_their_way("p.source").await.unwrap(), 10);
+    seen(async || letters.on_their_way("p.source").await.unwrap() == 10).await;
     assert!(cluster.run(plan).await.all_done());
     assert_eq!(cluster.numbers("p").await, (0..70).collect::<Vec<_>>());
 }
@@ -306,7 +280,7 @@ async fn a_letter_that_was_written_twice_is_retried_once() {
     assert_eq!(waiting(&letters, "p.dlq").await, sevens(100) - 5);
     let rest = letters.handle("p.dlq", "p.sink0", &Choice::default(), Action::Retry).await.unwrap();
     assert_eq!((rest.done, waiting(&letters, "p.dlq").await), (sevens(100) - 5, 0));
-    assert_eq!(letters.on_their_way("p.sink0").await.unwrap(), sevens(100));
+    seen(async || letters.on_their_way("p.sink0").await.unwrap() == sevens(100)).await;
 }
 
 /// The later of two commands wins; what the earlier one had not committed is handled by the later one, and nothing by both.

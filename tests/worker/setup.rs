@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use millrace_broker::{Broker, BrokerHandle, Config, Env};
 use millrace_client::{
-    Admin, Client, ClientConfig, Consumer, ConsumerConfig, Isolation, OffsetSpec, Polled, Position,
+    Admin, Client, ClientConfig, Consumer, ConsumerConfig, Isolation, NewTopic, OffsetSpec, Polled, Position,
     TopicPartition,
 };
 use millrace_connect_runtime::component::{BundledComponent, ComponentHost, HostConfig};
 use millrace_connect_runtime::plan::{
-    ComponentRef, ErrorPlan, Formats, Grants, GuestPlan, Limits, PipelinePlan, Plan, SinkPlan, SourcePlan,
-    Tolerance, TopicPlan, TransformPlan,
+    Access, ComponentRef, ErrorPlan, FolderGrant, Formats, Grants, GuestPlan, Limits, PipelinePlan, Plan,
+    SinkPlan, SourcePlan, Tolerance, TopicPlan, TransformPlan,
 };
 use millrace_connect_runtime::worker::{RunSummary, Worker, WorkerConfig, WorkerHandle};
 use millrace_test_components::{hostile_sink, hostile_source, hostile_transform};
@@ -97,6 +97,31 @@ impl Cluster {
         let offsets = BTreeMap::from([(TopicPartition::new(topic, 0), offset.into())]);
         consumer.commit(offsets).await.unwrap();
         consumer.close().await.unwrap();
+    }
+
+    /// Makes a topic anew, with as many partitions as pipelines here have.
+    pub(crate) async fn make_anew(&self, topic: &str) {
+        let admin = Admin::new(&self.client);
+        for (_, deleted) in admin.delete_topics(&[topic]).await.unwrap() {
+            deleted.unwrap();
+        }
+        let wanted = NewTopic {
+            name: topic.to_owned(),
+            partitions: 3,
+            replication_factor: -1,
+            configs: BTreeMap::new(),
+        };
+        for (_, made) in admin.create_topics(&[wanted]).await.unwrap() {
+            made.unwrap();
+        }
+        admin.await_topics(&[topic]).await.unwrap();
+    }
+
+    /// What a group without members is, after a week in which nothing was committed.
+    pub(crate) async fn forget(&self, group: &str) {
+        for (_, deleted) in Admin::new(&self.client).delete_groups(&[group]).await.unwrap() {
+            deleted.unwrap();
+        }
     }
 
     /// The number of partitions of a topic.
@@ -184,6 +209,34 @@ pub(crate) fn sink(action: &str, matching: &str) -> SinkPlan {
         errors: ErrorPlan::default(),
         flush_interval: Duration::from_millis(100),
     }
+}
+
+/// A sink whose target holds its positions: it writes values to `out.txt` below a folder, one line each.
+pub(crate) fn file_sink(folder: &Path, mut settings: serde_json::Value) -> SinkPlan {
+    settings["path"] = json!(folder.join("out.txt"));
+    settings["format"] = json!("lines");
+    let mut guest = guest("file-sink", settings);
+    guest.grants.files = vec![FolderGrant {
+        host: folder.to_owned(),
+        guest: folder.display().to_string(),
+        access: Access::Write,
+    }];
+    SinkPlan { guest, ..sink("", "") }
+}
+
+/// The numbers that such a sink wrote, sorted.
+pub(crate) fn lines(folder: &Path) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_string_lossy().starts_with('.') {
+            let text = std::fs::read_to_string(path).unwrap();
+            let digits = |line: &str| line.chars().filter(char::is_ascii_digit).collect::<String>();
+            numbers.extend(text.lines().map(|line| digits(line).parse::<u64>().unwrap()));
+        }
+    }
+    numbers.sort_unstable();
+    numbers
 }
 
 pub(crate) fn transform(action: &str, matching: &str) -> TransformPlan {

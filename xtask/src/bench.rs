@@ -21,12 +21,14 @@ enum What {
     Broker,
     /// How the broker's cost grows with partitions, connections and the size of records, beside Apache Kafka
     Growth,
-    /// File to topic and topic to file, beside Kafka Connect's FileStream connectors; then what `databases` and `stores` measure
+    /// File to topic and topic to file, beside Kafka Connect's FileStream connectors; then what `databases`, `stores` and `services` measure
     Connect,
     /// `PostgreSQL` to topic and topic to `PostgreSQL`, beside Debezium's connectors
     Databases,
     /// Topic to S3, beside Bento
     Stores,
+    /// Topic to HTTP requests and pages of an HTTP service to topic, beside Bento
+    Services,
 }
 
 /// Runs the comparison with its output on the terminal.
@@ -38,6 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Connect => "connect",
         What::Databases => "databases",
         What::Stores => "stores",
+        What::Services => "services",
     });
     if options.quick {
         script.arg("--quick");

@@ -12,7 +12,7 @@ use super::engine::Ticker;
 use super::load::Component;
 use super::state::{GuestState, Label};
 use super::usage::Usage;
-use super::{Failure, batch};
+use super::{Failure, batch, in_place};
 use crate::capability::control::Stopping;
 use crate::capability::metrics::GuestMetrics;
 use crate::plan::{ComponentRef, Grants, Limits};
@@ -153,6 +153,8 @@ pub(super) struct Watch {
     captured: Captured,
     ticker: Arc<Ticker>,
     usage: Arc<Usage>,
+    /// Whether calls run on a thread that may block; see `in_place`.
+    blocks: bool,
     gone: bool,
 }
 
@@ -162,6 +164,8 @@ impl Instance {
         let (captured, usage) = (Captured::default(), Arc::clone(metrics.usage()));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(captured.clone()).stderr(captured.clone());
+        let blocks = in_place::is_wanted(&grants);
+        wasi.allow_blocking_current_thread(blocks);
         if let ComponentRef::Bundled(name) = component.reference() {
             // One that holds several connectors finds out by it which of them it is.
             wasi.arg(name);
@@ -182,6 +186,7 @@ impl Instance {
             captured,
             ticker: Arc::clone(&component.ticker),
             usage,
+            blocks,
             gone: false,
         };
         let instance = watch.run("instantiate", component.pre.instantiate_async(&mut store)).await?;
@@ -201,7 +206,11 @@ impl Watch {
         }
         let ended = {
             let _running = self.ticker.running();
-            tokio::time::timeout(self.call_timeout, self.usage.timed(future)).await
+            let call = self.usage.timed(future);
+            match self.blocks {
+                true => tokio::time::timeout(self.call_timeout, in_place::run(call)).await,
+                false => tokio::time::timeout(self.call_timeout, call).await,
+            }
         };
         match ended {
             Ok(Ok(result)) => {

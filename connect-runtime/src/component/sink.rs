@@ -89,11 +89,11 @@ impl SinkInstance {
         watch.run_fallible("flush", self.guest.call_flush(store)).await
     }
 
-    /// The last call.
+    /// The last call: nothing may be asked of it behind that.
     ///
     /// # Errors
     /// What the guest says, or how it failed.
-    pub async fn close(mut self) -> Result<(), CallError> {
+    pub async fn close(&mut self) -> Result<(), CallError> {
         let Instance { store, watch, .. } = &mut self.instance;
         watch.begin();
         store.set_epoch_deadline(1);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::build::{Named, Planner};
 use super::catalog::Description;
 use super::schema::{self, Finding};
-use super::{Access, ComponentRef, FolderGrant, Grants, GuestPlan, Limits};
+use super::{Access, ComponentRef, FolderGrant, Grants, GuestPlan, Limits, location};
 use crate::connection::Connections;
 use crate::spec::{RESERVED, Role, Settings, Span, pointer_join};
 
@@ -225,6 +225,19 @@ fn connections(
                 planner.push(problem);
             }
         }
+        all = false;
+    }
+    for (setting, schema) in schema::noted(&described.config_schema, "x-location-of") {
+        let named = |setting: &str| settings.get(setting).and_then(Value::as_str);
+        let connection = schema.get("x-location-of").and_then(Value::as_str).and_then(named);
+        let connection = connection.and_then(|name| granted.get(name));
+        let fault =
+            named(setting).zip(connection).and_then(|(uri, connection)| location::fault(uri, connection));
+        let Some((message, expected)) = fault else { continue };
+        let place = block.settings.place(&pointer_join("", setting)).map_or(block.span, |place| place.value);
+        let message = format!("`{setting}` of {} {message}", described.name);
+        let problem = planner.at(place, message).expected(expected);
+        planner.push(problem);
         all = false;
     }
     all.then_some(granted)

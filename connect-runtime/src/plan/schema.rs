@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::spec::{is_duration, is_size, nearest};
+use crate::spec::{DURATION_SHAPE, SIZE_SHAPE, is_duration, is_size, nearest};
 
 /// Schemas may refer to themselves: past this depth of checking the settings are refused.
 const DEPTH_MAX: usize = 64;
@@ -57,6 +57,7 @@ const NOTES: &[&str] = &[
     "examples",
     "deprecated",
     "x-connection",
+    "x-location-of",
     "x-secret",
     "x-path",
     "x-path-kind",
@@ -314,6 +315,12 @@ fn typed(
         if let Some(options) = schema.get("enum") {
             expected = options_in_words(options);
         }
+        // A bare number is what people write first.
+        match schema.get("x-unit").and_then(Value::as_str) {
+            Some("duration") => DURATION_SHAPE.clone_into(&mut expected),
+            Some("size") => SIZE_SHAPE.clone_into(&mut expected),
+            _ => {}
+        }
         let found = match value {
             Value::Null => "empty",
             Value::Bool(_) => "true or false",
@@ -431,13 +438,22 @@ fn bounds(
     let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
     if bound(least).is_some_and(|least| (count as u64) < least) {
         let message = if count == 0 { "is empty" } else { "is too short" };
-        let expected = format!("at least {} {of}", bound(least).unwrap_or(0));
+        let expected = format!("at least {}", counted(bound(least).unwrap_or(0), of));
         out.push(Finding { expected: Some(expected), ..finding(at, message) });
     }
     if bound(most).is_some_and(|most| (count as u64) > most) {
-        let expected = format!("at most {} {of}", bound(most).unwrap_or(0));
+        let expected = format!("at most {}", counted(bound(most).unwrap_or(0), of));
         let message = if of == "entries" { "has too many entries" } else { "is too long" };
         out.push(Finding { expected: Some(expected), ..finding(at, message) });
+    }
+}
+
+/// So many characters or entries.
+fn counted(count: u64, of: &str) -> String {
+    match (count, of) {
+        (1, "characters") => "1 character".to_owned(),
+        (1, "entries") => "1 entry".to_owned(),
+        _ => format!("{count} {of}"),
     }
 }
 

@@ -115,7 +115,7 @@ fn settings_are_checked_against_the_schema() {
         ("path: 5", vec!["`path` of from can't be a number", "expected: text"]),
         ("path: x, batch: 0", vec!["out of range", "at least 1"]),
         ("path: x, batch: 1.5", vec!["expected: a whole number"]),
-        ("path: x, every: 5", vec!["can't be a number"]),
+        ("path: x, every: 5", vec!["can't be a number", "a duration such as \"500ms\", \"5s\""]),
         ("path: x, every: 5x", vec!["has the wrong form", "a duration such as"]),
         ("path: x, types: { a: int, b: bool }", vec!["`types.b` of from"]),
     ] {

@@ -10,8 +10,10 @@
 //! - A position is committed only after the sink's flush said that everything before it is durable.
 //! - Where the target holds the position, that one counts, and not the group's; the group `connect-<name>` is told all the same,
 //!   so that every Kafka tool shows the lag.
+//! - Positions speak of one topic, by its id: another one of the same name is refused, or read from its beginning.
 //! - Positions are committed in a transaction of the task's own transactional id: a task that was replaced can't move them.
 
+mod identity;
 mod offsets;
 mod retried;
 mod task;

@@ -29,9 +29,7 @@ pub(crate) async fn ensure(
             }
         }
     }
-    if plan.pipelines.iter().any(|pipeline| pipeline.source.is_some()) {
-        wanted.insert(offsets_topic.to_owned(), new(&compacted(offsets_topic, offsets_partitions)));
-    }
+    wanted.insert(offsets_topic.to_owned(), new(&compacted(offsets_topic, offsets_partitions)));
     create(client, &wanted.into_values().collect::<Vec<_>>()).await
 }
 

@@ -81,7 +81,7 @@ impl AvroReader {
         let json =
             Json::read(&header.schema).map_err(|error| Trouble::Rotten(format!("its schema is {error}")))?;
         let (schema, nodes) =
-            columns(&json).map_err(|why| Trouble::Rotten(format!("its schema can't be read: {why}")))?;
+            columns(&json).map_err(|why| Trouble::Unsupported(format!("its schema can't be read: {why}")))?;
         let rows = Rows::new(schema, how.options.key.as_ref(), how.typed)?;
         let (codec, mark) = (header.codec, header.mark);
         let mut reader =
@@ -217,7 +217,7 @@ fn read_header(blob: &mut dyn Blob, window: &mut Window) -> Result<Header, Troub
             return Err(Trouble::rotten("it is no Avro file"));
         }
         match header(&bytes) {
-            Some(header) => return header.map_err(|why| Trouble::Rotten(format!("its header: {why}"))),
+            Some(header) => return header,
             None if (seen as u64) == size => return Err(Trouble::rotten("its header is cut off")),
             None if length >= HEADER_BYTES_MAX => {
                 return Err(Trouble::Rotten(format!("a header of more than {HEADER_BYTES_MAX} bytes")));
@@ -228,7 +228,7 @@ fn read_header(blob: &mut dyn Blob, window: &mut Window) -> Result<Header, Troub
 }
 
 /// None: it is not whole.
-fn header(bytes: &Bytes) -> Option<Result<Header, String>> {
+fn header(bytes: &Bytes) -> Option<Result<Header, Trouble>> {
     let mut values = Values::new(bytes.get(MAGIC.len()..)?);
     let (mut schema, mut codec) = (None, None);
     loop {
@@ -257,13 +257,13 @@ fn header(bytes: &Bytes) -> Option<Result<Header, String>> {
         Some(b"zstandard") => Codec::Zstd,
         Some(other) => {
             let name = String::from_utf8_lossy(other);
-            return Some(Err(format!(
-                "the codec {name:?} is not known; there are null, deflate, snappy and zstandard"
-            )));
+            return Some(Err(Trouble::Unsupported(format!(
+                "its blocks are compressed with {name}, of which only null, deflate, snappy and zstandard are read"
+            ))));
         }
     };
     let Some(Ok(schema)) = schema.map(String::from_utf8) else {
-        return Some(Err("no schema".to_owned()));
+        return Some(Err(Trouble::rotten("its header: no schema")));
     };
     Some(Ok(Header { schema, codec, mark: bytes.slice_ref(mark), bytes: start + MARK_BYTES }))
 }

@@ -31,6 +31,8 @@ pub enum Trouble {
     Outside(Error),
     /// What stands in it is not what it should be. Reading it again gives the same.
     Rotten(String),
+    /// It may be whole, and is not read here: what it is, and what could be read instead.
+    Unsupported(String),
 }
 
 impl From<Error> for Trouble {
@@ -46,8 +48,28 @@ impl Trouble {
     }
 }
 
-/// Gives back what is left of a rotten file, in place of a record.
-pub fn reject_rest(name: &str, why: &str, out: &mut Poll) {
-    let message = format!("{name}: {why}; the rest of it is passed over");
-    out.reject(name.as_bytes(), Rejection::new("file.damaged", message));
+/// Gives back what is left of a file that can't be read on, in place of a record; nothing if it could not be had.
+pub fn reject_rest(name: &str, trouble: &Trouble, out: &mut Poll) {
+    if let Some(rejection) = rejection(name, trouble) {
+        out.reject(name.as_bytes(), rejection);
+    }
+}
+
+/// What is said of a file that can't be read on. The ways out come with it: what the host proposes for single records leaves out more here.
+fn rejection(name: &str, trouble: &Trouble) -> Option<Rejection> {
+    Some(match trouble {
+        Trouble::Outside(_) => return None,
+        Trouble::Rotten(why) => Rejection::new(
+            "file.damaged",
+            format!(
+                "{name}: {why}; put a whole one in its place or take it away: errors.tolerance all leaves out the rest of it"
+            ),
+        ),
+        Trouble::Unsupported(why) => Rejection::new(
+            "file.unsupported",
+            format!(
+                "{name}: {why}; write it anew or take it away: errors.tolerance all leaves out the whole of it"
+            ),
+        ),
+    })
 }

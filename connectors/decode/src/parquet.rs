@@ -83,6 +83,7 @@ fn trouble(error: ParquetError) -> Trouble {
             Ok(outside) => Trouble::Outside(*outside),
             Err(other) => Trouble::Rotten(other.to_string()),
         },
+        ParquetError::NYI(why) => Trouble::Unsupported(why),
         other => Trouble::Rotten(other.to_string()),
     }
 }
@@ -97,7 +98,7 @@ impl ParquetReader {
             return Err(Trouble::Rotten(format!("{columns} columns, more than {COLUMNS_MAX}")));
         }
         let (schema, nodes) = schema::columns(footer.file_metadata().schema_descr().root_schema())
-            .map_err(|why| Trouble::Rotten(format!("its schema can't be read: {why}")))?;
+            .map_err(|why| Trouble::Unsupported(format!("its schema can't be read: {why}")))?;
         let rows = Rows::new(schema, how.options.key.as_ref(), how.typed)?;
         let blob = Arc::new(Mutex::new(blob));
         Ok(Self { blob, size, name: how.name.to_owned(), rows, nodes, footer, group: None, place })
@@ -199,7 +200,7 @@ fn read_footer(blob: &mut dyn Blob) -> Result<ParquetMetaData, Trouble> {
     let tail = exactly(blob, tail_at, TAIL_BYTES)?;
     match &tail[4..] {
         MAGIC => {}
-        MAGIC_ENCRYPTED => return Err(Trouble::rotten("it is encrypted, which is not supported")),
+        MAGIC_ENCRYPTED => return Err(Trouble::Unsupported("it is encrypted, which is not read".into())),
         _ => return Err(not_parquet()),
     }
     let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);

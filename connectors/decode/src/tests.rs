@@ -78,7 +78,7 @@ fn read_all(file: &Bytes, name: &str, settings: Value, typed: bool, batch: u32, 
 
 fn why(trouble: Trouble) -> String {
     match trouble {
-        Trouble::Rotten(why) => why,
+        Trouble::Rotten(why) | Trouble::Unsupported(why) => why,
         // A header that names no columns, say.
         Trouble::Outside(error) => error.to_string(),
     }

@@ -6,7 +6,6 @@ mod zstd;
 
 pub(crate) use self::zstd::whole as zstd_whole;
 
-use crate::Trouble;
 use crate::options::Compression;
 
 /// Most plain bytes of one step, roughly: a block of Zstandard may come on top.
@@ -34,6 +33,21 @@ pub struct Step {
     pub more: bool,
 }
 
+/// What is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it showed, in bytes behind the front of what was to be unpacked.
+    pub at: usize,
+    /// What.
+    pub why: String,
+}
+
+impl Damage {
+    fn new(at: usize, why: impl Into<String>) -> Self {
+        Self { at, why: why.into() }
+    }
+}
+
 impl Unpack {
     /// For a file compressed like this.
     pub fn new(compression: Compression) -> Self {
@@ -46,7 +60,7 @@ impl Unpack {
 
     /// Takes from the front of `packed` and appends to `out`. `last`: nothing comes behind it, so that what is not whole never will be.
     /// Unless it is the last there have to be [`PACKED_BYTES_MIN`] bytes.
-    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Trouble> {
+    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Damage> {
         match self {
             Self::Plain => {
                 let taken = packed.len().min(STEP_BYTES);

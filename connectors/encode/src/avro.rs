@@ -6,9 +6,9 @@ use std::io::Write;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
-use crate::Codec;
 use crate::datum::Datum;
 use crate::types::{Field, Schema, Slot, Type, avro};
+use crate::{Codec, zstd};
 
 /// A block is written when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -42,6 +42,7 @@ impl AvroFile {
             Codec::None => "null",
             Codec::Gzip => "deflate",
             Codec::Snappy => "snappy",
+            Codec::Zstd => "zstandard",
         };
         // Random, so that it is not found in rows: the hasher's keys are.
         let mut sync = [0; 16];
@@ -98,6 +99,10 @@ impl AvroFile {
                 crc.update(&self.block);
                 data.extend_from_slice(&crc.sum().to_be_bytes());
                 packed = data;
+                &packed
+            }
+            Codec::Zstd => {
+                packed = zstd::frame(&self.block);
                 &packed
             }
         };

@@ -88,6 +88,8 @@ impl ParquetFile {
             Codec::None => Compression::UNCOMPRESSED,
             Codec::Gzip => Compression::GZIP(GzipLevel::default()),
             Codec::Snappy => Compression::SNAPPY,
+            // The library has it in C only.
+            Codec::Zstd => return Err("Parquet can't be written with zstd; snappy and gzip can".into()),
         };
         let properties = WriterProperties::builder()
             .set_compression(compression)

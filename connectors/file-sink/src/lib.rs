@@ -1,22 +1,25 @@
-//! The bundled connector file-sink: JSON lines, csv or plain lines, compressed with gzip or not, exactly once.
+//! The bundled connector file-sink: JSON lines, csv or plain lines, compressed or not, Avro and Parquet, exactly once.
 //!
 //! What a reader of the folder sees: finished files only. A file is finished by rotation (`rotate`), or when the run ends; until
 //! then it grows under a hidden name. Without rotation there is one file: a later run that has more records adds them to a copy
 //! and puts that in its place, and one that has none leaves it alone. So a visible file never has half a line, and never a
-//! record that might come again.
+//! record that might come again. Avro and Parquet always come as several files.
 //!
-//! What a kill leaves behind: at most uncommitted bytes at the end of the hidden file, which the next start cuts off. The
-//! positions of the records lie with the file ([`state`]), so it does not matter what the consumer group knows.
+//! What a kill leaves behind: at most uncommitted bytes at the end of the hidden file, which the next start cuts off; of Avro and
+//! Parquet the hidden file, which it removes. The positions of the records lie with the file ([`state`]), so it does not matter what
+//! the consumer group knows.
 //!
 //! Fence: the state holds the highest generation. A task checks it before it writes, and stops when it was replaced. What that
 //! cannot exclude is a process that is frozen between the check and the write for as long as its successor takes to start:
 //! WASI has no file locks.
 //!
-//! Rooms: [`names`], [`state`], [`store`] (the steps that survive a kill), [`encode`].
+//! Rooms: [`names`], [`state`], [`store`] (the steps that survive a kill), [`encode`] (records into bytes), [`rows`] (of formats with
+//! types).
 
 pub mod encode;
 mod fault;
 pub mod names;
+pub mod rows;
 pub mod settings;
 pub mod state;
 pub mod store;
@@ -26,19 +29,23 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io;
 
+use millrace_connector_encode::Codec;
+use millrace_connector_encode::content::{Added, NullValues};
 use millrace_sdk::{
-    Description, Durable, Error, Problem, Records, Rejected, Sink, Taken, Task, TopicOffset, TopicPartition,
+    Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
+    TopicOffset, TopicPartition,
 };
 
 use crate::encode::Encoder;
 use crate::names::Names;
-use crate::settings::Settings;
-use crate::store::Store;
+use crate::settings::{Rotate, Settings};
+use crate::store::{Form, Store};
 
 /// One task of the sink.
 #[derive(Debug)]
 pub struct FileSink {
     settings: Settings,
+    rotate: Rotate,
     store: Store,
     encoder: Encoder,
     assigned: BTreeSet<(String, i32)>,
@@ -53,7 +60,7 @@ impl Sink for FileSink {
         Description::new(
             "file-sink",
             env!("CARGO_PKG_VERSION"),
-            "Writes JSON lines, csv or plain lines to files",
+            "Writes JSON lines, csv, plain lines, Avro or Parquet to files",
         )
         .settings(include_str!("settings.schema.json"))
         .key_formats(&["bytes"])
@@ -69,12 +76,14 @@ impl Sink for FileSink {
         if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
             return Err(Error::fatal("settings", format!("{}: {}", problem.path, problem.message)));
         }
-        let rotates = settings.rotate.is_set();
-        let store =
-            Store::open(Names::new(&settings.path, rotates, task.count), task, rotates, settings.is_gzip())?;
+        let rotate = settings.rotate();
+        let is_whole = settings.is_whole();
+        let packing = if is_whole { Codec::None } else { settings.codec() };
+        let form = Form { rotates: rotate.is_set(), is_whole, packing };
+        let store = Store::open(Names::new(&settings.path, form.rotates, task.count), task, form)?;
         let encoder = Encoder::new(&settings, store.columns().map(<[String]>::to_vec))?;
         let first = store.is_empty();
-        Ok(Self { settings, store, encoder, assigned: BTreeSet::new(), first })
+        Ok(Self { settings, rotate, store, encoder, assigned: BTreeSet::new(), first })
     }
 
     fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicOffset>, Error> {
@@ -93,7 +102,11 @@ impl Sink for FileSink {
     fn revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         // What was taken is in the file for good, so its position has to be, too, before the next owner asks for it.
         self.store.settle()?;
-        self.store.commit()?;
+        if self.settings.is_whole() {
+            self.publish()?
+        } else {
+            self.store.commit().map(drop)?
+        }
         for TopicPartition { topic, partition } in partitions {
             self.assigned.remove(&(topic.clone(), *partition));
         }
@@ -119,18 +132,12 @@ impl Sink for FileSink {
             }
             // A transform made several of one record: they share its offset, and have to stand or fall together.
             let is_piece = record.offset < run.2;
-            if !is_piece && (!self.store.has_part() || self.is_due()) {
-                // Files are changed between batches only, where a failure can be repeated; the rest comes again.
-                if record.index > 0 {
+            match self.take(&record, is_piece)? {
+                Ok(true) => {}
+                // The rest comes again.
+                Ok(false) => {
                     taken = Taken::First(record.index);
                     break;
-                }
-                self.first = self.store.begin()?;
-            }
-            match self.encoder.encode(record.value, self.first, &mut self.store.buffer) {
-                Ok(()) => {
-                    self.first = false;
-                    self.store.count_record();
                 }
                 Err(why) => rejected.push(&record, why),
             }
@@ -150,18 +157,67 @@ impl Sink for FileSink {
 
     fn close(&mut self) -> Result<(), Error> {
         self.store.settle()?;
-        self.store.publish()
+        self.publish()
     }
 }
 
 impl FileSink {
+    /// Takes a record; false: not in this batch. Files are changed between batches only, where a failure can be repeated.
+    fn take(&mut self, record: &RecordRef<'_>, is_piece: bool) -> Result<Result<bool, Rejection>, Error> {
+        if record.value.is_none() && self.settings.behavior_on_null_values == Some(NullValues::Ignore) {
+            return Ok(Ok(true));
+        }
+        if !is_piece && (!self.store.has_part() || self.is_due()) {
+            if record.index > 0 {
+                return Ok(Ok(false));
+            }
+            self.begin()?;
+        }
+        let mut added = self.encode(record)?;
+        if let Ok(Added::WantsAnother) = added {
+            if is_piece {
+                let message = "a transform made records with different schemas of one, for one file";
+                return Ok(Err(Rejection::new("schema.pieces", message)));
+            }
+            if record.index > 0 {
+                return Ok(Ok(false));
+            }
+            self.begin()?;
+            added = self.encode(record)?;
+        }
+        if added.is_ok() {
+            self.first = false;
+            self.store.count_record();
+        }
+        Ok(added.map(|_| true))
+    }
+
+    fn encode(&mut self, record: &RecordRef<'_>) -> Result<Result<Added, Rejection>, Error> {
+        self.encoder.encode(record.value, self.first, &mut self.store.buffer)
+    }
+
+    /// Begins a file; what grew before is finished.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.publish()?;
+        self.first = self.store.begin()?;
+        Ok(())
+    }
+
+    /// Finishes the file that grows, if there is one.
+    fn publish(&mut self) -> Result<(), Error> {
+        if !self.store.is_closing() {
+            self.encoder.finish(&mut self.store.buffer)?;
+        }
+        self.store.publish()
+    }
+
     fn is_due(&self) -> bool {
-        self.store.is_due(&self.settings.rotate)
+        self.store.is_due(&self.rotate, self.encoder.pending())
     }
 
     fn rotate_if_due(&mut self) -> Result<(), Error> {
         self.store.settle()?;
-        if self.is_due() { self.store.publish() } else { Ok(()) }
+        if self.is_due() { self.publish() } else { Ok(()) }
     }
 }
 
@@ -178,6 +234,10 @@ fn fail(what: &str, path: &str, error: io::Error) -> Error {
         }
         ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
         ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
+        // All that is known in the sandbox of a write that failed is that it failed.
+        _ if matches!(what, "write" | "copy" | "sync") => {
+            Error::retriable("file", format!("{message}; is the disk full?"))
+        }
         _ => Error::retriable("file", message),
     }
 }

@@ -8,7 +8,7 @@
 use millrace_sdk::{Error, files};
 
 use crate::fail;
-use crate::settings::GZIP_SUFFIX;
+use crate::settings::unpacked;
 
 /// Names in one folder.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Names {
     /// The file that a reader sees, by its number from 1.
     pub fn visible(&self, task: u32, number: u64) -> String {
         // `.jsonl.gz` is one extension.
-        let plain = self.name.strip_suffix(GZIP_SUFFIX).unwrap_or(&self.name);
+        let plain = unpacked(&self.name).0;
         let (stem, extension) = match plain.rfind('.') {
             Some(at) if at > 0 => self.name.split_at(at),
             _ if plain.len() < self.name.len() && !plain.is_empty() => self.name.split_at(plain.len()),
@@ -83,6 +83,7 @@ mod tests {
         assert_eq!(visible("/orders.v1.jsonl", true, 2), "/orders.v1-0-000007.jsonl");
         assert_eq!(visible(".orders", false, 2), ".orders-0");
         assert_eq!(visible("out/orders.jsonl.gz", true, 1), "out/orders-000007.jsonl.gz");
+        assert_eq!(visible("orders.csv.zst", true, 1), "orders-000007.csv.zst");
         assert_eq!(visible("orders.gz", true, 1), "orders-000007.gz");
         let names = Names::new("orders", false, 1);
         assert_eq!((names.folder(), names.part(3).as_str()), (".", ".orders.3.part"));

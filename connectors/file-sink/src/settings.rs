@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use millrace_connector_encode::Codec;
+use millrace_connector_encode::content::NullValues;
+use millrace_connector_encode::types::{Schema, avro};
 use millrace_connector_fields::Path;
 use millrace_sdk::Problem;
 use millrace_sdk::settings::{Size, Span};
 use serde::Deserialize;
 
-/// What names of compressed files end with.
-pub const GZIP_SUFFIX: &str = ".gz";
+/// What names of files end with that are compressed as a whole.
+const PACKED: [(&str, Codec); 3] = [(".gz", Codec::Gzip), (".zst", Codec::Zstd), (".zstd", Codec::Zstd)];
+/// Of Avro and Parquet, unless `rotate` is set: size of a file, as s3-sink has it.
+const ROWS_BYTES: Size = Size::from_bytes(128 << 20);
+/// And its age.
+const ROWS_AGE: Span = Span::from_ms(600_000);
 
 /// Settings of one sink.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +30,10 @@ pub struct Settings {
     /// When a file is finished.
     #[serde(default)]
     pub rotate: Rotate,
+    /// Columns, as an Avro schema.
+    pub schema: Option<String>,
+    /// Records without a value.
+    pub behavior_on_null_values: Option<NullValues>,
     /// Fields to write.
     pub columns: Option<Vec<String>>,
     /// Whether files begin with names.
@@ -43,6 +54,10 @@ pub enum Format {
     Jsonl,
     /// The value as a line.
     Lines,
+    /// Avro object container files.
+    Avro,
+    /// Parquet
+    Parquet,
 }
 
 /// How files are compressed.
@@ -53,6 +68,10 @@ pub enum Compression {
     None,
     /// gzip
     Gzip,
+    /// Snappy
+    Snappy,
+    /// Zstandard
+    Zstd,
 }
 
 /// When a file is finished. Nothing set: at the end of the run.
@@ -89,20 +108,53 @@ fn default_delimiter() -> char {
     ','
 }
 
+/// A name without what says that the whole is compressed, and how it is.
+pub fn unpacked(name: &str) -> (&str, Codec) {
+    let packed = PACKED.iter().find_map(|(suffix, codec)| Some((name.strip_suffix(suffix)?, *codec)));
+    packed.unwrap_or((name, Codec::None))
+}
+
 impl Settings {
     /// How records are written.
     pub fn format(&self) -> Format {
-        let plain = self.path.strip_suffix(GZIP_SUFFIX).unwrap_or(&self.path);
-        self.format.unwrap_or_else(|| match plain.rsplit_once('.').map(|(_, end)| end) {
+        self.format.unwrap_or_else(|| match unpacked(&self.path).0.rsplit_once('.').map(|(_, end)| end) {
             Some("csv") => Format::Csv,
             Some("jsonl" | "ndjson") => Format::Jsonl,
+            Some("avro") => Format::Avro,
+            Some("parquet") => Format::Parquet,
             _ => Format::Lines,
         })
     }
 
-    /// Whether files are compressed.
-    pub fn is_gzip(&self) -> bool {
-        self.compression.map_or_else(|| self.path.ends_with(GZIP_SUFFIX), |set| set == Compression::Gzip)
+    /// Whether a file is none before its end, so that nothing can be added to it.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.format(), Format::Avro | Format::Parquet)
+    }
+
+    /// How blocks, pages, or the whole of a text are compressed.
+    pub fn codec(&self) -> Codec {
+        match (self.compression, self.format()) {
+            (Some(Compression::None), _) => Codec::None,
+            (Some(Compression::Gzip), _) => Codec::Gzip,
+            (Some(Compression::Snappy), _) | (None, Format::Parquet) => Codec::Snappy,
+            (Some(Compression::Zstd), _) => Codec::Zstd,
+            (None, Format::Avro) => Codec::None,
+            (None, _) => unpacked(&self.path).1,
+        }
+    }
+
+    /// When a file is finished.
+    pub fn rotate(&self) -> Rotate {
+        if self.is_whole() && !self.rotate.is_set() {
+            Rotate { records: None, bytes: Some(ROWS_BYTES), every: Some(ROWS_AGE) }
+        } else {
+            self.rotate
+        }
+    }
+
+    /// The columns of `schema`.
+    pub fn columns_of_schema(&self) -> Option<Result<Schema, String>> {
+        self.schema.as_deref().map(avro::read)
     }
 
     /// Checks beyond the schema.
@@ -111,10 +163,7 @@ impl Settings {
         if self.path.ends_with('/') {
             problems.push(Problem::error("/path", "a file, not a folder"));
         }
-        if [".zst", ".zstd"].iter().any(|ending| self.path.ends_with(ending)) {
-            let message = "Zstandard can't be written, and readers would take the file for it; end with .gz, or without";
-            problems.push(Problem::error("/path", message));
-        }
+        problems.extend(self.problems_of_rows());
         if !self.delimiter.is_ascii() || matches!(self.delimiter, '\n' | '\r' | '"') {
             problems.push(Problem::error("/delimiter", "one ASCII character, no quote and no line break"));
         }
@@ -131,6 +180,43 @@ impl Settings {
         }
         if self.rotate.every.is_some_and(|every| every.ms() == 0) {
             problems.push(Problem::error("/rotate/every", "at least 1ms"));
+        }
+        problems
+    }
+    /// What fits text only, or rows only.
+    fn problems_of_rows(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
+        let packed_as = unpacked(&self.path).1;
+        if self.is_whole() {
+            if packed_as != Codec::None {
+                wrong(
+                    "/path",
+                    "avro and parquet are compressed inside, see compression; end with .avro or .parquet",
+                );
+            }
+            if self.format() == Format::Parquet && self.compression == Some(Compression::Zstd) {
+                wrong("/compression", "zstd can't be written in parquet; snappy and gzip can");
+            }
+            if let Some(Err(why)) = self.columns_of_schema() {
+                wrong("/schema", &why);
+            }
+        } else {
+            if packed_as == Codec::Zstd && self.codec() != Codec::Zstd {
+                wrong(
+                    "/path",
+                    "readers take it for zstd by its name; end without .zst, or leave out compression",
+                );
+            }
+            if self.compression == Some(Compression::Snappy) {
+                wrong("/compression", "text is compressed by gzip or zstd; snappy is for avro and parquet");
+            }
+            if self.schema.is_some() {
+                wrong("/schema", "only avro and parquet have columns with types");
+            }
+            if self.behavior_on_null_values.is_some() {
+                wrong("/behavior_on_null_values", "only avro and parquet have no place for them");
+            }
         }
         problems
     }

@@ -5,15 +5,21 @@
 //! then taken out of the state: whoever starts after a kill in between does the steps that are missing. So visible files hold
 //! whole records, each once, and nothing that is not committed.
 //!
+//! A file of Avro or Parquet is none before its end (a footer, columns that are still being seen), so it is committed as a whole:
+//! the state knows of it, and of the positions behind its records, when it is finished. A kill before that loses the part, and its
+//! records are read again.
+//!
 //! Invariant: the part on disk has at least `written` bytes, of which the state names those that are committed.
 
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use millrace_connector_encode::{Codec, zstd};
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, Task, TopicOffset};
 
 use crate::fail;
@@ -25,19 +31,30 @@ use crate::state::{Offsets, Part, State, fenced, sync_folder};
 /// Bytes kept in memory before they are written to the part.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// What files of a sink are like.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// There is more than one.
+    pub rotates: bool,
+    /// A file is none before its end.
+    pub is_whole: bool,
+    /// Text: what is written out becomes a member of a gzip file, or a frame of a Zstandard file, which are whole wherever one ends.
+    pub packing: Codec,
+}
+
 /// The files of one task.
 #[derive(Debug)]
 pub struct Store {
     names: Names,
     task: u32,
-    rotates: bool,
-    /// Whether what is written out becomes a member of a gzip file, which is whole wherever a member ends.
-    gzip: bool,
+    form: Form,
     /// As it is on disk.
     committed: State,
     /// As it will be after the next commit.
     state: State,
     part: Option<File>,
+    /// Whether the file's end is in the buffer, so that nothing may be added any more.
+    closing: bool,
     written: u64,
     /// What was added and is not in the part yet.
     pub(crate) buffer: Vec<u8>,
@@ -45,23 +62,23 @@ pub struct Store {
 
 impl Store {
     /// Takes over from the task before, and finishes what it left undone.
-    pub fn open(names: Names, task: &Task, rotates: bool, gzip: bool) -> Result<Self, Error> {
+    pub fn open(names: Names, task: &Task, form: Form) -> Result<Self, Error> {
         let mut own = None;
         for number in names.tasks_with_state()? {
             if number == task.number {
-                own = Some(Self::claim(&names, task, number, rotates, gzip)?);
+                own = Some(Self::claim(&names, task, number, form)?);
             } else if number >= task.count && task.number == 0 {
                 // Left by a run with more tasks.
-                Self::claim(&names, task, number, rotates, gzip)?.publish()?;
+                Self::claim(&names, task, number, form)?.publish()?;
             }
         }
         match own {
             Some(own) => Ok(own),
-            None => Self::claim(&names, task, task.number, rotates, gzip),
+            None => Self::claim(&names, task, task.number, form),
         }
     }
 
-    fn claim(names: &Names, task: &Task, number: u32, rotates: bool, gzip: bool) -> Result<Self, Error> {
+    fn claim(names: &Names, task: &Task, number: u32, form: Form) -> Result<Self, Error> {
         let path = names.state(number);
         let mut state = State::load(&path)?.unwrap_or_else(|| State::new(&task.connector));
         if state.connector != task.connector {
@@ -72,11 +89,11 @@ impl Store {
         let mut store = Self {
             names: names.clone(),
             task: number,
-            rotates,
-            gzip,
+            form,
             committed: state.clone(),
             state: State::new(""),
             part: None,
+            closing: false,
             written: 0,
             buffer: Vec::new(),
         };
@@ -119,7 +136,12 @@ impl Store {
         file.set_len(part.bytes).map_err(|error| fail("truncate", &path, error))?;
         self.written = part.bytes;
         self.part = Some(file);
-        if part.finished { self.give_name() } else { Ok(()) }
+        match (part.finished, self.form.is_whole) {
+            (true, _) => self.give_name(),
+            // Of a run that wrote lines under this name.
+            (false, true) => self.publish(),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Next offset that the files of this task do not hold yet.
@@ -148,13 +170,13 @@ impl Store {
         self.state.part.is_some()
     }
 
-    /// Whether the file that grows is finished, as `rotate` says.
-    pub fn is_due(&self, rotate: &Rotate) -> bool {
+    /// Whether the file that grows is finished, as `rotate` says; `pending` bytes of it are not in the buffer yet.
+    pub fn is_due(&self, rotate: &Rotate, pending: usize) -> bool {
         let Some(part) = self.state.part.as_ref().filter(|part| part.records > 0) else { return false };
-        let age = || Duration::from_millis(now_ms().saturating_sub(part.since_ms));
+        let age = || Duration::from_millis(now().saturating_sub(part.since_ms));
         // What the buffer comes to is known when it is compressed.
-        let waiting = if self.gzip { 0 } else { self.buffer.len() as u64 };
-        rotate.is_due(part.records, self.written + waiting, age)
+        let waiting = if self.form.packing == Codec::None { self.buffer.len() + pending } else { 0 };
+        rotate.is_due(part.records, self.written + waiting as u64, age)
     }
 
     /// Whether the file that grows has nothing in it.
@@ -179,20 +201,20 @@ impl Store {
         self.check_fence()?;
         let path = self.names.part(self.task);
         let mut name = self.names.visible(self.task, self.state.number);
-        while self.rotates && exists(&name)? {
+        while self.form.rotates && exists(&name)? {
             self.state.number += 1;
             name = self.names.visible(self.task, self.state.number);
         }
         step("create part")?;
         let mut file = File::create(&path).map_err(|error| fail("create", &path, error))?;
         self.written = match File::open(&name) {
-            Ok(old) => copy(old, &mut file, self.gzip).map_err(|error| fail("copy", &name, error))?,
+            Ok(old) => copy(old, &mut file, self.form.packing).map_err(|error| fail("copy", &name, error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(fail("open", &name, error)),
         };
         self.part = Some(file);
         self.buffer.clear();
-        self.state.part = Some(Part { name, bytes: 0, records: 0, since_ms: now_ms(), finished: false });
+        self.state.part = Some(Part { name, bytes: 0, records: 0, since_ms: now(), finished: false });
         Ok(self.written == 0)
     }
 
@@ -223,30 +245,26 @@ impl Store {
     fn write_out(&mut self) -> Result<(), Error> {
         let Some(file) = self.part.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         let failed = |error| fail("write", &self.names.part(self.task), error);
-        let bytes = match self.gzip {
-            true => Cow::Owned(member(&self.buffer).map_err(failed)?),
-            false => Cow::Borrowed(&self.buffer[..]),
+        let bytes = match self.form.packing {
+            Codec::Gzip => Cow::Owned(member(&self.buffer).map_err(failed)?),
+            Codec::Zstd => Cow::Owned(zstd::frame(&self.buffer)),
+            Codec::None | Codec::Snappy => Cow::Borrowed(&self.buffer[..]),
         };
         #[cfg(test)]
         crate::fault::torn(file, self.written, &bytes)?;
         // A try before may have written some of it.
-        let written = file.seek(SeekFrom::Start(self.written)).and_then(|_| file.write_all(&bytes));
-        written.map_err(failed)?;
+        write_at(file, &bytes, self.written).map_err(failed)?;
         self.written += bytes.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    /// Makes durable what was added, and its positions with it.
+    /// Makes durable what was added, and its positions with it; a file that is none before its end waits for that. Gives back the
+    /// positions that are durable.
     pub fn commit(&mut self) -> Result<Vec<TopicOffset>, Error> {
-        if self.state != self.committed || !self.buffer.is_empty() {
-            self.check_fence()?;
-            self.write_out()?;
-            if let (Some(file), Some(part)) = (&self.part, &mut self.state.part) {
-                step("sync part")?;
-                sync(file).map_err(|error| fail("sync", &self.names.part(self.task), error))?;
-                part.bytes = self.written;
-            }
+        let waits = self.form.is_whole && self.state.part.as_ref().is_some_and(|part| part.records > 0);
+        if !waits && (self.state != self.committed || !self.buffer.is_empty()) {
+            self.sync_part()?;
             self.save()?;
         }
         let offsets = self.committed.offsets.iter();
@@ -257,7 +275,19 @@ impl Store {
         Ok(flat.collect())
     }
 
-    /// Finishes the file that grows, if there is one: it gets its visible name.
+    /// Writes and syncs all that was added.
+    fn sync_part(&mut self) -> Result<(), Error> {
+        self.check_fence()?;
+        self.write_out()?;
+        if let (Some(file), Some(part)) = (&self.part, &mut self.state.part) {
+            step("sync part")?;
+            sync(file).map_err(|error| fail("sync", &self.names.part(self.task), error))?;
+            part.bytes = self.written;
+        }
+        Ok(())
+    }
+
+    /// Finishes the file that grows, if there is one: it gets its visible name. What is behind its records must be in the buffer.
     pub fn publish(&mut self) -> Result<(), Error> {
         let Some(part) = &self.state.part else { return Ok(()) };
         if part.records == 0 {
@@ -268,17 +298,34 @@ impl Store {
             return self.commit().map(|_| ());
         }
         // First all of it becomes durable; only then is it marked as finished, so that a failure leaves it growing.
-        self.commit()?;
-        if let Some(part) = &mut self.state.part {
+        if self.form.is_whole {
+            self.closing = true;
+            self.sync_part()?;
+        } else {
+            self.commit()?;
+        }
+        let mut next = self.state.clone();
+        if let Some(part) = &mut next.part {
             part.finished = true;
         }
-        self.save()?;
+        self.replace(next)?;
         self.give_name()
+    }
+
+    /// Whether the file's end is in the buffer, and it is not finished yet.
+    pub fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Goes on with a publication that failed half-way.
     pub fn settle(&mut self) -> Result<(), Error> {
-        if self.state.part.as_ref().is_some_and(|part| part.finished) { self.give_name() } else { Ok(()) }
+        if self.state.part.as_ref().is_some_and(|part| part.finished) {
+            self.give_name()
+        } else if self.closing {
+            self.publish()
+        } else {
+            Ok(())
+        }
     }
 
     fn give_name(&mut self) -> Result<(), Error> {
@@ -301,15 +348,10 @@ impl Store {
     fn forget_part(&mut self) -> Result<(), Error> {
         let mut next = self.state.clone();
         next.part = None;
-        next.number += u64::from(self.rotates);
-        let before = std::mem::replace(&mut self.state, next);
-        let saved = self.save();
-        if saved.is_err() {
-            self.state = before;
-        } else {
-            self.written = 0;
-        }
-        saved
+        next.number += u64::from(self.form.rotates);
+        self.replace(next)?;
+        (self.written, self.closing) = (0, false);
+        Ok(())
     }
 
     fn check_fence(&self) -> Result<(), Error> {
@@ -317,8 +359,14 @@ impl Store {
     }
 
     fn save(&mut self) -> Result<(), Error> {
-        self.state.save(&self.names.state(self.task), self.names.folder())?;
-        self.committed = self.state.clone();
+        self.replace(self.state.clone())
+    }
+
+    /// Commits a state. After a failure the one before goes on, in memory at least.
+    fn replace(&mut self, next: State) -> Result<(), Error> {
+        next.save(&self.names.state(self.task), self.names.folder())?;
+        self.committed = next.clone();
+        self.state = next;
         Ok(())
     }
 }
@@ -331,9 +379,9 @@ fn member(plain: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Copies a file, and ends its last line if it has no end, as far as that can be seen. Gives back the length of the copy.
-fn copy(mut from: File, to: &mut File, gzip: bool) -> io::Result<u64> {
+fn copy(mut from: File, to: &mut File, packing: Codec) -> io::Result<u64> {
     let len = io::copy(&mut from, to)?;
-    if len == 0 || gzip {
+    if len == 0 || packing != Codec::None {
         return Ok(len);
     }
     from.seek(SeekFrom::Start(len - 1))?;
@@ -350,7 +398,22 @@ fn exists(path: &str) -> Result<bool, Error> {
     fs::exists(path).map_err(|error| fail("look for", path, error))
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Writes all of `bytes` at an offset: one call of WASI's host, which hands what goes through a stream from thread to thread in pieces.
+fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn now() -> u64 {
+    u64::try_from(now_ms()).unwrap_or_default()
 }

@@ -1,12 +1,15 @@
 //! The sink as the host drives it, over real files, with kills before each step.
 
-use std::fs;
+mod rows;
+
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::{Record, SinkTest, check_description, task};
-use millrace_sdk::{Durable, Error, Sink, Task};
+use millrace_sdk::{Durable, Error, Sink, Task, TopicPartition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,6 +29,19 @@ impl Case {
         settings["path"] =
             format!("{}/{}", dir.path().display(), settings["path"].as_str().unwrap_or("out")).into();
         Self { dir, settings, task: task() }
+    }
+
+    /// Whether it writes rows of Avro or Parquet.
+    fn has_rows(&self) -> bool {
+        self.settings["path"]
+            .as_str()
+            .is_some_and(|path| path.ends_with(".avro") || path.ends_with(".parquet"))
+    }
+
+    /// Records `from..until` of two partitions that take turns: record n has the value n, or a row of it.
+    fn records(&self, from: i64, until: i64) -> Vec<Record> {
+        let value = |n: i64| if self.has_rows() { json!({ "n": n }).to_string() } else { n.to_string() };
+        (from..until).map(|n| Record::value(value(n)).at("t", (n % 2) as i32, n / 2)).collect()
     }
 
     /// The next start of the task.
@@ -51,19 +67,24 @@ impl Case {
     }
 }
 
-/// The text of a file; of a compressed one all members have to be whole.
+/// The text of a file, of rows as lines of their numbers; of a compressed one all members have to be whole.
 fn unpacked(path: &Path) -> String {
-    if path.extension().is_none_or(|end| end != "gz") {
-        return fs::read_to_string(path).expect("text");
-    }
+    let file = File::open(path).expect("a file");
     let mut text = String::new();
-    MultiGzDecoder::new(fs::File::open(path).expect("a file"))
-        .read_to_string(&mut text)
-        .expect("whole members");
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("gz") => MultiGzDecoder::new(file).read_to_string(&mut text).expect("whole members"),
+        Some("zst") => zstd::Decoder::new(file)
+            .and_then(|mut decoder| decoder.read_to_string(&mut text))
+            .expect("whole frames"),
+        Some("avro" | "parquet") => {
+            return rows::read(path).iter().map(|row| format!("{}\n", row["n"])).collect();
+        }
+        _ => return fs::read_to_string(path).expect("text"),
+    };
     text
 }
 
-/// Records `from..until` of two partitions that take turns: record n has the value n.
+/// Records of lines.
 fn records(from: i64, until: i64) -> Vec<Record> {
     (from..until).map(|n| Record::value(n.to_string()).at("t", (n % 2) as i32, n / 2)).collect()
 }
@@ -101,7 +122,8 @@ fn drive(case: &mut Case, until: i64, batch: usize) -> Result<(), Error> {
     let held = sink.assign("t", &[0, 1])?;
     let next = |partition: i32| held.iter().find(|at| at.partition == partition).map_or(0, |at| at.offset);
     let (even, odd) = (next(0), next(1));
-    let mut left: Vec<Record> = records(0, until)
+    let mut left: Vec<Record> = case
+        .records(0, until)
         .into_iter()
         .filter(|record| record.offset >= if record.partition == 0 { even } else { odd })
         .collect();
@@ -176,11 +198,19 @@ fn flush_tells_what_is_safe_and_a_start_goes_on_from_there() {
     assert_eq!(case.text(), lines(0, 9));
 }
 
+/// Files of each kind: text that can be added to, compressed or not, and such as are none before their end.
+const PATHS: [&str; 5] = ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst", "out.avro", "out.parquet"];
+
 #[test]
 fn a_kill_before_any_step_loses_and_doubles_nothing() {
-    let rotations = [json!({}), json!({ "records": 4 }), json!({ "bytes": "7B" })];
-    let cases = rotations.iter().flat_map(|rotate| [(rotate, false), (rotate, true)]);
-    for ((rotate, second_run), path) in cases.flat_map(|case| [(case, "out.jsonl"), (case, "out.jsonl.gz")]) {
+    let every = json!({ "records": 4 });
+    let mut cases: Vec<(&str, Value)> = PATHS.map(|path| (path, every.clone())).into();
+    cases.extend([
+        ("out.jsonl", json!({})),
+        ("out.jsonl", json!({ "bytes": "7B" })),
+        ("out.parquet", json!({})),
+    ]);
+    for ((path, rotate), second_run) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
         let mut kills = 0;
         loop {
             let mut case = Case::new(json!({ "path": path, "rotate": rotate }));
@@ -193,44 +223,89 @@ fn a_kill_before_any_step_loses_and_doubles_nothing() {
             let result = drive(&mut case, 14, 5);
             kill_before(None);
             let text = case.text();
-            assert!(lines(0, 14).starts_with(&text), "{rotate} killed at {kills}: {text:?}");
-            assert!(text.is_empty() || text.ends_with('\n'), "{rotate} killed at {kills}: {text:?}");
-            assert!(text.len() >= lines(0, done).len(), "{rotate} killed at {kills}: {text:?}");
+            assert!(lines(0, 14).starts_with(&text), "{path} {rotate} killed at {kills}: {text:?}");
+            assert!(text.is_empty() || text.ends_with('\n'), "{path} {rotate} killed at {kills}: {text:?}");
+            assert!(text.len() >= lines(0, done).len(), "{path} {rotate} killed at {kills}: {text:?}");
             drive(&mut case, 14, 5).expect("runs");
-            assert_eq!(case.text(), lines(0, 14), "{rotate} killed at {kills}");
+            assert_eq!(case.text(), lines(0, 14), "{path} {rotate} killed at {kills}");
             match result {
                 Ok(()) => break,
                 Err(error) => assert_eq!(error.code, "killed"),
             }
             kills += 1;
         }
-        assert!(kills > 15, "{kills} steps were found");
+        assert!(kills > 12, "{path} {rotate}: {kills} steps were found");
     }
+}
+
+/// Puts 14 records, and tries again what fails: the step behind `first` more, and then, if `second` is given, all from the step on that
+/// is `second` behind that. Gives back whether it came to its end.
+fn stumble(case: &mut Case, first: u32, second: Option<u32>) -> bool {
+    let mut sink = case.open().expect("opens");
+    sink.assign("t", &[0, 1]).expect("assigned");
+    let mut left = case.records(0, 14);
+    let mut failures = 0;
+    // Whether the task may go on.
+    let mut failed = || {
+        kill_before(if failures == 0 { second } else { Some(0) });
+        failures += 1;
+        failures == 1 || second.is_none()
+    };
+    kill_before(Some(first));
+    while !left.is_empty() {
+        match sink.put(&left) {
+            Ok((taken, _)) => drop(left.drain(..taken)),
+            Err(_) if failed() => {}
+            Err(_) => return false,
+        }
+        if sink.flush().is_err() && !failed() {
+            return false;
+        }
+    }
+    while sink.sink.close().is_err() {
+        if !failed() {
+            return false;
+        }
+    }
+    true
 }
 
 #[test]
 fn a_failure_that_is_retried_loses_and_doubles_nothing() {
-    for (steps, path) in (0..40).flat_map(|steps| [(steps, "out.jsonl"), (steps, "out.jsonl.gz")]) {
+    for (step, path) in (0..40).flat_map(|step| PATHS.map(|path| (step, path))) {
         let mut case = Case::new(json!({ "path": path, "rotate": { "records": 4 } }));
+        assert!(stumble(&mut case, step, None));
+        kill_before(None);
+        assert_eq!(case.text(), lines(0, 14), "{path} failed at {step}");
+    }
+}
+
+#[test]
+fn a_kill_after_a_failure_that_was_retried_loses_and_doubles_nothing() {
+    for path in ["out.jsonl", "out.parquet"] {
+        for (step, then) in (0..30).flat_map(|step| (0..12).map(move |then| (step, then))) {
+            let mut case = Case::new(json!({ "path": path, "rotate": { "records": 4 } }));
+            stumble(&mut case, step, Some(then));
+            kill_before(None);
+            drive(&mut case, 14, 5).expect("runs");
+            assert_eq!(case.text(), lines(0, 14), "{path} failed at {step}, killed {then} steps later");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_begun_loses_nothing_of_the_one_before() {
+    for path in PATHS {
+        let mut case = Case::new(json!({ "path": path, "rotate": { "records": 9 } }));
         let mut sink = case.open().expect("opens");
         sink.assign("t", &[0, 1]).expect("assigned");
-        let mut left = records(0, 14);
-        kill_before(Some(steps));
-        while !left.is_empty() {
-            match sink.put(&left) {
-                Ok((taken, _)) => drop(left.drain(..taken)),
-                Err(_) => kill_before(None),
-            }
-            if sink.flush().is_err() {
-                kill_before(None);
-            }
-        }
-        if sink.sink.close().is_err() {
-            kill_before(None);
-            sink.sink.close().expect("closed");
-        }
-        kill_before(None);
-        assert_eq!(case.text(), lines(0, 14), "failed at {steps}");
+        sink.put(&case.records(0, 4)).expect("taken");
+        sink.flush().expect("flushed");
+        // As if the file at hand had become old enough since the last look.
+        sink.sink.begin().expect("begun");
+        sink.put(&case.records(4, 6)).expect("taken");
+        sink.close().expect("closed");
+        assert_eq!(case.text(), lines(0, 6), "{path}");
     }
 }
 
@@ -300,12 +375,17 @@ fn a_file_that_was_there_is_kept() {
 
 #[test]
 fn a_file_that_is_old_enough_is_finished_by_flush() {
-    let mut case = Case::new(json!({ "path": "out.jsonl", "rotate": { "every": "10ms" } }));
-    let mut sink = case.open().expect("opens");
-    sink.put(&records(0, 2)).expect("taken");
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    sink.flush().expect("flushed");
-    assert_eq!(case.visible(), [("out-000001.jsonl".to_owned(), lines(0, 2))]);
+    for path in PATHS {
+        let mut case = Case::new(json!({ "path": path, "rotate": { "every": "10s" } }));
+        let mut sink = case.open().expect("opens");
+        sink.put(&case.records(0, 2)).expect("taken");
+        advance(9_999);
+        sink.flush().expect("flushed");
+        assert_eq!(case.visible(), [], "{path}");
+        advance(1);
+        sink.flush().expect("flushed");
+        assert_eq!(case.visible(), [(path.replace("out", "out-000001"), lines(0, 2))]);
+    }
 }
 
 /// Writes these values and gives back the file and the codes of what was rejected.
@@ -407,4 +487,17 @@ fn settings_that_make_no_sense_are_found() {
         problems(json!({ "path": "a", "rotate": { "bytes": "0B", "every": "0s" } })),
         ["/rotate/bytes", "/rotate/every"]
     );
+    assert_eq!(problems(json!({ "path": "a.jsonl.zst" })), [""; 0]);
+    assert_eq!(problems(json!({ "path": "a.jsonl.zst", "compression": "gzip" })), ["/path"]);
+    assert_eq!(
+        problems(
+            json!({ "path": "a", "compression": "snappy", "schema": "x", "behavior_on_null_values": "fail" })
+        ),
+        ["/compression", "/schema", "/behavior_on_null_values"]
+    );
+    assert_eq!(
+        problems(json!({ "path": "a.parquet.gz", "compression": "zstd", "schema": "x", "columns": ["a"] })),
+        ["/path", "/compression", "/schema", "/columns"]
+    );
+    assert_eq!(problems(json!({ "path": "a.avro", "compression": "zstd" })), [""; 0]);
 }

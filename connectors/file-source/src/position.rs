@@ -104,7 +104,7 @@ impl Position {
     /// Whether the file of this name is the one the position speaks of. One that is not there is not; at offset 0
     /// every other one is.
     pub fn matches(&self, path: &str) -> io::Result<bool> {
-        match File::open(path) {
+        match millrace_sdk::files::open(path) {
             Ok(mut file) => self.matches_file(&mut file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

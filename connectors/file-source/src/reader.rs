@@ -8,8 +8,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::position::{HEAD_BYTES, TAIL_BYTES};
 
-/// Bytes asked for at once.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes asked for at once: what WASI's host gives at most.
+const READ_BYTES: usize = 64 << 10;
 
 /// An open file and the part of it that is in memory.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Reader {
 impl Reader {
     /// Opens a file to read on from `offset`.
     pub fn open(path: &str, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = millrace_sdk::files::open(path)?;
         let mut head = Vec::new();
         Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
         // The bytes before the offset belong into the buffer, for the next position.

@@ -134,21 +134,19 @@ impl Whole {
     }
 
     fn give_up(&mut self, trouble: Trouble, out: &mut Poll) -> Result<(), Error> {
-        match trouble {
-            Trouble::Outside(error) => Err(error),
-            Trouble::Rotten(why) => {
-                reject_rest(&self.path, &why, out);
-                self.finish();
-                Ok(())
-            }
+        if let Trouble::Outside(error) = trouble {
+            return Err(error);
         }
+        reject_rest(&self.path, &trouble, out);
+        self.finish();
+        Ok(())
     }
 
     /// Opens the file, if there is something to read in it.
     fn open(&mut self, settings: &Settings, out: &mut Poll) -> Result<bool, Error> {
         let path = self.path.clone();
         let failed = |error| io_error("open", &path, error);
-        let mut file = match File::open(&self.path) {
+        let mut file = match millrace_sdk::files::open(&self.path) {
             Ok(file) => file,
             Err(error) if settings.follow && error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),

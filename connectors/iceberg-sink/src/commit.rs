@@ -8,12 +8,19 @@
 //! Whoever comes second at 3 reads the table, makes sure that what it holds is still its own, and does 2 and 3 again on top of it. When an
 //! answer is lost, the table is read, too: it says how many commits each task made.
 
+mod merge;
+mod summary;
+mod upkeep;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_sdk::clock::{PAUSE_MS_MAX, now_ms, patiently, pause};
-use millrace_sdk::object_store::{Condition, Store};
+use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
+use self::merge::Merging;
+use self::summary::summary;
+pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
 use crate::fence::{Claim, FENCED, Fence};
 use crate::manifest::list::{Added, List};
@@ -26,15 +33,22 @@ use crate::schema::Columns;
 /// Attempts to get a commit in between those of others.
 const ATTEMPTS_MAX: u32 = 30;
 
-/// What is to be committed.
+/// Rows that are to be added.
 #[derive(Debug)]
-pub struct Intent {
-    /// The data files.
+pub struct NewRows {
+    /// The data files: one at least.
     pub files: Vec<DataFile>,
     /// The columns that they were written by.
     pub columns: Columns,
     /// The spec that they were divided by.
     pub divider: Divider,
+}
+
+/// What is to be committed.
+#[derive(Debug)]
+pub struct Intent {
+    /// None: nothing that was taken is a row.
+    pub rows: Option<NewRows>,
     /// The positions behind them.
     pub positions: BTreeMap<(String, i32), i64>,
     /// Files with lower numbers are in the table then.
@@ -48,6 +62,8 @@ struct Pending {
     snapshot: i64,
     /// Its manifest, once that is there.
     added: Option<Added>,
+    /// The manifest that others are merged into.
+    merging: Merging,
     /// The list that was written for it last, and how many were.
     list: Option<Written>,
     lists: u32,
@@ -84,6 +100,9 @@ pub struct Session {
     pending: Option<Pending>,
     /// The manifests of the snapshot with this id.
     manifests: Option<(i64, List)>,
+    /// Manifests that can't be merged, though they look like it.
+    unmergeable: BTreeSet<String>,
+    upkeep: Upkeep,
 }
 
 fn metadata_error(why: String) -> Error {
@@ -98,8 +117,16 @@ fn random_id() -> i64 {
 
 impl Session {
     /// Of a task that was just started. Asks for nothing yet.
-    pub fn new(store: Store, warehouse: Warehouse, catalog: Box<dyn Catalog>, fence: Fence) -> Self {
-        Self { store, warehouse, catalog, table: None, read_ms: 0, fence, pending: None, manifests: None }
+    pub fn new(
+        store: Store,
+        warehouse: Warehouse,
+        catalog: Box<dyn Catalog>,
+        fence: Fence,
+        upkeep: Upkeep,
+    ) -> Self {
+        let (table, pending, manifests) = (None, None, None);
+        let unmergeable = BTreeSet::new();
+        Self { store, warehouse, catalog, table, read_ms: 0, fence, pending, manifests, unmergeable, upkeep }
     }
 
     /// The table as it was last seen.
@@ -155,7 +182,14 @@ impl Session {
             let table = self.table()?;
             let Some(mut updates) = updates(&table.metadata)? else { return Ok(()) };
             if self.catalog.commits_are_snapshots() {
-                updates.extend(self.empty_snapshot()?);
+                match self.empty_snapshot() {
+                    Ok(snapshot) => updates.extend(snapshot),
+                    Err(error) if error.code == AHEAD => {
+                        patiently(|| self.reload())?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             match self.catalog.commit(self.table()?, &updates)? {
                 Outcome::Done(table) => {
@@ -174,20 +208,25 @@ impl Session {
     /// Makes these partitions the task's own; their positions are in the fence then. What instances before it left is removed.
     pub fn claim(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         let mut claimed: Option<Claim> = None;
-        let fence = self.fence.clone();
+        let (fence, wanted) = (self.fence.clone(), self.upkeep.properties.clone());
         self.change(|metadata| {
             if claimed.as_ref().is_some_and(|claim| fence.is_claimed(metadata, claim)) {
                 return Ok(None);
             }
             let claim = fence.claim(Some(metadata), partitions)?;
-            let updates = vec![Update::SetProperties { updates: claim.properties.clone() }];
+            let others =
+                wanted.iter().filter(|(name, value)| metadata.property(name) != Some(value.as_str()));
+            let mut updates = claim.properties.clone();
+            updates.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+            let updates = vec![Update::SetProperties { updates }];
             claimed = Some(claim);
             Ok(Some(updates))
         })?;
         if let Some(claim) = claimed {
             self.own(claim);
         }
-        self.sweep()
+        self.sweep()?;
+        self.tidy()
     }
 
     /// A snapshot that has what the one before has.
@@ -252,8 +291,9 @@ impl Session {
         let claim = self.fence.claim(None, partitions)?;
         let uuid = uuid::Uuid::new_v4().to_string();
         let metadata = make(&uuid, &self.catalog.location())?;
-        let metadata =
-            metadata.apply(&[Update::SetProperties { updates: claim.properties.clone() }], None, now_ms());
+        let mut updates = self.upkeep.properties.clone();
+        updates.extend(claim.properties.clone());
+        let metadata = metadata.apply(&[Update::SetProperties { updates }], None, now_ms());
         match self.catalog.create(&metadata)? {
             Outcome::Done(table) => {
                 self.table = Some(*table);
@@ -305,6 +345,7 @@ impl Session {
             intent,
             snapshot: random_id(),
             added: None,
+            merging: Merging::Open,
             list: None,
             lists: 0,
             in_doubt: false,
@@ -334,30 +375,43 @@ impl Session {
         if pending.was_sent && !self.metadata().is_some_and(was_left) {
             return;
         }
-        let files = pending.intent.files.iter().filter_map(|file| self.warehouse.key(&file.path).ok());
+        let files = pending.intent.files().iter().filter_map(|file| self.warehouse.key(&file.path).ok());
         for key in files {
             let _unneeded = self.store.delete(key);
         }
         let manifest = self.key(&self.fence.instance.manifest(self.fence.mark.commits));
+        let merged = self.key(&self.fence.instance.merged(self.fence.mark.commits));
         let list = pending.list.as_ref().map(|list| list.key.clone());
-        for key in manifest.ok().into_iter().chain(list) {
+        for key in manifest.into_iter().chain(merged).chain(list) {
             let _unneeded = self.store.delete(&key);
         }
     }
 
     fn commit(&mut self, pending: &mut Pending) -> Result<(), Error> {
         let number = self.fence.mark.commits;
-        let (properties, mark) = self.fence.advance(&pending.intent.positions, pending.intent.numbers)?;
         for attempt in 1..=ATTEMPTS_MAX {
             if pending.in_doubt {
                 self.reload()?;
                 pending.in_doubt = false;
             }
             let metadata = &self.table()?.metadata;
-            if !self.fence.is_committed(metadata, number)? {
+            if self.fence.committed(metadata, number)?.is_none() {
                 self.fence.check(metadata)?;
-                let mut updates = self.snapshot(pending, number)?;
-                updates.push(Update::SetProperties { updates: properties.clone() });
+                let mut updates = match self.snapshot(pending, number) {
+                    Err(error) if error.code == AHEAD => {
+                        pending.in_doubt = true;
+                        continue;
+                    }
+                    updates => updates?,
+                };
+                let expired = self.expired()?;
+                if !expired.is_empty() {
+                    let snapshot_ids = expired.iter().map(|one| one.snapshot).collect();
+                    updates.push(Update::RemoveSnapshots { snapshot_ids });
+                }
+                let Intent { positions, numbers, .. } = &pending.intent;
+                let properties = self.fence.advance(positions, *numbers, &expired)?;
+                updates.push(Update::SetProperties { updates: properties });
                 (pending.in_doubt, pending.was_sent) = (true, true);
                 match self.catalog.commit(self.table()?, &updates) {
                     Ok(Outcome::Done(table)) => self.table = Some(*table),
@@ -381,7 +435,9 @@ impl Session {
             if let Some(written) = pending.list.take() {
                 self.manifests = Some((pending.snapshot, written.list));
             }
-            self.fence.mark = mark;
+            let mark = self.fence.committed(&self.table()?.metadata, number)?;
+            self.fence.mark =
+                mark.ok_or_else(|| metadata_error("it has lost what was just committed".to_owned()))?;
             let positions = std::mem::take(&mut pending.intent.positions);
             self.fence.held.extend(positions.into_iter().map(|(of, offset)| (of, Some(offset))));
             return Ok(());
@@ -391,13 +447,15 @@ impl Session {
 
     /// The updates that add the files; none, if there are no files and none are needed.
     fn snapshot(&mut self, pending: &mut Pending, number: u64) -> Result<Vec<Update>, Error> {
-        if pending.intent.files.is_empty() && !self.catalog.commits_are_snapshots() {
+        if pending.intent.rows.is_none() && !self.catalog.commits_are_snapshots() {
             return Ok(Vec::new());
         }
         let written = self.list(pending, number)?;
-        let intent = &pending.intent;
-        let summary = summary(&intent.files, partitions(intent), &self.table()?.metadata);
-        let snapshot = self.snapshot_of(pending.snapshot, &written, summary, intent.columns.schema_id)?;
+        let (intent, metadata) = (&pending.intent, &self.table()?.metadata);
+        let summary = summary(intent.files(), intent.partitions(), metadata);
+        let current = i32::try_from(metadata.schema_id()).unwrap_or(0);
+        let schema_id = intent.rows.as_ref().map_or(current, |rows| rows.columns.schema_id);
+        let snapshot = self.snapshot_of(pending.snapshot, &written, summary, schema_id)?;
         Ok(vec![Update::AddSnapshot { snapshot }, Update::set_main(pending.snapshot)])
     }
 
@@ -416,9 +474,12 @@ impl Session {
             _ => {}
         }
         pending.list = None;
-        let added =
-            if pending.intent.files.is_empty() { None } else { Some(self.manifest(pending, number)?) };
-        let list = self.manifests()?.with(added.as_ref(), sequence);
+        let added = self.manifest(pending, number)?;
+        let mut list = self.manifests()?;
+        if let Some(merged) = self.merged(pending, number, &list)? {
+            list = list.merged(&merged, sequence);
+        }
+        let list = list.with(added.as_ref(), sequence);
         let bytes = list.bytes(pending.snapshot, parent, sequence).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.list(number, pending.lists))?;
         pending.lists += 1;
@@ -428,18 +489,29 @@ impl Session {
         Ok(written)
     }
 
-    /// The manifest of the files, which is written once.
-    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Added, Error> {
+    /// The manifest of the files, if there are any, which is written once.
+    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Option<Added>, Error> {
         if let Some(added) = &pending.added {
-            return Ok(added.clone());
+            return Ok(Some(added.clone()));
         }
-        let Intent { files, columns, divider, .. } = &pending.intent;
+        let Some(NewRows { files, columns, divider }) = &pending.intent.rows else { return Ok(None) };
         let bytes = manifest::write(files, pending.snapshot, columns, divider).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.manifest(number))?;
         let added = Added::new(&self.warehouse.uri(&key), bytes.len(), pending.snapshot, files, divider);
         self.store.put(&key, bytes, Condition::Always)?;
         pending.added = Some(added.clone());
-        Ok(added)
+        Ok(Some(added))
+    }
+
+    /// Why there is no list of manifests of this snapshot: somebody went on from it and expired it, or else the table is broken.
+    fn without_list(&mut self, id: i64, why: String) -> Error {
+        match self.reload() {
+            Err(error) => error,
+            Ok(()) if self.metadata().and_then(Metadata::snapshot_id) == Some(id) => {
+                metadata_error(format!("the newest snapshot's manifests can't be read: {why}"))
+            }
+            Ok(()) => Error::retriable(AHEAD, why),
+        }
     }
 
     /// The manifests of the table's snapshot.
@@ -454,49 +526,29 @@ impl Session {
         let uri = snapshot["manifest-list"]
             .as_str()
             .ok_or_else(|| metadata_error(format!("snapshot {id} has no list of manifests")))?;
-        let object = self.store.get(self.warehouse.key(uri)?, 0)?;
+        let object = match self.store.get(self.warehouse.key(uri)?, 0) {
+            Err(Refusal::Missing(why)) => return Err(self.without_list(id, why)),
+            object => object?,
+        };
         let list = List::read(&object.body).map_err(|why| metadata_error(format!("{uri}: {why}")))?;
         self.manifests = Some((id, list.clone()));
         Ok(list)
     }
 }
 
-/// Partitions that its files are in.
-fn partitions(intent: &Intent) -> usize {
-    let keys = intent.files.iter().map(|file| intent.divider.key(&file.partition));
-    keys.collect::<BTreeSet<_>>().len()
-}
+impl Intent {
+    fn files(&self) -> &[DataFile] {
+        self.rows.as_ref().map_or(&[], |rows| &rows.files)
+    }
 
-/// What a snapshot says of itself.
-fn summary(files: &[DataFile], partitions: usize, metadata: &Metadata) -> BTreeMap<&'static str, String> {
-    let rows: u64 = files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum();
-    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let files = files.len() as u64;
-    let mut summary = BTreeMap::from([
-        ("operation", "append".to_owned()),
-        ("added-data-files", files.to_string()),
-        ("added-records", rows.to_string()),
-        ("added-files-size", bytes.to_string()),
-        ("changed-partition-count", partitions.to_string()),
-    ]);
-    // Totals go on from those of the snapshot before, if it has them.
-    let before = metadata.snapshot();
-    for (name, more) in [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)] {
-        let total = match before {
-            None => Some(0),
-            Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
+    /// Partitions that its files are in.
+    fn partitions(&self) -> usize {
+        let keys = |rows: &NewRows| {
+            let keys = rows.files.iter().map(|file| rows.divider.key(&file.partition));
+            keys.collect::<BTreeSet<_>>().len()
         };
-        if let Some(total) = total {
-            summary.insert(name, (total + more).to_string());
-        }
+        self.rows.as_ref().map_or(0, keys)
     }
-    for name in ["total-delete-files", "total-position-deletes", "total-equality-deletes"] {
-        let total = before.map_or(Some("0"), |snapshot| snapshot["summary"][name].as_str());
-        if let Some(total) = total {
-            summary.insert(name, total.to_owned());
-        }
-    }
-    summary
 }
 
 /// Waits so long that others get through, and not all of them at once.

@@ -14,6 +14,7 @@ use millrace_sdk::{Error, Task, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::Metadata;
+use crate::metadata::history::Expired;
 use crate::place::Instance;
 
 /// Dead instances that a task still has to clean up after.
@@ -33,6 +34,9 @@ pub struct TaskMark {
     pub commits: u64,
     /// Its files with lower numbers are in the table.
     pub files: u64,
+    /// Snapshots that it expired, or an instance before it did, and that may have left files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
     /// Instances before it, which may have left something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead: Vec<Dead>,
@@ -149,6 +153,7 @@ impl Fence {
             if mark.commits > 0 {
                 return Err(fenced(&format!("the table's property {own}")));
             }
+            mark.expired = before.expired;
             mark.dead = before.dead;
             mark.dead.push(Dead { instance: before.instance, commits: before.commits, files: before.files });
             let spare = mark.dead.len().saturating_sub(DEAD_MAX);
@@ -196,10 +201,10 @@ impl Fence {
         Ok(())
     }
 
-    /// Whether this commit of its own is in the table.
-    pub fn is_committed(&self, metadata: &Metadata, commit: u64) -> Result<bool, Error> {
+    /// The mark that this commit of its own made, if it is in the table.
+    pub fn committed(&self, metadata: &Metadata, commit: u64) -> Result<Option<TaskMark>, Error> {
         let task: Option<TaskMark> = read(metadata, &self.task_name())?;
-        Ok(task.is_some_and(|task| task.instance == self.instance.name && task.commits > commit))
+        Ok(task.filter(|task| task.instance == self.instance.name && task.commits > commit))
     }
 
     /// Whether an instance after this one found so many commits of it: the next one is not in the table then, and never will be.
@@ -209,17 +214,19 @@ impl Fence {
         task.is_some_and(|task| task.dead.iter().any(is_it))
     }
 
-    /// The properties that a commit sets, and the mark that it makes.
+    /// The properties that a commit sets, which expires these snapshots besides.
     pub fn advance(
         &self,
         positions: &BTreeMap<(String, i32), i64>,
         files: u64,
-    ) -> Result<(BTreeMap<String, String>, TaskMark), Error> {
-        let mark = TaskMark { commits: self.mark.commits + 1, files, ..self.mark.clone() };
+        expired: &[Expired],
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut mark = TaskMark { commits: self.mark.commits + 1, files, ..self.mark.clone() };
+        mark.expired.extend_from_slice(expired);
         let mut properties = BTreeMap::from([(self.task_name(), text(&mark)?)]);
         for (of, offset) in positions {
             properties.insert(self.name(of), text(&self.partition_mark(Some(*offset)))?);
         }
-        Ok((properties, mark))
+        Ok(properties)
     }
 }

@@ -6,10 +6,11 @@
 //!
 //! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
 
 pub mod catalog;
 pub mod commit;
+pub mod expire;
 pub mod fence;
 pub mod file;
 pub mod manifest;
@@ -36,7 +37,7 @@ use millrace_sdk::{
 use crate::catalog::Catalog;
 use crate::catalog::hadoop::Hadoop;
 use crate::catalog::rest::Rest;
-use crate::commit::{Intent, Session};
+use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
 use crate::place::Warehouse;
 use crate::rows::{Reader, Value};
@@ -112,7 +113,9 @@ impl Sink for IcebergSink {
                 Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
             }
         };
-        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task));
+        let properties = settings.properties();
+        let upkeep = Upkeep { expire_snapshots: settings.expire_snapshots, properties, told: None };
+        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
         Ok(Self {
             settings,
             store,
@@ -129,7 +132,8 @@ impl Sink for IcebergSink {
         // What others hold is as it was; what is read anew is not.
         patiently(|| self.commit())?;
         patiently(|| self.session.reload())?;
-        if self.session.metadata().is_some() {
+        if let Some(metadata) = self.session.metadata() {
+            widen::check_division(&self.settings, metadata)?;
             self.session.claim(partitions)?;
         } else if !self.settings.auto_create {
             let message = format!("there is no table {}; make it, or set auto_create", self.settings.table);
@@ -190,11 +194,17 @@ impl Sink for IcebergSink {
         if is_due || self.session.is_pending() {
             self.commit()?;
         }
-        let held = self.session.fence.held.iter();
-        let position = held.filter_map(|((topic, partition), offset)| {
-            Some(TopicOffset { topic: topic.clone(), partition: *partition, offset: (*offset)? })
-        });
-        Ok(Durable::UpTo(position.collect()))
+        let held =
+            self.session.fence.held.iter().map(|((topic, partition), offset)| (topic, *partition, *offset));
+        // Without a table no row was taken: what was refused or passed over is done with, and the consumer group holds the positions.
+        let taken = self.lanes.iter().map(|lane| (&lane.topic, lane.partition, lane.next));
+        let of = |(topic, partition, offset): (&String, i32, Option<i64>)| {
+            Some(TopicOffset { topic: topic.clone(), partition, offset: offset? })
+        };
+        Ok(Durable::UpTo(match self.session.metadata() {
+            Some(_) => held.filter_map(of).collect(),
+            None => taken.filter_map(of).collect(),
+        }))
     }
 
     fn close(&mut self) -> Result<(), Error> {
@@ -257,18 +267,19 @@ impl IcebergSink {
             .filter_map(|lane| Some(((lane.topic.clone(), lane.partition), lane.next?)))
             .filter(|(of, next)| held.get(of).copied().flatten() != Some(*next))
             .collect();
-        // Without a table there is nothing to commit to: nothing was written, and the consumer group holds the positions.
+        // Without a table there is nothing to commit to.
         if positions.is_empty() || self.session.metadata().is_none() {
             self.committed_ms = now_ms();
             return Ok(());
         }
-        if let Some(writer) = &mut self.writer {
-            let (files, columns, divider) = writer.finish(&self.store, self.session.warehouse())?;
-            self.session.intend(Intent { files, columns, divider, positions, numbers: self.next_file });
-        }
+        let rows = match &mut self.writer {
+            Some(writer) => writer.finish(&self.store, self.session.warehouse())?,
+            None => None,
+        };
+        self.session.intend(Intent { rows, positions, numbers: self.next_file });
         self.session.settle()?;
         self.committed_ms = now_ms();
-        Ok(())
+        self.session.tidy()
     }
 }
 

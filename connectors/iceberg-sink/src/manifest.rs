@@ -3,10 +3,11 @@
 //! A new data file's sequence number is left out: it is that of the manifest, which the list has. So a manifest is written once, however
 //! often its commit has to be tried; only the list is written anew.
 //!
-//! Rooms: `avro` (columns with ids, as Avro has them), `list` (lists of manifests).
+//! Rooms: `avro` (columns with ids, as Avro has them), `list` (lists of manifests), `merge` (several into one).
 
 pub mod avro;
 pub mod list;
+pub mod merge;
 
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::parquet::Summary;
@@ -17,8 +18,14 @@ use crate::partition::Divider;
 use crate::schema::{Columns, Kind};
 use crate::single;
 
+/// What Avro calls an entry.
+const ENTRY: &str = "manifest_entry";
+/// Entries of files that an earlier snapshot added.
+const EXISTING: i32 = 0;
 /// Entries of files that their snapshot adds.
 const ADDED: i32 = 1;
+/// Entries of files that their snapshot removes.
+const DELETED: i32 = 2;
 /// Longest bounds of text and bytes that are kept, as other writers have it.
 const BOUND_BYTES_MAX: usize = 16;
 
@@ -63,6 +70,18 @@ fn entry(divider: &Divider) -> Vec<Def> {
     ]
 }
 
+/// What a manifest says of itself.
+fn header(columns: &Columns, divider: &Divider) -> [(&'static str, String); 6] {
+    [
+        ("schema", columns.json().to_string()),
+        ("schema-id", columns.schema_id.to_string()),
+        ("partition-spec", divider.spec.fields_json().to_string()),
+        ("partition-spec-id", divider.spec.id.to_string()),
+        ("format-version", "2".to_owned()),
+        ("content", "data".to_owned()),
+    ]
+}
+
 /// Writes a manifest of new data files.
 pub fn write(
     files: &[DataFile],
@@ -70,16 +89,8 @@ pub fn write(
     columns: &Columns,
     divider: &Divider,
 ) -> Result<Vec<u8>, String> {
-    let (schema, spec) = (columns.json().to_string(), divider.spec.fields_json().to_string());
-    let (schema_id, spec_id) = (columns.schema_id.to_string(), divider.spec.id.to_string());
-    let header = [
-        ("schema", schema.as_str()),
-        ("schema-id", &schema_id),
-        ("partition-spec", &spec),
-        ("partition-spec-id", &spec_id),
-        ("format-version", "2"),
-        ("content", "data"),
-    ];
+    let header = header(columns, divider);
+    let header = header.each_ref().map(|(name, value)| (*name, value.as_str()));
     let row = |file: &DataFile| {
         vec![
             Datum::Int(ADDED),
@@ -89,7 +100,21 @@ pub fn write(
             Datum::Struct(data_file(file, columns)),
         ]
     };
-    avro::write("manifest_entry", &entry(divider), &header, files.iter().map(row))
+    avro::write(ENTRY, &entry(divider), &header, files.iter().map(row))
+}
+
+/// The URIs of the files that a manifest's snapshot removed.
+pub fn removed_files(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let file = vec![Def::leaf(100, "file_path", Type::Text)];
+    let entry = [Def::leaf(0, "status", Type::Int), Def::record(2, "data_file", "r2", file)];
+    let removed = |row: Vec<Datum>| match row.as_slice() {
+        [Datum::Int(DELETED), Datum::Struct(file)] => match file.as_slice() {
+            [Datum::Text(path)] => Some(path.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(avro::read(bytes, &entry)?.into_iter().filter_map(removed).collect())
 }
 
 fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {

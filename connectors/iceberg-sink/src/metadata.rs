@@ -3,9 +3,10 @@
 //! What changes is a list of [`Update`]s, as a REST catalog is sent them. Where no catalog runs, [`Metadata::apply`] makes the next
 //! metadata of them.
 
+pub mod history;
 pub mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -174,6 +175,19 @@ impl Metadata {
     /// The number of the last snapshot of any branch, by which writers are ordered.
     pub fn sequence(&self) -> i64 {
         self.number("last-sequence-number")
+    }
+
+    /// Earlier metadata files that the table has no need of any more, if it wants them removed: those that the metadata before named, and this one
+    /// doesn't.
+    pub fn spare(&self, before: &Self) -> Vec<String> {
+        if self.property("write.metadata.delete-after-commit.enabled").is_none_or(|text| text != "true") {
+            return Vec::new();
+        }
+        let named = |metadata: &Self| -> BTreeSet<String> {
+            let files = metadata.list("metadata-log").iter().filter_map(|of| of["metadata-file"].as_str());
+            files.map(str::to_owned).collect()
+        };
+        named(before).difference(&named(self)).cloned().collect()
     }
 
     /// When it was last changed.

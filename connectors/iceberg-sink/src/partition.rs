@@ -81,6 +81,26 @@ impl Spec {
         self.fields.iter().map(|field| field.id).max().unwrap_or(PARTITION_IDS - 1)
     }
 
+    /// Whether rows that are together by one are so by the other, in whatever order their fields are.
+    pub fn divides_as(&self, other: &Self) -> bool {
+        let sorted = |spec: &Self| {
+            let mut parts: Vec<_> =
+                spec.fields.iter().map(|field| (field.source, field.transform.to_string())).collect();
+            parts.sort_unstable();
+            parts
+        };
+        sorted(self) == sorted(other)
+    }
+
+    /// As the setting `partition_by` would have it.
+    pub fn told(&self, columns: &Columns) -> String {
+        let field = |field: &SpecField| {
+            let path = path_of(&columns.fields, field.source).unwrap_or_else(|| field.name.clone());
+            field.transform.told(&path)
+        };
+        self.fields.iter().map(field).collect::<Vec<_>>().join(", ")
+    }
+
     /// The spec that the setting `partition_by` means for these columns: `column`, `day(column)`, `bucket(column, 16)`.
     pub fn of(texts: &[String], columns: &Columns) -> Result<Self, String> {
         let mut fields: Vec<SpecField> = Vec::new();
@@ -111,6 +131,15 @@ fn named<'c>(columns: &'c [Column], path: &str) -> Option<&'c Column> {
         let column = columns.iter().find(|column| column.name == path[..at])?;
         let Kind::Struct(inner) = &column.kind else { return None };
         named(inner, &path[at + 1..])
+    })
+}
+
+/// A column's name by its id, with those of the structs that it is in.
+fn path_of(columns: &[Column], id: i32) -> Option<String> {
+    columns.iter().find_map(|column| match &column.kind {
+        _ if column.id == id => Some(column.name.clone()),
+        Kind::Struct(inner) => path_of(inner, id).map(|path| format!("{}.{path}", column.name)),
+        _ => None,
     })
 }
 
@@ -214,6 +243,7 @@ mod tests {
     fn settings_become_specs_and_rows_have_partitions() {
         let spec = of(&["to.city", "day(at)", "bucket(n, 16)"]).expect("a spec");
         assert_eq!(Spec::read(&spec.json()).expect("read"), spec);
+        assert_eq!(spec.told(&columns()), "to.city, day(at), bucket(n, 16)");
         assert_eq!(
             spec.json()["fields"][2],
             json!({ "source-id": 1, "field-id": 1002, "name": "n_bucket", "transform": "bucket[16]" })

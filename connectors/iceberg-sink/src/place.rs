@@ -9,6 +9,15 @@ use millrace_sdk::{Error, ErrorKind, Task, warn};
 /// Objects that one list asks for.
 const LIST_MAX: u32 = 1000;
 
+/// How names of manifests end, and of those that others were merged into.
+const MANIFEST: &str = "-manifest.avro";
+const MERGED: &str = "-merged.avro";
+
+/// Whether it may be a manifest that this sink wrote, by its name.
+pub fn is_manifest(uri: &str) -> bool {
+    uri.ends_with(MANIFEST) || uri.ends_with(MERGED)
+}
+
 /// Schemes that mean S3, by whichever program.
 const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
 
@@ -83,7 +92,12 @@ impl Instance {
 
     /// The manifest of a commit.
     pub fn manifest(&self, commit: u64) -> String {
-        format!("{}{commit:010}-manifest.avro", self.metadata(&self.name))
+        format!("{}{commit:010}{MANIFEST}", self.metadata(&self.name))
+    }
+
+    /// The manifest that a commit merges others into.
+    pub fn merged(&self, commit: u64) -> String {
+        format!("{}{commit:010}{MERGED}", self.metadata(&self.name))
     }
 
     /// The list of a snapshot that a claim makes. It comes before those of commits, which are swept from a number on.

@@ -10,6 +10,8 @@ use millrace_connector_encode::json::Json;
 use millrace_connector_encode::types::{Field, Schema, Slot, Type, Unit, connect};
 use millrace_sdk::Rejection;
 
+use crate::schema::names;
+
 /// A record's value, taken apart.
 #[derive(Debug)]
 pub struct Value<'a> {
@@ -81,7 +83,8 @@ impl Value<'_> {
     /// The row for these columns.
     pub fn row(&self, columns: &[Field]) -> Result<Vec<Datum>, Rejection> {
         match &self.schema {
-            None => row(&self.json, columns, self.form).map_err(misfit),
+            None => row(&self.json, columns, self.form)
+                .map_err(|why| misfit(misnamed(&self.json, columns).unwrap_or(why))),
             Some(schema) => {
                 let values = row(&self.json, &schema.fields, self.form).map_err(misfit)?;
                 fit(values, &schema.fields, columns).map_err(misfit)
@@ -113,6 +116,40 @@ fn has_more_within(json: &Json<'_>, ty: &Type) -> bool {
     }
 }
 
+/// The first member that is no column and can't become one, and why.
+pub fn misnamed(json: &Json<'_>, columns: &[Field]) -> Option<String> {
+    let Json::Object(members) = json else { return None };
+    members.iter().enumerate().find_map(|(at, (name, value))| {
+        let name = name.as_ref();
+        let why = match columns.iter().find(|column| column.name == name) {
+            Some(column) => misnamed_within(value, &column.slot.ty)?,
+            None if value.is_nothing() => return None,
+            None => {
+                let known = columns.iter().map(|column| column.name.as_str());
+                let before = members[..at].iter().map(|(name, _)| name.as_ref());
+                format!(": {}", names::fault(name, known.chain(before))?)
+            }
+        };
+        Some(format!("{}{why}", names::shown(name)))
+    })
+}
+
+/// The same behind a column's name.
+fn misnamed_within(json: &Json<'_>, ty: &Type) -> Option<String> {
+    match (ty, json) {
+        (Type::Struct(fields), json) => misnamed(json, fields).map(|why| format!(".{why}")),
+        (Type::List(element), Json::Array(values)) => {
+            let within = values.iter().find_map(|value| misnamed_within(value, &element.ty));
+            within.map(|why| format!("[]{why}"))
+        }
+        (Type::Map(inner), Json::Object(members)) => {
+            let within = members.iter().find_map(|(_, value)| misnamed_within(value, &inner.ty));
+            within.map(|why| format!(".*{why}"))
+        }
+        _ => None,
+    }
+}
+
 /// Values of fields as values of columns, by name.
 fn fit(values: Vec<Datum>, fields: &[Field], columns: &[Field]) -> Result<Vec<Datum>, String> {
     let mut row = vec![Datum::Null; columns.len()];
@@ -124,7 +161,11 @@ fn fit(values: Vec<Datum>, fields: &[Field], columns: &[Field]) -> Result<Vec<Da
         match columns.iter().position(|column| column.name == field.name) {
             Some(at) => row[at] = cast(value, &field.slot.ty, &columns[at].slot).map_err(place)?,
             None if value == Datum::Null => {}
-            None => return Err(format!("{}: the table has no such column", field.name)),
+            None => {
+                let fault = names::fault(&field.name, columns.iter().map(|column| column.name.as_str()));
+                let why = fault.unwrap_or_else(|| "the table has no such column".to_owned());
+                return Err(format!("{}: {why}", names::shown(&field.name)));
+            }
         }
     }
     let missing =

@@ -5,6 +5,7 @@
 
 pub mod evolve;
 mod json;
+pub mod names;
 
 use millrace_connector_encode::types::{Field, PRECISION_MAX, Schema, Slot, Type, Unit};
 use serde_json::Value;
@@ -168,9 +169,10 @@ impl Ids {
 
     /// New columns: those of one level first, as other writers number them.
     pub fn columns(&mut self, fields: &[Field]) -> Result<Vec<Column>, String> {
+        names::check(None, fields.iter().map(|field| field.name.as_str()))?;
         let ids: Vec<i32> = fields.iter().map(|_| self.next()).collect::<Result<_, _>>()?;
         let column = |(field, id): (&Field, i32)| {
-            let kind = self.kind(&field.slot.ty).map_err(|why| format!("{}: {why}", field.name))?;
+            let kind = self.kind(&field.slot.ty).map_err(|why| evolve::within(&field.name, &why))?;
             Ok(Column { id, name: field.name.clone(), required: !field.slot.optional, kind, doc: None })
         };
         fields.iter().zip(ids).map(column).collect()
@@ -190,7 +192,7 @@ impl Ids {
                 let (key, id) = (self.next()?, self.next()?);
                 Kind::Map { key, value: self.element(values, id)? }
             }
-            Type::Struct(fields) => Kind::Struct(self.columns(fields)?),
+            Type::Struct(fields) => Kind::Struct(self.columns(fields).map_err(|why| format!(".{why}"))?),
             Type::Decimal { precision, .. } if *precision > PRECISION_MAX => {
                 return Err(format!("a decimal of more than {PRECISION_MAX} digits"));
             }

@@ -1,14 +1,29 @@
 //! The settings, as `settings.schema.json` describes them.
 
+use std::collections::BTreeMap;
+
 use millrace_connector_encode::Codec;
 use millrace_connector_encode::types::{Schema, avro};
 use millrace_sdk::Problem;
 use millrace_sdk::settings::{Size, Span};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::file::PART_BYTES;
 use crate::partition::{FIELDS_MAX, transform};
 use crate::place::Warehouse;
+
+/// What catalogs take for commands, or keep for themselves.
+const RESERVED: [&str; 8] = [
+    "format-version",
+    "uuid",
+    "snapshot-count",
+    "current-snapshot-id",
+    "current-snapshot-summary",
+    "current-snapshot-timestamp-ms",
+    "current-schema",
+    "default-partition-spec",
+];
 
 /// Settings of one sink.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +50,12 @@ pub struct Settings {
     /// How a new table divides its rows.
     #[serde(default)]
     pub partition_by: Vec<String>,
+    /// Properties of the table.
+    #[serde(default)]
+    pub table_properties: BTreeMap<String, Value>,
+    /// Whether old snapshots are expired.
+    #[serde(default)]
+    pub expire_snapshots: bool,
     /// Time between two commits.
     #[serde(default = "default_interval")]
     pub commit_interval: Span,
@@ -108,6 +129,12 @@ impl Settings {
         self.table.split('.').collect()
     }
 
+    /// Properties that the table is to have, as it has them: text.
+    pub fn properties(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.table_properties.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
     /// Checks beyond the schema.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -132,11 +159,11 @@ impl Settings {
         if self.target_file_size.bytes_u64() == 0 {
             wrong("/target_file_size", "more than zero");
         }
-        if !self.partition_by.is_empty() && !self.auto_create {
-            let message = "only a table that is made here is divided by it, and auto_create is not set";
-            problems.push(Problem::warning("/partition_by", message));
+        for name in self.table_properties.keys() {
+            if name.starts_with("millrace.") || RESERVED.contains(&name.as_str()) {
+                wrong("/table_properties", &format!("{name} is not a property that can be chosen"));
+            }
         }
-        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
         if self.partition_by.len() > FIELDS_MAX {
             wrong("/partition_by", &format!("at most {FIELDS_MAX}"));
         }

@@ -1,8 +1,11 @@
 //! The sink as the host drives it, over a bucket that loses requests and answers; the table is read back from its newest metadata down.
 
 mod catalog;
+mod expire;
 mod kill;
+mod merge;
 mod read;
+mod refused;
 
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
@@ -190,7 +193,7 @@ fn rows_are_divided_by_the_spec() {
         Case::new(json!({ "partition_by": ["day(n)"] })).assigned().put(&numbers(0, 1)).expect_err("refused");
     assert_eq!(
         error.message,
-        "the table can't be made: day(n): day needs a date or a timestamp; a `schema` gives columns types"
+        "the table can't be made: partition_by: day(n): day needs a date or a timestamp; a `schema` gives columns types"
     );
 }
 
@@ -307,6 +310,8 @@ fn settings_that_make_no_sense_are_told() {
         (json!({ "schema": "{}" }), "/schema"),
         (json!({ "partition_by": ["x", "day(at"] }), "/partition_by/1"),
         (json!({ "buffer": "1MiB" }), "/buffer"),
+        (json!({ "table_properties": { "millrace.x": "1" } }), "/table_properties"),
+        (json!({ "table_properties": { "format-version": 3 } }), "/table_properties"),
         (json!({ "target_file_size": "0B" }), "/target_file_size"),
     ] {
         let error = run_error(settings.clone());

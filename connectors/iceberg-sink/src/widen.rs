@@ -10,9 +10,10 @@ use millrace_sdk::{Error, TopicPartition};
 
 use crate::metadata::Metadata;
 use crate::partition::Spec;
-use crate::rows::{Value, has_more};
+use crate::rows::{Value, has_more, misnamed};
 use crate::schema::evolve::{By, widen};
-use crate::schema::{Columns, Ids};
+use crate::schema::{Columns, Ids, names};
+use crate::settings::Settings;
 use crate::writer::Writer;
 use crate::{IcebergSink, Read};
 
@@ -46,7 +47,9 @@ pub(crate) fn fit(sink: &mut IcebergSink, read: &[Read<'_>]) -> Result<(), Error
     if sink.settings.auto_evolve && wants_more(sink, &values) {
         let columns =
             sink.writer.as_ref().map(|writer| writer.layout.schema.fields.clone()).unwrap_or_default();
-        let wanted: Vec<(Vec<Field>, By)> = fields_of(&values, |value| has_more(&value.json, &columns));
+        let counts =
+            |value: &Value<'_>| has_more(&value.json, &columns) && misnamed(&value.json, &columns).is_none();
+        let wanted: Vec<(Vec<Field>, By)> = fields_of(&values, counts);
         sink.session.evolve(|metadata| widened(metadata, &wanted))?;
         refresh(sink)?;
     }
@@ -63,8 +66,32 @@ fn refresh(sink: &mut IcebergSink) -> Result<(), Error> {
         sink.commit()?;
     }
     let Some(metadata) = sink.session.metadata() else { return Ok(()) };
+    check_division(&sink.settings, metadata)?;
     sink.writer = Some(Writer::new(metadata)?);
     Ok(())
+}
+
+/// Checks that the table is divided as the settings say, if they say it. It is not changed here: how old and new files lie is a decision about
+/// the table, and not about who writes it.
+pub(crate) fn check_division(settings: &Settings, metadata: &Metadata) -> Result<(), Error> {
+    if settings.partition_by.is_empty() {
+        return Ok(());
+    }
+    let broken = |why: String| Error::fatal("table.metadata", why);
+    let (columns, spec) = (metadata.columns().map_err(broken)?, metadata.spec().map_err(broken)?);
+    let wanted = Spec::of(&settings.partition_by, &columns);
+    if wanted.is_ok_and(|wanted| wanted.divides_as(&spec)) {
+        return Ok(());
+    }
+    let told = spec.told(&columns);
+    let message = format!(
+        "partition_by says {}, but the table {} is divided by {}: make it the same, or leave it out; how a table is divided is changed by an \
+         engine",
+        settings.partition_by.join(", "),
+        settings.table,
+        if told.is_empty() { "nothing" } else { &told },
+    );
+    Err(Error::fatal("table.partition", message))
 }
 
 /// Whether a value says that the table should have other columns.
@@ -97,7 +124,7 @@ fn fields_of(values: &[&Value<'_>], counts: impl Fn(&Value<'_>) -> bool) -> Vec<
             }
             None if counts(value) => {
                 let mut wider = shape.clone();
-                if wider.widen(&value.json).is_ok() {
+                if wider.widen(&value.json).is_ok_and(|changed| !changed || names::fit(&wider)) {
                     shape = wider;
                 }
             }
@@ -133,7 +160,8 @@ fn create(sink: &mut IcebergSink, values: &[&Value<'_>]) -> Result<(), Error> {
     let Some((fields, _)) = fields_of(values, |_| true).into_iter().next() else { return Ok(()) };
     let wrong = |why: String| Error::fatal("table.create", format!("the table can't be made: {why}"));
     let (columns, last) = Columns::new(&fields).map_err(wrong)?;
-    let spec = Spec::of(&sink.settings.partition_by, &columns).map_err(wrong)?;
+    let spec = Spec::of(&sink.settings.partition_by, &columns)
+        .map_err(|why| wrong(format!("partition_by: {why}")))?;
     columns.layout().map_err(wrong)?;
     let partition =
         |lane: &crate::Lane| TopicPartition { topic: lane.topic.clone(), partition: lane.partition };

@@ -6,9 +6,8 @@ use millrace_connector_encode::datum::Datum;
 use millrace_sdk::Error;
 use millrace_sdk::object_store::Store;
 
-use crate::commit::Session;
+use crate::commit::{NewRows, Session};
 use crate::file::{self, Growing};
-use crate::manifest::DataFile;
 use crate::metadata::Metadata;
 use crate::partition::Divider;
 use crate::place::Warehouse;
@@ -147,17 +146,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Finishes all files, and gives them away with what they were written by. After an error it is to be called again.
-    pub(crate) fn finish(
-        &mut self,
-        store: &Store,
-        warehouse: &Warehouse,
-    ) -> Result<(Vec<DataFile>, Columns, Divider), Error> {
+    /// Finishes all files, and gives them away with what they were written by; none: there are no rows. After an error it is to be called again.
+    pub(crate) fn finish(&mut self, store: &Store, warehouse: &Warehouse) -> Result<Option<NewRows>, Error> {
         let keys: Vec<_> = self.open.keys().cloned().collect();
         keys.iter().try_for_each(|key| self.close(key))?;
         self.upload(store)?;
-        let files = self.closed.drain(..).map(|file| file.entry(warehouse)).collect();
+        let files: Vec<_> = self.closed.drain(..).map(|file| file.entry(warehouse)).collect();
         self.count();
-        Ok((files, self.columns.clone(), self.divider.clone()))
+        let (columns, divider) = (self.columns.clone(), self.divider.clone());
+        Ok((!files.is_empty()).then_some(NewRows { files, columns, divider }))
     }
 }

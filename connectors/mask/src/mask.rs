@@ -40,7 +40,7 @@ impl Mask {
 /// What stands in the place of `value`, JSON text both.
 fn masked(how: &How, value: &str) -> String {
     match how {
-        How::With(replacement) => replacement.to_string(),
+        How::With(replacement) => replacement.clone(),
         How::KeepLast(count) => match scalar(value) {
             Some(plain) => quoted(&keep_last(&plain, *count)),
             // The end of an object or a list would show part of what is in it.

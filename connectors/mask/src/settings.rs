@@ -29,8 +29,8 @@ enum Hash {
 /// What comes in the place of a value.
 #[derive(Debug, Clone)]
 pub(crate) enum How {
-    /// Always the same.
-    With(Value),
+    /// Always the same JSON text.
+    With(String),
     /// Its last characters behind asterisks.
     KeepLast(usize),
     /// Its SHA-256 in hexadecimal digits; with a key its HMAC.
@@ -49,8 +49,8 @@ impl Settings {
             return Err(Problem::error("/fields", "no fields: name at least one to mask"));
         }
         let how = match (&self.with, self.keep_last, self.hash) {
-            (None, None, None) => How::With(Value::from("****")),
-            (Some(value), None, None) => How::With(value.clone()),
+            (None, None, None) => How::With(Value::from("****").to_string()),
+            (Some(value), None, None) => How::With(value.to_string()),
             (None, Some(count), None) => How::KeepLast(count),
             (None, None, Some(Hash::Sha256)) => How::Sha256(self.hash_key.clone()),
             _ => {

@@ -1,8 +1,8 @@
 //! An object in the making: its content, and its upload as far as it got.
 
+use millrace_connector_encode::content::Content;
 use millrace_sdk::object_store::{Change, PARTS_MAX, Part, Upload};
 
-use crate::content::Content;
 use crate::settings::Settings;
 use crate::state::Finished;
 

@@ -11,10 +11,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use millrace_connector_encode::content::Kind;
 use millrace_sdk::object_store::{Change, Upload, Whole};
 use millrace_sdk::{Error, Task};
 
-use crate::content::Kind;
 use crate::file::File;
 use crate::settings::Settings;
 use crate::state::{Finished, Held, State};

@@ -7,11 +7,10 @@
 //! Memory: all files of a task share one budget (`buffer`). Past it the largest file gives: a part is uploaded, or, if it is too small
 //! for one, it is finished early.
 //!
-//! Rooms: [`partition`] (folders), [`content`] (records into bytes), [`mod@file`] (an object in the making), [`lane`] (a partition),
-//! [`commit`] (the steps that survive a kill), [`state`] (what is committed).
+//! Rooms: [`partition`] (folders), [`mod@file`] (an object in the making), [`lane`] (a partition), [`commit`] (the steps that survive a kill),
+//! [`state`] (what is committed). What goes into an object is made by the crate `encode`.
 
 pub mod commit;
-pub mod content;
 pub mod file;
 pub mod lane;
 pub mod partition;
@@ -22,6 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use millrace_connector_encode::content::{Added, Kind, NullValues, Options, Value};
 use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::{Change, Store};
 use millrace_sdk::{
@@ -29,11 +29,10 @@ use millrace_sdk::{
     TopicOffset, TopicPartition,
 };
 
-use crate::content::{Added, Kind, Value};
 use crate::file::File;
 use crate::lane::{Lane, file_key};
 use crate::partition::{Partitioner, Place};
-use crate::settings::{NullValues, Settings};
+use crate::settings::Settings;
 
 /// Most folders that a partition's state says something of: past it all of its files are finished, and the position says it all.
 const FOLDERS_MAX: usize = if cfg!(test) { 20 } else { 10_000 };
@@ -75,7 +74,17 @@ impl Sink for S3Sink {
             return Err(wrong(&problem.path, &problem.message));
         }
         let partitioner = Partitioner::new(&settings).map_err(|(pointer, why)| wrong(&pointer, &why))?;
-        let (store, kind) = (Store::new(settings.connection.clone()), Kind::new(&settings)?);
+        let columns = settings.columns_of_schema().transpose();
+        let options = columns.map(|schema| Options {
+            format: settings.format,
+            codec: settings.codec(),
+            schema,
+            columns: settings.columns.clone(),
+            delimiter: u8::try_from(settings.delimiter).unwrap_or(b','),
+            header: settings.header,
+        });
+        let kind = options.and_then(Kind::new).map_err(|why| wrong("/schema", &why))?;
+        let store = Store::new(settings.connection.clone());
         Ok(Self { settings, task: task.clone(), store, partitioner, kind, lanes: Vec::new() })
     }
 
@@ -262,11 +271,7 @@ impl<'r> Batch<'_, 'r> {
         let Some(value) = record.value else {
             return Ok(match self.settings.behavior_on_null_values {
                 NullValues::Ignore => Ok(0),
-                NullValues::Fail => {
-                    let message =
-                        "a record without a value; behavior_on_null_values says what may become of it";
-                    Err(Rejection::new("s3.null", message))
-                }
+                NullValues::Fail => Err(Rejection::new("s3.null", NullValues::MISSING)),
             });
         };
         let placed = Value::read(value).and_then(|value| {

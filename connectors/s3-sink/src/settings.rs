@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_connector_encode::Codec;
+use millrace_connector_encode::content::{Format, NullValues};
 use millrace_connector_encode::types::{Schema, avro};
 use millrace_connector_fields::Path;
 use millrace_sdk::Problem;
@@ -80,20 +81,6 @@ pub struct Settings {
     pub behavior_on_null_values: NullValues,
 }
 
-/// What objects are.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// JSON lines
-    Json,
-    /// CSV
-    Csv,
-    /// Avro object container files
-    Avro,
-    /// Parquet
-    Parquet,
-}
-
 /// How they are compressed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -104,6 +91,8 @@ pub enum Compression {
     Gzip,
     /// Snappy
     Snappy,
+    /// Zstandard
+    Zstd,
 }
 
 /// Which folders there are.
@@ -130,17 +119,6 @@ pub enum Extractor {
     Record,
     /// A field's.
     Field,
-}
-
-/// What becomes of a record without a value.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum NullValues {
-    /// It is rejected.
-    #[default]
-    Fail,
-    /// It is passed over.
-    Ignore,
 }
 
 fn default_header() -> bool {
@@ -192,6 +170,7 @@ impl Settings {
     pub fn codec(&self) -> Codec {
         match (self.compression, self.format) {
             (Some(Compression::Gzip), _) => Codec::Gzip,
+            (Some(Compression::Zstd), _) => Codec::Zstd,
             (Some(Compression::Snappy), _) | (None, Format::Parquet) => Codec::Snappy,
             (Some(Compression::None), _) | (None, _) => Codec::None,
         }
@@ -201,13 +180,15 @@ impl Settings {
     pub fn extension(&self) -> &'static str {
         match (self.format, self.codec()) {
             (Format::Json, Codec::Gzip) => "json.gz",
+            (Format::Json, Codec::Zstd) => "json.zst",
             (Format::Json, _) => "json",
             (Format::Csv, Codec::Gzip) => "csv.gz",
+            (Format::Csv, Codec::Zstd) => "csv.zst",
             (Format::Csv, _) => "csv",
             (Format::Avro, _) => "avro",
             (Format::Parquet, Codec::Snappy) => "snappy.parquet",
             (Format::Parquet, Codec::Gzip) => "gz.parquet",
-            (Format::Parquet, Codec::None) => "parquet",
+            (Format::Parquet, Codec::None | Codec::Zstd) => "parquet",
         }
     }
 
@@ -215,6 +196,7 @@ impl Settings {
     pub fn content_type(&self) -> &'static str {
         match (self.format, self.codec()) {
             (Format::Json | Format::Csv, Codec::Gzip) => "application/gzip",
+            (Format::Json | Format::Csv, Codec::Zstd) => "application/zstd",
             (Format::Json, _) => "application/x-ndjson",
             (Format::Csv, _) => "text/csv",
             (Format::Avro, _) => "application/vnd.apache.avro",
@@ -238,7 +220,10 @@ impl Settings {
         let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
         let is_text = matches!(self.format, Format::Json | Format::Csv);
         if is_text && self.compression == Some(Compression::Snappy) {
-            wrong("/compression", "text is compressed by gzip; snappy is for avro and parquet");
+            wrong("/compression", "text is compressed by gzip or zstd; snappy is for avro and parquet");
+        }
+        if self.format == Format::Parquet && self.compression == Some(Compression::Zstd) {
+            wrong("/compression", "zstd can't be written in parquet; snappy and gzip can");
         }
         if is_text && self.schema.is_some() {
             wrong("/schema", "only avro and parquet have columns with types");

@@ -303,8 +303,8 @@ impl S3Source {
     ) -> Result<(), Error> {
         self.current = None;
         match trouble {
-            Trouble::Rotten(why) => {
-                reject_rest(&meta.key, &why, out);
+            Trouble::Rotten(_) | Trouble::Unsupported(_) => {
+                reject_rest(&meta.key, &trouble, out);
                 self.finish(meta, true, turn);
                 Ok(())
             }

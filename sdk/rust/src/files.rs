@@ -1,9 +1,10 @@
 //! Folders, as the sandbox shows them. Everything else about files is `std::fs`.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 /// How often a folder is listed anew because of files that go.
 const TRIES_MAX: u32 = 1_000;
@@ -32,4 +33,36 @@ pub fn names(folder: impl AsRef<Path>) -> io::Result<Vec<OsString>> {
         }
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "files in it go faster than it can be listed"))
+}
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::InvalidInput`] for a pipe or a device: it has no positions to go on from, and opening
+/// one may wait for ever.
+pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
+    let path = path.as_ref();
+    let kind = fs::metadata(path)?;
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a pipe or a device; only files are read",
+        ));
+    }
+    File::open(path)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert_eq!(open(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(open(folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -79,6 +79,10 @@ fn name(host: &str) -> String {
 
 /// An absolute http or https URL without a user. The error is what is wrong.
 pub(super) fn url(text: &str) -> Result<Url, &'static str> {
+    // `localhost:8080` would be one of the scheme `localhost`.
+    if !text.contains("://") {
+        return Err("it has no scheme: https:// stands in front of the host");
+    }
     let url = Url::parse(text).map_err(|_| "it is no absolute URL")?;
     check(&url)?;
     Ok(url)

@@ -96,6 +96,11 @@ impl Answer {
 }
 
 impl Target {
+    /// The bucket, and the prefix of all keys.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        (&self.bucket, &self.prefix)
+    }
+
     /// Most requests that a task may have under way.
     pub(super) fn in_flight(&self) -> usize {
         self.limits.in_flight

@@ -109,10 +109,18 @@ fn bucket(raw: &Raw, region: &str, faults: &mut Faults) -> Option<String> {
     let named =
         raw.bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     if !named || raw.bucket.starts_with('.') {
-        faults.push("/bucket", "is no bucket's name", "letters, digits, dots and hyphens");
+        faults.push(
+            "/bucket",
+            "is no bucket's name",
+            "letters, digits, dots and hyphens; a folder in it is `prefix`",
+        );
         return None;
     }
     let expected = "such as https://minio.example.com:9000";
+    if raw.endpoint.as_deref().is_some_and(|endpoint| !endpoint.contains("://")) {
+        faults.push("/endpoint", "has no scheme: https:// stands in front of the host", expected);
+        return None;
+    }
     let endpoint = match raw.endpoint.as_deref().map(Url::parse) {
         None => None,
         Some(Ok(url)) => {

@@ -5,18 +5,20 @@
 
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use millrace_client::{
     Admin, Consumer, ConsumerConfig, FetchedPartition, GroupMetadata, Isolation, OffsetReset, OffsetSpec,
-    Polled, Position, Producer, ProducerConfig, TopicPartition,
+    Polled, Position, ProduceRecord, Producer, ProducerConfig, TopicPartition,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::offsets::{self, Commit, Places};
+use super::identity;
+use super::offsets::{self, Commit, Places, Topic};
 use super::retried::{Read, retried_partitions};
 use super::{SinkConnector, group, transaction_timeout};
 use crate::capability::metrics::GuestMetrics;
@@ -38,6 +40,8 @@ use crate::worker::progress::{Counts, State};
 use crate::worker::supervise::End;
 use crate::worker::topics;
 
+/// What a sink says of itself that changes its target and the positions there in one step.
+const DELIVERY: (&str, &str) = ("delivery", "exactly-once");
 /// Bytes of records after which a batch goes to the sink.
 const PUT_BYTES: usize = 4 << 20;
 /// How long one wait for records may take; while a bounded pipeline drains, the end should be noticed at once.
@@ -48,6 +52,9 @@ const BACK_PRESSURE_PAUSE: Duration = Duration::from_millis(50);
 /// Longest that dead letters wait for a flush: their transaction must end before the broker ends it, however long the
 /// pipeline's `flush_interval` is.
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(10);
+/// A group whose consumers are no members forgets an offset when it was committed that long ago (`offsets.retention.minutes`, a week unless
+/// set): where nothing comes, it is committed again.
+const REMINDER_EVERY: Duration = Duration::from_secs(3600);
 /// Bytes that a task's consumer may hold.
 const BUFFER_BYTES: usize = 16 << 20;
 
@@ -74,6 +81,8 @@ pub(super) struct SinkTask<'a> {
     producer: Producer,
     retry: Retry,
     places: Places,
+    /// Whether the target holds them, by what the sink says of itself.
+    holds_positions: bool,
     /// Of the topic, and of the topic with retried records if there is one.
     partitions: Vec<TopicPartition>,
     /// Where retried records come from.
@@ -83,6 +92,10 @@ pub(super) struct SinkTask<'a> {
     /// Where a bounded pipeline ends; none: not known yet.
     ends: Option<BTreeMap<TopicPartition, i64>>,
     next_flush: Instant,
+    /// When the group's offsets are committed again though they did not change.
+    next_reminder: Instant,
+    /// The ids of the topics that are read.
+    identities: BTreeMap<Arc<str>, Uuid>,
     /// Whether dead letters stand in an open transaction.
     has_dead_letters: bool,
     /// What becomes true with the next flush.
@@ -116,6 +129,7 @@ impl<'a> SinkTask<'a> {
             let left = running.work().await?;
             running.flush().await?;
             running.sink.close().await?;
+            running.closed().await?;
             running.chain.close().await?;
             let _ = running.consumer.close().await;
             if let Left::End(end) = left {
@@ -171,7 +185,8 @@ impl<'a> SinkTask<'a> {
         partitions.extend(retried.unwrap_or_default());
         let config = ConsumerConfig {
             group_id: Some(group(&plan.name)),
-            auto_offset_reset: OffsetReset::Earliest,
+            // Starting anew finds out what happened to the topic.
+            auto_offset_reset: OffsetReset::None,
             isolation: Isolation::ReadCommitted,
             auto_commit_interval: None,
             buffer_bytes: BUFFER_BYTES,
@@ -191,11 +206,18 @@ impl<'a> SinkTask<'a> {
             producer,
             retry,
             places: Places::default(),
+            holds_positions: component
+                .describe()
+                .extra
+                .iter()
+                .any(|(name, value)| (name.as_str(), value.as_str()) == DELIVERY),
             partitions,
             retry_topic,
             next_look,
             ends: None,
             next_flush: Instant::now() + plan.flush_interval,
+            next_reminder: Instant::now() + REMINDER_EVERY,
+            identities: BTreeMap::new(),
             has_dead_letters: false,
             pending: Counts::default(),
             progressed,
@@ -228,19 +250,82 @@ impl<'a> SinkTask<'a> {
             .collect();
         let committed = self.consumer.committed(&self.partitions).await;
         let committed = committed.map_err(|source| self.cluster("reading the group's offsets", source))?;
-        let ends = self.end_offsets().await?;
-        let mut from = BTreeMap::new();
+        let begins = self.list_offsets(OffsetSpec::Earliest).await?;
+        let ends = self.list_offsets(OffsetSpec::Latest).await?;
+        let is_forgotten =
+            self.partitions.iter().any(|tp| held.contains_key(tp) && !committed.contains_key(tp));
+        let before = self.identify(is_forgotten).await?;
+        let (mut from, mut news) = (BTreeMap::new(), BTreeMap::new());
         for tp in &self.partitions {
+            let topic = Topic {
+                now: self.identities.get(&tp.topic).copied(),
+                before: before.get(&*tp.topic).copied(),
+            };
             let (held, committed) = (held.get(tp).copied(), committed.get(tp));
-            let start = offsets::start(held, committed);
+            let start = offsets::start(held, committed, topic)
+                .map_err(|offsets::Stranger| self.another_topic(tp, held.unwrap_or(0)))?;
             let end = ends.get(tp).copied().unwrap_or(0);
             if let Some(start) = start.filter(|start| *start > end) {
                 return Err(self.past_the_end(tp, start, end, held.is_some()));
             }
-            self.places.start(tp, start.unwrap_or(0), held, committed.map(|c| c.offset));
-            from.insert(tp.clone(), start.map_or(Position::Earliest, Position::Offset));
+            let begin = begins.get(tp).copied().unwrap_or(0);
+            if let Some(start) = start.filter(|start| *start < begin) {
+                tracing::warn!(
+                    connector = self.connector.plan.name,
+                    topic = &*tp.topic,
+                    partition = tp.partition,
+                    "offsets {start} to {begin} were removed from the topic before they were read; see retention.ms and \
+                     retention.bytes"
+                );
+            }
+            let start_at = start.unwrap_or(begin).max(begin);
+            // Without a start, what the group knows is of another topic.
+            let known = committed.filter(|_| start.is_some());
+            self.places.start(tp, start_at, held, known.map(|known| known.offset));
+            if !known.is_some_and(|known| offsets::is_of(known, topic.now)) {
+                news.insert(tp.clone(), Commit { next: start_at, held });
+            }
+            from.insert(tp.clone(), Position::Offset(start_at));
         }
+        self.commit_first(&news, &before).await?;
         self.consumer.assign(from).map_err(|source| self.cluster("starting to read", source))
+    }
+
+    /// Finds out which topics these are; gives back which they were, if that has to be asked.
+    async fn identify(&mut self, asked: bool) -> Result<BTreeMap<String, Uuid>, TaskError> {
+        let shared = &self.connector.shared;
+        let mut topics: Vec<&str> = self.partitions.iter().map(|tp| &*tp.topic).collect();
+        topics.dedup();
+        let now = identity::now(&shared.client, &topics).await;
+        self.identities = now.map_err(|source| self.cluster("looking for the topic", source))?;
+        if !asked || self.identities.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let before = identity::before(shared, &self.connector.plan.name).await;
+        before.map_err(|source| self.cluster("reading which topic it read", source))
+    }
+
+    /// Notes where reading begins, and in which topics, before anything is read: from then on a position in the target is known to
+    /// speak of them.
+    async fn commit_first(
+        &mut self,
+        news: &BTreeMap<TopicPartition, Commit>,
+        before: &BTreeMap<String, Uuid>,
+    ) -> Result<(), TaskError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let (shared, name) = (&self.connector.shared, &self.connector.plan.name);
+        let topics: BTreeSet<&Arc<str>> = news.keys().map(|tp| &tp.topic).collect();
+        let unknown = topics.into_iter().filter_map(|topic| self.identities.get_key_value(topic));
+        let records: Vec<_> = unknown
+            .filter(|(topic, id)| before.get(&***topic) != Some(id))
+            .map(|(topic, id)| identity::record(shared, name, topic, *id))
+            .collect();
+        let committed = self.commit(news, records).await;
+        committed.map_err(|source| self.cluster("noting where it begins", source))?;
+        self.places.committed(news);
+        Ok(())
     }
 
     async fn work(&mut self) -> Result<Left, TaskError> {
@@ -255,7 +340,7 @@ impl<'a> SinkTask<'a> {
                 return Ok(Left::Retried);
             }
             if bounded && self.ends.is_none() && *source_ended.borrow() {
-                self.ends = Some(self.end_offsets().await?);
+                self.ends = Some(self.list_offsets(OffsetSpec::Latest).await?);
             }
             if self.is_drained() {
                 return Ok(Left::End(End::Done));
@@ -543,22 +628,47 @@ impl<'a> SinkTask<'a> {
             }
         };
         self.retry.succeeded();
-        let news = self.places.committable(&durable);
-        if !news.is_empty() {
-            if let Err(source) = self.commit(&news).await {
-                self.metrics.commit_failed();
-                return Err(self.cluster("committing its offsets", source));
-            }
-            self.metrics.committed(begun.elapsed());
-            self.places.committed(&news);
-            self.progressed.store(true, Ordering::Relaxed);
-            self.sweep(&news).await;
+        let mut news = self.places.committable(&durable);
+        if Instant::now() >= self.next_reminder {
+            self.next_reminder = Instant::now() + REMINDER_EVERY;
+            news = self.places.known().into_iter().chain(news).collect();
         }
+        self.tell_group(&news, begun).await?;
         let counts = std::mem::take(&mut self.pending);
         self.metrics.durable(&counts);
         self.connector.counters.add(counts);
         self.note_lag();
         self.next_flush = Instant::now() + self.connector.plan.flush_interval;
+        Ok(())
+    }
+
+    /// Tells the group what a sink has written in its last call: files that were not full, say. Only of a sink whose target holds the
+    /// positions, since these are what a start goes by, whatever the group was told.
+    async fn closed(&mut self) -> Result<(), TaskError> {
+        if self.holds_positions {
+            let news = self.places.closed();
+            self.tell_group(&news, Instant::now()).await?;
+            self.note_lag();
+        }
+        Ok(())
+    }
+
+    async fn tell_group(
+        &mut self,
+        news: &BTreeMap<TopicPartition, Commit>,
+        begun: Instant,
+    ) -> Result<(), TaskError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        if let Err(source) = self.commit(news, Vec::new()).await {
+            self.metrics.commit_failed();
+            return Err(self.cluster("committing its offsets", source));
+        }
+        self.metrics.committed(begun.elapsed());
+        self.places.committed(news);
+        self.progressed.store(true, Ordering::Relaxed);
+        self.sweep(news).await;
         Ok(())
     }
 
@@ -579,25 +689,32 @@ impl<'a> SinkTask<'a> {
         }
     }
 
+    /// Commits offsets, and what else is to be known with them.
     async fn commit(
         &mut self,
         offsets: &BTreeMap<TopicPartition, Commit>,
+        records: Vec<ProduceRecord>,
     ) -> Result<(), millrace_client::Error> {
-        let offset = |(tp, commit): (&TopicPartition, &Commit)| (tp.clone(), commit.noted());
+        let offset = |(tp, commit): (&TopicPartition, &Commit)| {
+            (tp.clone(), commit.noted(self.identities.get(&tp.topic).copied()))
+        };
         let group = GroupMetadata::outside(&group(&self.connector.plan.name));
         self.producer.begin_transaction()?;
+        for record in records {
+            let _delivery = self.producer.send(record).await?;
+        }
         self.producer.send_offsets_to_transaction(offsets.iter().map(offset).collect(), &group).await?;
         self.producer.commit_transaction().await
     }
 
-    /// The ends of all partitions now. All data counts, also of transactions that are about to end: a source's last one may
-    /// be committed and its markers still on their way.
-    async fn end_offsets(&mut self) -> Result<BTreeMap<TopicPartition, i64>, TaskError> {
-        let wanted = self.partitions.iter().map(|tp| (tp.clone(), OffsetSpec::Latest)).collect();
+    /// Offsets of all partitions now. Of the ends all data counts, also of transactions that are about to end: a source's last one
+    /// may be committed and its markers still on their way.
+    async fn list_offsets(&mut self, spec: OffsetSpec) -> Result<BTreeMap<TopicPartition, i64>, TaskError> {
+        let wanted = self.partitions.iter().map(|tp| (tp.clone(), spec)).collect();
         let admin = Admin::new(&self.connector.shared.client);
-        let ends = admin.list_offsets(&wanted, Isolation::ReadUncommitted).await;
-        let ends = ends.map_err(|source| self.cluster("looking for the end of the topic", source))?;
-        Ok(ends.into_iter().map(|(tp, end)| (tp, end.offset.unwrap_or(0))).collect())
+        let listed = admin.list_offsets(&wanted, Isolation::ReadUncommitted).await;
+        let listed = listed.map_err(|source| self.cluster("looking for the ends of the topic", source))?;
+        Ok(listed.into_iter().map(|(tp, listed)| (tp, listed.offset.unwrap_or(0))).collect())
     }
 
     fn is_drained(&self) -> bool {
@@ -625,6 +742,22 @@ impl<'a> SinkTask<'a> {
         });
         self.connector.counters.set_lag(self.task, lag.clone().sum());
         self.metrics.set_lag_max(lag.max().unwrap_or(0));
+    }
+
+    /// Going on at that position would pass over what is before it.
+    fn another_topic(&self, tp: &TopicPartition, held: i64) -> TaskError {
+        let name = &self.connector.plan.name;
+        TaskError::Invalid {
+            connector: name.clone(),
+            task: self.task,
+            message: format!(
+                "its target stands at offset {held} of {tp}, but of another topic of that name: this one was made since, or is on another \
+                 cluster, and what it holds before would be passed over; to begin anew, remove what the connector wrote together \
+                 with its state, or give it another place; if this is a copy with the same offsets, say so by setting the group {} \
+                 to {held}",
+                group(name)
+            ),
+        }
     }
 
     /// Waiting until the topic has grown that far would pass over what is in it now.

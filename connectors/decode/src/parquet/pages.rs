@@ -80,8 +80,8 @@ fn codec(compression: Compression) -> Result<Codec, Trouble> {
         Compression::GZIP(_) => Codec::Gzip,
         Compression::ZSTD(_) => Codec::Zstd,
         other => {
-            return Err(Trouble::Rotten(format!(
-                "its pages are compressed with {other:?}; there are gzip, snappy and zstd"
+            return Err(Trouble::Unsupported(format!(
+                "its pages are compressed with {other:?}, of which only gzip, snappy and zstd are read"
             )));
         }
     })
@@ -343,6 +343,7 @@ fn refusal(trouble: Trouble) -> ParquetError {
     match trouble {
         Trouble::Outside(error) => ParquetError::External(Box::new(error)),
         Trouble::Rotten(why) => ParquetError::General(why),
+        Trouble::Unsupported(why) => ParquetError::NYI(why),
     }
 }
 
@@ -378,5 +379,23 @@ impl PageReader for Pages {
 
     fn skip_next_page(&mut self) -> Result<(), ParquetError> {
         self.pass().map(drop).map_err(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_that_is_not_read_is_no_damage() {
+        for other in [Compression::LZ4_RAW, Compression::LZ4, Compression::BROTLI(Default::default())] {
+            let trouble = codec(other).expect_err("not read");
+            assert!(
+                matches!(&trouble, Trouble::Unsupported(why) if why.contains("only gzip, snappy and zstd")),
+                "{trouble:?}"
+            );
+            // Through the library, which has its own errors.
+            assert_eq!(super::super::trouble(refusal(trouble.clone())), trouble);
+        }
     }
 }

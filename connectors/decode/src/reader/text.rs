@@ -160,7 +160,15 @@ impl TextReader {
                 self.load()?;
                 continue;
             }
-            let step = self.unpack.step(packed, last, &mut self.plain)?;
+            let step = match self.unpack.step(packed, last, &mut self.plain) {
+                Ok(step) => step,
+                Err(damage) => {
+                    // Where it is in the file, and what is in front of it.
+                    let at = self.next.saturating_sub(packed.len().saturating_sub(damage.at) as u64);
+                    let lines = self.place.record;
+                    return Err(Trouble::Rotten(format!("byte {at}, behind line {lines}: {}", damage.why)));
+                }
+            };
             self.packed_done += step.taken;
             if self.plain.len() > before {
                 return Ok(());

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use millrace_connector_encode::Codec;
+use millrace_connector_encode::avro::AvroFile;
 use millrace_connector_encode::datum::Form;
 use millrace_connector_encode::types::avro;
 use proptest::prelude::*;
@@ -31,7 +32,36 @@ fn make() -> Vec<(&'static str, Vec<u8>)> {
         all.push(("a.parquet", parquet_file(&schema, &rows, Form::Plain, codec, 5).to_vec()));
         all.push(("a.avro", avro_file(&schema, &rows, Form::Plain, codec, 5).to_vec()));
     }
+    all.push(("a.avro", avro_file(&schema, &rows, Form::Plain, Codec::Zstd, 5).to_vec()));
     all
+}
+
+#[test]
+fn what_is_not_read_is_told_apart_from_damage() {
+    let trouble = |file: Vec<u8>, name: &str| {
+        let options = super::options(json!({}));
+        let how = crate::reader::How {
+            name,
+            format: options.format_of(name),
+            compression: options.compression_of(name),
+            options: &options,
+            typed: false,
+        };
+        let opened = crate::reader::Reader::open(Box::new(Bytes::from(file)), how, Default::default());
+        let rejection = crate::rejection(name, &opened.expect_err("not read")).expect("a rejection");
+        (rejection.code, rejection.message)
+    };
+    let fields = avro::read(SCHEMA).expect("a schema").fields;
+    let mut bzip2 = Vec::new();
+    // The later entry counts.
+    AvroFile::begin_as(SCHEMA, &[("avro.codec", "bzip2")], &fields, Codec::None, &mut bzip2);
+    let message = "a.avro: its blocks are compressed with bzip2, of which only null, deflate, snappy and zstandard are read; write it anew or \
+                   take it away: errors.tolerance all leaves out the whole of it";
+    assert_eq!(trouble(bzip2, "a.avro"), ("file.unsupported".to_owned(), message.to_owned()));
+    let (code, message) = trouble(b"PAR1 and what is secret \x08\0\0\0PARE".to_vec(), "a.parquet");
+    assert_eq!(code, "file.unsupported", "{message}");
+    let (code, message) = trouble(b"PAR1 and no more than that".to_vec(), "a.parquet");
+    assert_eq!(code, "file.damaged", "{message}");
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn files(schema: &Schema, rows: &[Value], form: Form) -> Vec<(&'static str, Byte
         all.push(("a.parquet", parquet_file(schema, rows, form, codec, group)));
         all.push(("a.avro", avro_file(schema, rows, form, codec, group)));
     }
+    all.push(("a.avro", avro_file(schema, rows, form, Codec::Zstd, 2)));
     all
 }
 

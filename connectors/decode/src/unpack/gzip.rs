@@ -3,8 +3,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::{STEP_BYTES, Step};
-use crate::Trouble;
+use super::{Damage, STEP_BYTES, Step};
 
 /// Longest header: a name and a comment are texts of any length.
 const HEADER_BYTES_MAX: usize = 64 << 10;
@@ -44,8 +43,8 @@ impl Default for Gzip {
 
 impl Gzip {
     /// See [`super::Unpack::step`].
-    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Trouble> {
-        let cut_off = || Trouble::rotten("the gzip stream is cut off");
+    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Damage> {
+        let cut_off = || Damage::new(packed.len(), "the gzip stream is cut off");
         match self.at {
             At::Header if packed.is_empty() => Ok(Step { taken: 0, more: false }),
             // Tapes and some tools fill up with zeros.
@@ -55,15 +54,14 @@ impl Gzip {
             }
             At::Header => {
                 let seen = &packed[..packed.len().min(HEADER_BYTES_MAX)];
-                match header(seen)? {
+                match header(seen).map_err(|why| Damage::new(0, why))? {
                     Some(taken) => {
                         self.at = At::Body;
                         Ok(Step { taken, more: true })
                     }
                     None if last => Err(cut_off()),
                     None if seen.len() == HEADER_BYTES_MAX => {
-                        let why = format!("a gzip header of more than {HEADER_BYTES_MAX} bytes");
-                        Err(Trouble::Rotten(why))
+                        Err(Damage::new(0, format!("a gzip header of more than {HEADER_BYTES_MAX} bytes")))
                     }
                     None => Ok(Step { taken: 0, more: false }),
                 }
@@ -73,10 +71,10 @@ impl Gzip {
                 out.reserve(STEP_BYTES);
                 // It writes into what was reserved, and no further.
                 let status = self.inflate.decompress_vec(packed, out, FlushDecompress::None);
-                let status = status
-                    .map_err(|error| Trouble::Rotten(format!("the gzip stream is damaged: {error}")))?;
-                self.crc.update(&out[start..]);
                 let taken = usize::try_from(self.inflate.total_in() - before).unwrap_or(packed.len());
+                let status = status
+                    .map_err(|error| Damage::new(taken, format!("the gzip stream is damaged: {error}")))?;
+                self.crc.update(&out[start..]);
                 let is_stuck = taken == 0 && out.len() == start;
                 match status {
                     Status::StreamEnd => self.at = At::Trailer,
@@ -92,7 +90,7 @@ impl Gzip {
                 let [a, b, c, d, e, f, g, h] = *trailer;
                 let (crc, length) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
                 if (crc, length) != (self.crc.sum(), self.crc.amount()) {
-                    return Err(Trouble::rotten("the gzip stream is damaged: its checksum is another one"));
+                    return Err(Damage::new(0, "the gzip stream is damaged: its checksum is another one"));
                 }
                 let members = self.members + 1;
                 *self = Self { members, ..Self::default() };
@@ -103,8 +101,8 @@ impl Gzip {
 }
 
 /// Length of the header at the front; none: it is not whole.
-fn header(bytes: &[u8]) -> Result<Option<usize>, Trouble> {
-    let not_gzip = || Trouble::rotten("it is not compressed with gzip");
+fn header(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let not_gzip = || "it is not compressed with gzip";
     let magic = [0x1f, 0x8b, 8];
     if bytes.iter().zip(magic).any(|(byte, wanted)| *byte != wanted) {
         return Err(not_gzip());

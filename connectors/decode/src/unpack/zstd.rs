@@ -4,7 +4,7 @@
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::{STEP_BYTES, Step};
+use super::{Damage, STEP_BYTES, Step};
 use crate::Trouble;
 
 /// Largest window, which has to be held in memory: what `zstd` uses up to level 20. `--long` and `--ultra -22` take more.
@@ -40,11 +40,11 @@ impl std::fmt::Debug for Zstd {
 
 impl Zstd {
     /// See [`super::Unpack::step`].
-    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Trouble> {
+    pub fn step(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Damage> {
         if self.skip > 0 {
             let taken = packed.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             if taken == 0 && last {
-                return Err(cut_off());
+                return Err(cut_off(packed));
             }
             self.skip -= taken as u64;
             return Ok(Step { taken, more: taken > 0 });
@@ -60,7 +60,7 @@ impl Zstd {
     }
 
     /// At the start of a frame, or the end of the file.
-    fn begin(&mut self, packed: &[u8], last: bool) -> Result<Step, Trouble> {
+    fn begin(&mut self, packed: &[u8], last: bool) -> Result<Step, Damage> {
         if packed.is_empty() || (!last && packed.len() < HEADER_BYTES_MAX) {
             return Ok(Step { taken: 0, more: false });
         }
@@ -71,22 +71,24 @@ impl Zstd {
                 length, ..
             })) => self.skip = u64::from(length),
             Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => return Err(too_wide(requested)),
-            Err(_) if last && packed.len() < HEADER_BYTES_MAX => return Err(cut_off()),
-            Err(error) => return Err(Trouble::Rotten(format!("it is not compressed with zstd: {error}"))),
+            Err(_) if last && packed.len() < HEADER_BYTES_MAX => return Err(cut_off(packed)),
+            Err(error) => return Err(Damage::new(0, format!("it is not compressed with zstd: {error}"))),
         }
         self.length = 0;
         Ok(Step { taken: packed.len() - rest.len(), more: true })
     }
 
-    fn blocks(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Trouble> {
-        let damaged =
-            |why: &dyn std::fmt::Display| Trouble::Rotten(format!("the zstd stream is damaged: {why}"));
+    fn blocks(&mut self, packed: &[u8], last: bool, out: &mut Vec<u8>) -> Result<Step, Damage> {
+        let damaged = |at: usize, why: &dyn std::fmt::Display| {
+            Damage::new(at, format!("the zstd stream is damaged: {why}"))
+        };
         let (mut rest, start) = (packed, out.len());
         while out.len() - start < STEP_BYTES && (last || rest.len() >= BLOCK_BYTES_MAX) {
+            let at = packed.len() - rest.len();
             let decoded = self.decoder.decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1));
-            decoded.map_err(|error| if rest.is_empty() { cut_off() } else { damaged(&error) })?;
+            decoded.map_err(|error| if rest.is_empty() { cut_off(packed) } else { damaged(at, &error) })?;
             let before = out.len();
-            let drained = self.decoder.collect_to_writer(&mut *out).map_err(|error| damaged(&error))?;
+            let drained = self.decoder.collect_to_writer(&mut *out).map_err(|error| damaged(at, &error))?;
             debug_assert_eq!(drained, out.len() - before);
             self.length += drained as u64;
             if self.decoder.is_finished() {
@@ -94,10 +96,10 @@ impl Zstd {
                 let told = self.decoder.content_size();
                 let checksum = self.decoder.get_checksum_from_data();
                 if checksum.is_some() && checksum != self.decoder.get_calculated_checksum() {
-                    return Err(damaged(&"its checksum is another one"));
+                    return Err(damaged(packed.len() - rest.len(), &"its checksum is another one"));
                 }
                 if told != 0 && told != self.length {
-                    return Err(damaged(&"its length is another one"));
+                    return Err(damaged(packed.len() - rest.len(), &"its length is another one"));
                 }
                 break;
             }
@@ -107,14 +109,15 @@ impl Zstd {
     }
 }
 
-fn cut_off() -> Trouble {
-    Trouble::rotten("the zstd stream is cut off")
+fn cut_off(packed: &[u8]) -> Damage {
+    Damage::new(packed.len(), "the zstd stream is cut off")
 }
 
-fn too_wide(window: u64) -> Trouble {
-    Trouble::Rotten(format!(
+fn too_wide(window: u64) -> Damage {
+    let why = format!(
         "its zstd window has {window} bytes, more than {WINDOW_BYTES_MAX}; compress it without --long and --ultra"
-    ))
+    );
+    Damage::new(0, why)
 }
 
 /// One piece that is there as a whole, of at most `bytes_max` plain bytes: a page, a block.
@@ -122,7 +125,7 @@ pub(crate) fn whole(packed: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Resul
     let mut zstd = Zstd::default();
     let mut rest = packed;
     while !rest.is_empty() || zstd.in_frame || zstd.skip > 0 {
-        let step = zstd.step(rest, true, out)?;
+        let step = zstd.step(rest, true, out).map_err(|damage| Trouble::Rotten(damage.why))?;
         rest = &rest[step.taken..];
         if out.len() > bytes_max {
             return Err(Trouble::Rotten(format!("it unpacks to more than {bytes_max} bytes")));

@@ -8,7 +8,7 @@
 //! it is ahead then, and what was committed is looked for in the newest metadata.
 
 use millrace_sdk::clock::now_ms;
-use millrace_sdk::object_store::{Condition, Refusal, Store};
+use millrace_sdk::object_store::{Change, Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, warn};
 
 use super::{AHEAD, Catalog, Outcome, Table, Version};
@@ -119,7 +119,7 @@ impl Hadoop {
         }
         Ok(match self.move_hint(number, hint) {
             Hint::Moved(hint) => {
-                let version = Version::File { number, hint };
+                let version = Version::File { number, hint: Some(hint) };
                 Outcome::Done(Box::new(Table { metadata, version }))
             }
             Hint::Ahead => {
@@ -128,24 +128,39 @@ impl Hadoop {
         })
     }
 
+    /// Removes earlier versions. The hint has passed them: whoever begins to look there doesn't come by their numbers, and whoever would make one of
+    /// them again is told by it. What isn't removed now never is.
+    fn remove(&self, spare: &[String], newest: u64) {
+        let prefix = format!("{}/metadata/v", self.folder);
+        let key = |uri: &String| {
+            let key = self.warehouse.key(uri).ok()?;
+            let number: u64 = key.strip_prefix(&prefix)?.strip_suffix(".metadata.json")?.parse().ok()?;
+            (number < newest).then(|| Change::Delete(key.to_owned()))
+        };
+        let changes: Vec<Change> = spare.iter().filter_map(key).collect();
+        if let Some(refusal) = self.store.apply(&changes).into_iter().find_map(Result::err) {
+            warn!("an earlier version of the metadata stays: {}", Error::from(refusal).message);
+        }
+    }
+
     fn move_hint(&self, number: u64, mut etag: Option<String>) -> Hint {
         for _ in 0..HINTS_MAX {
             let condition = etag.clone().map_or(Condition::Absent, Condition::Unchanged);
             match self.store.put(&self.hint_key(), number.to_string(), condition) {
-                Ok(etag) => return Hint::Moved(Some(etag)),
+                Ok(etag) => return Hint::Moved(etag),
                 Err(Refusal::Precondition(_)) => {}
-                // The next one who reads looks for newer versions than the hint's.
+                // Whether it is ahead isn't known then. Who reads looks for newer versions than the hint's.
                 Err(refusal) => {
                     let why = Error::from(refusal).message;
                     warn!(
                         "the hint to version {number} can't be written: {why}; readers that go by it see an older one for now"
                     );
-                    return Hint::Moved(None);
+                    return Hint::Ahead;
                 }
             }
             match self.hint() {
                 Ok(Some((now, _))) if now > number => return Hint::Ahead,
-                Ok(Some((now, etag))) if now == number => return Hint::Moved(Some(etag)),
+                Ok(Some((now, etag))) if now == number => return Hint::Moved(etag),
                 Ok(hint) => etag = hint.map(|(_, etag)| etag),
                 Err(_) => return Hint::Ahead,
             }
@@ -155,7 +170,8 @@ impl Hadoop {
 }
 
 enum Hint {
-    Moved(Option<String>),
+    /// Its etag.
+    Moved(String),
     /// Others may have gone on: it has to be looked whether they went on from here.
     Ahead,
 }
@@ -210,6 +226,11 @@ impl Catalog for Hadoop {
         let metadata = table.metadata.apply(updates, Some(&before), now_ms());
         let next =
             number.checked_add(1).ok_or_else(|| Error::fatal("table.version", "no version is left"))?;
-        self.write(metadata, next, hint.clone())
+        let spare = metadata.spare(&table.metadata);
+        let outcome = self.write(metadata, next, hint.clone())?;
+        if matches!(outcome, Outcome::Done(_)) {
+            self.remove(&spare, next);
+        }
+        Ok(outcome)
     }
 }

@@ -4,8 +4,8 @@
 
 use std::io::Cursor;
 
-use apache_avro::Reader;
 use apache_avro::types::Value as Avro;
+use apache_avro::{Reader, Schema};
 use millrace_connector_encode::Codec;
 use millrace_connector_encode::avro::AvroFile;
 use millrace_connector_encode::datum::Datum;
@@ -134,6 +134,12 @@ fn leaf(ty: &Type) -> Value {
     }
 }
 
+/// Begins a file of these columns.
+pub(super) fn begin(name: &str, defs: &[Def], header: &[(&str, &str)], out: &mut Vec<u8>) -> AvroFile {
+    let fields: Vec<Field> = defs.iter().map(Def::field).collect();
+    AvroFile::begin_as(&record(name, defs).to_string(), header, &fields, Codec::Gzip, out)
+}
+
 /// Writes rows of these columns.
 pub(super) fn write(
     name: &str,
@@ -141,10 +147,8 @@ pub(super) fn write(
     header: &[(&str, &str)],
     rows: impl Iterator<Item = Vec<Datum>>,
 ) -> Result<Vec<u8>, String> {
-    let fields: Vec<Field> = defs.iter().map(Def::field).collect();
     let mut out = Vec::new();
-    let mut file =
-        AvroFile::begin_as(&record(name, defs).to_string(), header, &fields, Codec::Gzip, &mut out);
+    let mut file = begin(name, defs, header, &mut out);
     for row in rows {
         file.push(&row, &mut out)?;
     }
@@ -165,12 +169,32 @@ const ZERO_IF_MISSING: [&str; 6] = [
 
 /// Reads rows of these columns out of whatever columns there are. What is missing is null, or an error where it may not be.
 pub(super) fn read(bytes: &[u8], defs: &[Def]) -> Result<Vec<Vec<Datum>>, String> {
-    let reader = Reader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    let row = |value: Result<Avro, apache_avro::Error>| match value.map_err(|error| error.to_string())? {
-        Avro::Record(fields) => row_of(&fields, defs),
+    let mut rows = Vec::new();
+    each(bytes, defs, |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The same, one after the other.
+pub(super) fn each(
+    bytes: &[u8],
+    defs: &[Def],
+    mut take: impl FnMut(Vec<Datum>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reader = Reader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    reader.try_for_each(|value| match value.map_err(|error| error.to_string())? {
+        Avro::Record(fields) => take(row_of(&fields, defs)?),
         _ => Err("its rows are no records".to_owned()),
-    };
-    reader.map(row).collect()
+    })
+}
+
+/// Whether a file has these columns and no others.
+pub(super) fn is_of(bytes: &[u8], name: &str, defs: &[Def]) -> Result<bool, String> {
+    let reader = Reader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    let own = Schema::parse_str(&record(name, defs).to_string()).map_err(|error| error.to_string())?;
+    Ok(*reader.writer_schema() == own)
 }
 
 fn row_of(fields: &[(String, Avro)], defs: &[Def]) -> Result<Vec<Datum>, String> {
@@ -199,11 +223,34 @@ fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
         (Avro::Union(_, inner), shape) => datum(inner, shape)?,
         (Avro::Boolean(value), _) => Datum::Boolean(*value),
         (Avro::Int(value), Shape::Leaf(Type::Long)) => Datum::Long((*value).into()),
-        (Avro::Int(value), _) => Datum::Int(*value),
+        (Avro::Int(value) | Avro::Date(value), _) => Datum::Int(*value),
+        (Avro::TimeMicros(value) | Avro::TimestampMicros(value), _) => Datum::Long(*value),
+        (Avro::Float(value), _) => Datum::Float(*value),
+        (Avro::Double(value), _) => Datum::Double(*value),
         (Avro::Long(value), Shape::Leaf(Type::Int)) => Datum::Int(i32::try_from(*value).unwrap_or(i32::MAX)),
         (Avro::Long(value), _) => Datum::Long(*value),
         (Avro::String(text), _) => Datum::Text(text.clone()),
         (Avro::Bytes(bytes) | Avro::Fixed(_, bytes), _) => Datum::Bytes(bytes.clone()),
+        (Avro::Record(fields), Shape::Record(_, defs)) => Datum::Struct(row_of(fields, defs)?),
+        (Avro::Array(values), Shape::List(_, ty)) => {
+            let element = Shape::Leaf(ty.clone());
+            Datum::List(values.iter().map(|value| datum(value, &element)).collect::<Result<_, _>>()?)
+        }
+        (Avro::Array(values), Shape::Pairs(_, ty)) => {
+            let value_shape = Shape::Leaf(ty.clone());
+            let pair = |pair: &Avro| match pair {
+                Avro::Record(fields) => {
+                    let part = |name: &str, shape: &Shape| {
+                        let found = fields.iter().find(|(of, _)| of == name);
+                        found.map_or(Ok(Datum::Null), |(_, value)| datum(value, shape))
+                    };
+                    let key = part("key", &Shape::Leaf(Type::Int))?;
+                    Ok(Datum::Struct(vec![key, part("value", &value_shape)?]))
+                }
+                _ => Err("a map whose entries are no pairs".to_owned()),
+            };
+            Datum::List(values.iter().map(pair).collect::<Result<_, String>>()?)
+        }
         (Avro::Array(values), Shape::Records(_, _, defs)) => {
             let record = |value: &Avro| match value {
                 Avro::Record(fields) => row_of(fields, defs).map(Datum::Struct),

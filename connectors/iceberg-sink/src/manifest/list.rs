@@ -5,9 +5,22 @@ use millrace_connector_encode::types::Type;
 
 use super::DataFile;
 use super::avro::{self, Def, Shape};
+use super::merge::Merged;
 use crate::partition::Divider;
 use crate::single;
 
+/// Where things stand in a row: the URI,
+const PATH: usize = 0;
+/// the size,
+const BYTES: usize = 1;
+/// the spec,
+const SPEC: usize = 2;
+/// whether it is of data files,
+const CONTENT: usize = 3;
+/// the snapshot that it came with,
+const ADDED_BY: usize = 6;
+/// files that it says are removed.
+const REMOVED_FILES: usize = 9;
 /// Where the number stands by which a snapshot's manifests are ordered.
 const SEQUENCE: usize = 4;
 /// Where the least one of its files' stands.
@@ -43,6 +56,25 @@ fn manifest() -> Vec<Def> {
     ]
 }
 
+/// What a list says of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'l> {
+    /// Its URI.
+    pub path: &'l str,
+    /// Its size.
+    pub bytes: i64,
+    /// By which spec its files lie.
+    pub spec_id: i32,
+    /// 0: of data files; 1: of deletes.
+    pub content: i32,
+    /// The number of the snapshot that it came with.
+    pub sequence: i64,
+    /// That snapshot.
+    pub added_by: i64,
+    /// Files that this snapshot removed, and that it tells of.
+    pub removed_files: i32,
+}
+
 /// The manifests of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct List(Vec<Vec<Datum>>);
@@ -56,8 +88,10 @@ impl Added {
     pub fn new(uri: &str, bytes: usize, snapshot: i64, files: &[DataFile], divider: &Divider) -> Self {
         let rows = files.iter().map(|file| file.summary.rows).sum();
         let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
-        let partitions =
-            (0..divider.fields.len()).map(|at| Datum::Struct(partition(files, divider, at))).collect();
+        let mut bounds = vec![Bounds::default(); divider.fields.len()];
+        for file in files {
+            bounds.iter_mut().zip(&file.partition).for_each(|(bounds, value)| bounds.add(value));
+        }
         Self(vec![
             Datum::Text(uri.to_owned()),
             Datum::Long(i64::try_from(bytes).unwrap_or(i64::MAX)),
@@ -72,30 +106,84 @@ impl Added {
             Datum::Long(rows),
             Datum::Long(0),
             Datum::Long(0),
-            Datum::List(partitions),
+            partitions(&bounds, divider),
             Datum::Null,
         ])
     }
 }
 
 /// What a list says of one value of its files' partitions.
-fn partition(files: &[DataFile], divider: &Divider, at: usize) -> Vec<Datum> {
-    let values = || files.iter().filter_map(|file| file.partition.get(at));
-    let is_nan = |value: &Datum| match value {
-        Datum::Float(value) => value.is_nan(),
-        Datum::Double(value) => value.is_nan(),
-        _ => false,
-    };
-    let known = || values().filter(|value| **value != Datum::Null && !is_nan(value)).cloned();
-    let ty = &divider.fields[at].slot.ty;
-    let bound = |value: Option<Datum>| {
-        value.and_then(|value| single::bytes(&value, ty)).map_or(Datum::Null, Datum::Bytes)
-    };
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    has_null: bool,
+    has_nan: bool,
+    least: Option<Datum>,
+    most: Option<Datum>,
+}
+
+impl Bounds {
+    /// Notes a file's value.
+    pub fn add(&mut self, value: &Datum) {
+        let is_nan = match value {
+            Datum::Float(value) => value.is_nan(),
+            Datum::Double(value) => value.is_nan(),
+            _ => false,
+        };
+        self.has_null |= *value == Datum::Null;
+        self.has_nan |= is_nan;
+        if *value != Datum::Null && !is_nan {
+            let value = || value.clone();
+            self.least = Some(self.least.take().map_or_else(value, |least| least.least(value())));
+            self.most = Some(self.most.take().map_or_else(value, |most| most.most(value())));
+        }
+    }
+
+    fn row(&self, ty: &Type) -> Vec<Datum> {
+        let bound = |value: &Option<Datum>| {
+            value.as_ref().and_then(|value| single::bytes(value, ty)).map_or(Datum::Null, Datum::Bytes)
+        };
+        vec![
+            Datum::Boolean(self.has_null),
+            Datum::Boolean(self.has_nan),
+            bound(&self.least),
+            bound(&self.most),
+        ]
+    }
+}
+
+fn partitions(bounds: &[Bounds], divider: &Divider) -> Datum {
+    let of = bounds.iter().zip(&divider.fields);
+    Datum::List(of.map(|(bounds, field)| Datum::Struct(bounds.row(&field.slot.ty))).collect())
+}
+
+/// A row of a list.
+pub type Row = Vec<Datum>;
+
+/// What a list says of a manifest of files that were there: how many, their rows, and the least number of a snapshot that added one.
+pub(super) fn existing(
+    uri: &str,
+    bytes: usize,
+    snapshot: i64,
+    (files, rows, sequence_min): (i32, i64, i64),
+    bounds: &[Bounds],
+    divider: &Divider,
+) -> Row {
     vec![
-        Datum::Boolean(values().any(|value| *value == Datum::Null)),
-        Datum::Boolean(values().any(is_nan)),
-        bound(known().reduce(Datum::least)),
-        bound(known().reduce(Datum::most)),
+        Datum::Text(uri.to_owned()),
+        Datum::Long(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        Datum::Int(divider.spec.id),
+        Datum::Int(0),
+        Datum::Null,
+        Datum::Long(sequence_min),
+        Datum::Long(snapshot),
+        Datum::Int(0),
+        Datum::Int(files),
+        Datum::Int(0),
+        Datum::Long(0),
+        Datum::Long(rows),
+        Datum::Long(0),
+        partitions(bounds, divider),
+        Datum::Null,
     ]
 }
 
@@ -117,6 +205,44 @@ impl List {
             rows.insert(0, row);
         }
         Self(rows)
+    }
+
+    /// The list with a manifest in the place of those that it was made of, behind all others: its files are the oldest.
+    #[must_use]
+    pub fn merged(&self, merged: &Merged, sequence: i64) -> Self {
+        let is_input = |row: &Row| match &row[PATH] {
+            Datum::Text(path) => merged.inputs.contains(path),
+            _ => false,
+        };
+        let mut rows: Vec<Row> = self.0.iter().filter(|row| !is_input(row)).cloned().collect();
+        let mut row = merged.row.clone();
+        row[SEQUENCE] = Datum::Long(sequence);
+        rows.push(row);
+        Self(rows)
+    }
+
+    /// The manifests, in order.
+    pub fn manifests(&self) -> impl Iterator<Item = Named<'_>> {
+        let long = |value: &Datum| match value {
+            Datum::Long(value) => *value,
+            _ => 0,
+        };
+        let int = |value: &Datum| match value {
+            Datum::Int(value) => *value,
+            _ => 0,
+        };
+        self.0.iter().filter_map(move |row| match &row[PATH] {
+            Datum::Text(path) => Some(Named {
+                path,
+                bytes: long(&row[BYTES]),
+                spec_id: int(&row[SPEC]),
+                content: int(&row[CONTENT]),
+                sequence: long(&row[SEQUENCE]),
+                added_by: long(&row[ADDED_BY]),
+                removed_files: int(&row[REMOVED_FILES]),
+            }),
+            _ => None,
+        })
     }
 
     /// Manifests.

@@ -43,6 +43,12 @@ pub enum Update {
         /// The snapshot.
         snapshot_id: i64,
     },
+    /// Snapshots are forgotten.
+    #[serde(rename_all = "kebab-case")]
+    RemoveSnapshots {
+        /// Their ids.
+        snapshot_ids: Vec<i64>,
+    },
     /// Properties are set.
     SetProperties {
         /// By name.
@@ -141,6 +147,16 @@ fn one(map: &mut Map<String, Value>, update: &Update, now_ms: i64) {
                 list(map, "snapshot-log").push(json!({ "timestamp-ms": now_ms, "snapshot-id": snapshot_id }));
             }
         }
+        Update::RemoveSnapshots { snapshot_ids } => {
+            // What is known of a snapshot goes with it.
+            for name in ["snapshots", "snapshot-log", "statistics", "partition-statistics"] {
+                if map.contains_key(name) {
+                    let is_gone =
+                        |of: &Value| of["snapshot-id"].as_i64().is_some_and(|id| snapshot_ids.contains(&id));
+                    list(map, name).retain(|of| !is_gone(of));
+                }
+            }
+        }
         Update::SetProperties { updates } => {
             let properties = object(map, "properties");
             properties.extend(updates.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
@@ -158,7 +174,8 @@ mod tests {
             "format-version": 2, "table-uuid": "u", "location": "s3://b/t", "last-updated-ms": 90, "current-schema-id": 0,
             "schemas": [{ "type": "struct", "schema-id": 0, "fields": [] }], "default-spec-id": 0,
             "partition-specs": [{ "spec-id": 0, "fields": [] }], "refs": { "main": { "snapshot-id": 1, "type": "branch", "max-ref-age-ms": 7 } },
-            "properties": { "theirs": "1" }, "encryption-keys": [7],
+            "properties": { "theirs": "1" }, "encryption-keys": [7], "snapshots": [{ "snapshot-id": 1 }],
+            "snapshot-log": [{ "snapshot-id": 1 }], "statistics": [{ "snapshot-id": 1 }],
         });
         let before = Metadata::read(before).expect("metadata");
         let snapshot = Snapshot {
@@ -173,17 +190,20 @@ mod tests {
         let updates = [
             Update::AddSnapshot { snapshot },
             Update::set_main(2),
+            Update::RemoveSnapshots { snapshot_ids: vec![1] },
             Update::SetProperties { updates: BTreeMap::from([("ours".to_owned(), "2".to_owned())]) },
         ];
         assert_eq!(
             json!(updates[1]),
             json!({ "action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": 2 })
         );
+        assert_eq!(json!(updates[2]), json!({ "action": "remove-snapshots", "snapshot-ids": [1] }));
         assert_eq!(json!(updates[0])["snapshot"]["parent-snapshot-id"], 1);
         // The clock went back meanwhile.
         let after = before.apply(&updates, Some("s3://b/t/v1"), 50);
         let after: Value = serde_json::from_slice(&after.bytes()).expect("JSON");
         assert_eq!(after["encryption-keys"], json!([7]));
+        assert_eq!((&after["snapshots"][0]["snapshot-id"], &after["statistics"]), (&json!(2), &json!([])));
         assert_eq!(after["properties"], json!({ "theirs": "1", "ours": "2" }));
         assert_eq!(after["refs"]["main"], json!({ "snapshot-id": 2, "type": "branch", "max-ref-age-ms": 7 }));
         assert_eq!((&after["last-updated-ms"], &after["last-sequence-number"]), (&json!(90), &json!(5)));

@@ -101,6 +101,16 @@ impl Transform {
         })
     }
 
+    /// What [`parse`] reads.
+    pub(super) fn told(self, path: &str) -> String {
+        match self {
+            Self::Identity => path.to_owned(),
+            Self::Bucket(width) => format!("bucket({path}, {width})"),
+            Self::Truncate(width) => format!("truncate({path}, {width})"),
+            plain => format!("{plain}({path})"),
+        }
+    }
+
     /// What other writers put behind a column's name.
     pub(super) fn suffix(self) -> &'static str {
         match self {

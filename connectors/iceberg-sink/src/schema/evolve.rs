@@ -6,7 +6,7 @@
 use millrace_connector_encode::types::{Field, Type};
 
 use super::json::leaf_name;
-use super::{Column, Element, Ids, Kind, as_held};
+use super::{Column, Element, Ids, Kind, as_held, names};
 
 /// How fields are told from columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub fn widen(columns: &mut Vec<Column>, fields: &[Field], by: By, ids: &mut Ids)
             None => new.push(field.clone()),
         }
     }
+    let known = columns.iter().map(|column| column.name.as_str());
+    names::check(known, new.iter().map(|field| field.name.as_str()))?;
     for field in &mut new {
         field.slot.optional = true;
     }
@@ -38,7 +40,7 @@ pub fn widen(columns: &mut Vec<Column>, fields: &[Field], by: By, ids: &mut Ids)
     Ok(changed)
 }
 
-fn within(name: &str, why: &str) -> String {
+pub(super) fn within(name: &str, why: &str) -> String {
     match why.starts_with(['.', '[']) {
         true => format!("{name}{why}"),
         false => format!("{name}: {why}"),

@@ -105,6 +105,12 @@ fn make(table: &mut Value, update: &Value) {
             table["refs"][name] = json!({ "type": update["type"], "snapshot-id": update["snapshot-id"] });
             table["current-snapshot-id"] = update["snapshot-id"].clone();
         }
+        "remove-snapshots" => {
+            let gone = update["snapshot-ids"].as_array().expect("ids");
+            let snapshots = table["snapshots"].as_array_mut().expect("snapshots");
+            assert!(gone.iter().all(|id| snapshots.iter().any(|snapshot| snapshot["snapshot-id"] == *id)));
+            snapshots.retain(|snapshot| !gone.contains(&snapshot["snapshot-id"]));
+        }
         "set-properties" => {
             let properties = table["properties"].as_object_mut().expect("properties");
             properties.extend(update["updates"].as_object().expect("updates").clone());

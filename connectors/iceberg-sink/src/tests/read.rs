@@ -21,9 +21,11 @@ pub(super) fn metadata() -> Value {
         return table;
     }
     let objects = bucket().objects();
-    let newest =
-        (1..).take_while(|n| objects.contains_key(&format!("db/t/metadata/v{n}.metadata.json"))).last();
-    let newest = newest.expect("a table");
+    // As engines find it: from the hint on.
+    let key = |n: &u64| format!("db/t/metadata/v{n}.metadata.json");
+    let hint = objects.get("db/t/metadata/version-hint.text");
+    let hint = hint.map_or(1, |hint| String::from_utf8_lossy(hint).parse().expect("a number"));
+    let newest = (hint..).take_while(|n| objects.contains_key(&key(n))).last().expect("a table");
     serde_json::from_slice(&objects[&format!("db/t/metadata/v{newest}.metadata.json")]).expect("JSON")
 }
 
@@ -48,8 +50,8 @@ fn avro_json(value: &Avro) -> Value {
 }
 
 /// What the snapshot has: all URIs, and for each data file its partition and its URI.
-fn walk() -> (BTreeSet<String>, Vec<(Value, String)>) {
-    let (mut uris, mut files) = (BTreeSet::new(), Vec::new());
+fn walk() -> (BTreeSet<String>, Vec<(Value, String)>, Vec<Value>) {
+    let (mut uris, mut files, mut all) = (BTreeSet::new(), Vec::new(), Vec::new());
     let table = metadata();
     for snapshot in table["snapshots"].as_array().into_iter().flatten() {
         let is_current = snapshot["snapshot-id"] == table["current-snapshot-id"];
@@ -60,8 +62,29 @@ fn walk() -> (BTreeSet<String>, Vec<(Value, String)>) {
             let bytes = object(&uri);
             assert_eq!(manifest["manifest_length"], bytes.len(), "{uri}");
             let entries = avro(bytes);
-            assert_eq!(manifest["added_files_count"], entries.len(), "{uri}");
-            for entry in entries {
+            let count = |status: i32| entries.iter().filter(|entry| entry["status"] == status).count();
+            for (status, name) in (0..).zip(["existing", "added", "deleted"]) {
+                assert_eq!(manifest[format!("{name}_files_count")], count(status), "{uri}");
+            }
+            for mut entry in entries {
+                // What is left out is the manifest's own; only of files that it adds may it be.
+                for (name, own) in [
+                    ("sequence_number", "sequence_number"),
+                    ("file_sequence_number", "sequence_number"),
+                    ("snapshot_id", "added_snapshot_id"),
+                ] {
+                    if entry[name].is_null() {
+                        assert_eq!(entry["status"], 1, "{uri}");
+                        entry[name] = manifest[own].clone();
+                    }
+                }
+                assert!(
+                    manifest["min_sequence_number"].as_i64() <= entry["sequence_number"].as_i64(),
+                    "{uri}"
+                );
+                if is_current {
+                    all.push(entry.clone());
+                }
                 let file = &entry["data_file"];
                 let uri = file["file_path"].as_str().expect("a URI").to_owned();
                 rows += file["record_count"].as_i64().expect("a count");
@@ -76,7 +99,61 @@ fn walk() -> (BTreeSet<String>, Vec<(Value, String)>) {
         assert_eq!(snapshot["summary"]["total-records"], rows.to_string());
         uris.insert(list);
     }
-    (uris, files)
+    (uris, files, all)
+}
+
+/// What manifests say of the files that are there, with what they leave out.
+pub(super) fn entries() -> Vec<Value> {
+    walk().2
+}
+
+/// The same manifest as a writer makes it that has less to say of files.
+pub(super) fn with_fewer_columns(manifest: &[u8]) -> Vec<u8> {
+    let reader = apache_avro::Reader::new(Cursor::new(manifest)).expect("an Avro file");
+    let mut schema: Value = serde_json::from_str(&schema_of(manifest)).expect("JSON");
+    let is_kept = |field: &Value| field["name"] != "split_offsets";
+    let file = schema["fields"].as_array_mut().and_then(|fields| fields.last_mut()).expect("a data file");
+    file["type"]["fields"].as_array_mut().expect("fields").retain(is_kept);
+    let schema = apache_avro::Schema::parse_str(&schema.to_string()).expect("a schema");
+    let mut writer = apache_avro::Writer::new(&schema, Vec::new()).expect("a writer");
+    for entry in reader {
+        let Avro::Record(mut entry) = entry.expect("a row") else { panic!("a record") };
+        for (name, value) in &mut entry {
+            if let ("data_file", Avro::Record(file)) = (name.as_str(), value) {
+                file.retain(|(name, _)| name != "split_offsets");
+            }
+        }
+        writer.append_value(Avro::Record(entry)).expect("written");
+    }
+    writer.into_inner().expect("finished")
+}
+
+/// The schema that stands in a file's header.
+fn schema_of(file: &[u8]) -> String {
+    let text = String::from_utf8_lossy(file);
+    let from = text.find("{\"fields\"").or_else(|| text.find("{\"type\":\"record\"")).expect("a schema");
+    let mut values = serde_json::Deserializer::from_str(&text[from..]).into_iter::<Value>();
+    values.next().expect("JSON").expect("a schema").to_string()
+}
+
+/// Puts another manifest in the place of one, and its size into all lists.
+pub(super) fn replace_manifest(key: &str, bytes: &[u8]) {
+    use millrace_sdk::object_store::{Condition, Store};
+    let (store, uri) = (Store::new("lake"), format!("s3://b/w/{key}"));
+    store.put(key, bytes, Condition::Always).expect("put");
+    for (list, old) in bucket().objects().into_iter().filter(|(key, _)| key.contains("-snapshot-")) {
+        let reader = apache_avro::Reader::new(Cursor::new(&old)).expect("an Avro file");
+        let schema = apache_avro::Schema::parse_str(&schema_of(&old)).expect("a schema");
+        let mut writer = apache_avro::Writer::new(&schema, Vec::new()).expect("a writer");
+        for row in reader {
+            let Avro::Record(mut row) = row.expect("a row") else { panic!("a record") };
+            if row[0].1 == Avro::String(uri.clone()) {
+                row[1].1 = Avro::Long(bytes.len() as i64);
+            }
+            writer.append_value(Avro::Record(row)).expect("written");
+        }
+        store.put(&list, writer.into_inner().expect("finished"), Condition::Always).expect("put");
+    }
 }
 
 /// For each data file its partition and its rows.
@@ -96,7 +173,7 @@ pub(super) fn rows() -> Vec<Value> {
 
 /// Keys of files that no snapshot has.
 pub(super) fn unreachable() -> Vec<String> {
-    let (uris, _) = walk();
+    let (uris, ..) = walk();
     let is_file = |key: &String| key.contains("/data/") || key.ends_with(".avro");
     bucket()
         .objects()

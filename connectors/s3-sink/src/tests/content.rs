@@ -18,13 +18,19 @@ fn json_lines() {
 
 #[test]
 fn text_is_compressed_as_a_whole() {
-    let mut case = Case::new(json!({ "compression": "gzip", "format": "csv" }));
-    case.run(&["{\"a\":1,\"b\":\"x,y\"}", "{\"b\":2}"]);
-    let (key, body) = objects().pop_first().expect("an object");
-    assert_eq!(key, "topics/t/partition=0/t+0+0000000000.csv.gz");
-    let mut text = String::new();
-    GzDecoder::new(&body[..]).read_to_string(&mut text).expect("gzip");
-    assert_eq!(text, "a,b\n1,\"x,y\"\n,2\n");
+    for (compression, extension) in [("gzip", "csv.gz"), ("zstd", "csv.zst")] {
+        let mut case = Case::new(json!({ "compression": compression, "format": "csv" }));
+        case.run(&["{\"a\":1,\"b\":\"x,y\"}", "{\"b\":2}"]);
+        let (key, body) = objects().pop_first().expect("an object");
+        assert_eq!(key, format!("topics/t/partition=0/t+0+0000000000.{extension}"));
+        let mut text = String::new();
+        let read = match compression {
+            "gzip" => GzDecoder::new(&body[..]).read_to_string(&mut text),
+            _ => zstd::Decoder::new(&body[..]).and_then(|mut decoder| decoder.read_to_string(&mut text)),
+        };
+        read.expect("whole");
+        assert_eq!(text, "a,b\n1,\"x,y\"\n,2\n");
+    }
 }
 
 #[test]

@@ -1,36 +1,81 @@
-//! What goes into one object: records in, bytes out, in the sink's format.
+//! What goes into one file or object: records in, bytes out, in a sink's format.
 //!
-//! Typed rows have the schema of the settings, or that of the records' envelope, or one that is inferred: then the first records of an
-//! object are kept as they are until there are enough of them to see its columns. A record that wants other columns begins another
-//! object, with columns for both where they can be inferred.
+//! Typed rows have the schema of the settings, or that of the records' envelope, or one that is inferred: then the first records of a
+//! file are kept as they are until there are enough of them to see its columns. A record that wants other columns begins another
+//! file, with columns for both where they can be inferred.
 
-use std::io::Write;
+mod pack;
+
 use std::mem::take;
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use millrace_connector_encode::avro::AvroFile;
-use millrace_connector_encode::datum::{Datum, Form, row};
-use millrace_connector_encode::json::Json;
-use millrace_connector_encode::parquet::ParquetFile;
-use millrace_connector_encode::text::csv::Csv;
-use millrace_connector_encode::text::push_on_one_line;
-use millrace_connector_encode::types::infer::Shape;
-use millrace_connector_encode::types::{Schema, connect};
-use millrace_connector_encode::{Codec, types};
 use millrace_sdk::{Error, Rejection};
+use serde::Deserialize;
 
-use crate::settings::{Format, Settings};
+use self::pack::Pack;
+use crate::avro::AvroFile;
+use crate::datum::{Datum, Form, row};
+use crate::json::Json;
+use crate::parquet::ParquetFile;
+use crate::text::csv::Csv;
+use crate::text::push_on_one_line;
+use crate::types::infer::Shape;
+use crate::types::{Schema, connect};
+use crate::{Codec, types};
 
-/// Records that an object's columns are inferred from.
+/// Records that a file's columns are inferred from.
 const SAMPLE_RECORDS: usize = 1000;
 /// Or so many bytes of them.
 const SAMPLE_BYTES: usize = 1 << 20;
-/// What a compressor of text holds besides what it was given.
-const GZIP_BYTES: usize = 300 << 10;
-/// What an object's writer holds besides what it was given, roughly.
+/// What a file's writer holds besides what it was given, roughly.
 const WRITER_BYTES: usize = 8 << 10;
+
+/// What files are.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// JSON lines
+    Json,
+    /// CSV
+    Csv,
+    /// Avro object container files
+    Avro,
+    /// Parquet
+    Parquet,
+}
+
+/// What becomes of a record without a value.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum NullValues {
+    /// It is rejected.
+    #[default]
+    Fail,
+    /// It is passed over.
+    Ignore,
+}
+
+impl NullValues {
+    /// What is said of a record that is rejected.
+    pub const MISSING: &str = "a record without a value; behavior_on_null_values says what may become of it";
+}
+
+/// How files are written.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What they are.
+    pub format: Format,
+    /// How blocks, pages, or the whole of a text are compressed.
+    pub codec: Codec,
+    /// avro, parquet: the columns; none: as the records have them.
+    pub schema: Option<Schema>,
+    /// csv: paths of the fields; none: the members of a file's first record.
+    pub columns: Option<Vec<String>>,
+    /// csv: between two fields.
+    pub delimiter: u8,
+    /// csv: whether files begin with the columns' names.
+    pub header: bool,
+}
 
 /// A record's value as it is written.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +104,11 @@ impl<'a> Value<'a> {
 pub enum Added {
     /// It is in.
     Yes,
-    /// It has other columns than this object.
+    /// It has other columns than this file.
     WantsAnother,
 }
 
-/// How objects are written, and what is remembered from one to the next.
+/// How files are written, and what is remembered from one to the next.
 #[derive(Debug)]
 pub struct Kind {
     format: Format,
@@ -78,12 +123,11 @@ pub struct Kind {
     shape: Shape,
 }
 
-/// The content of one object.
+/// The content of one file.
 #[derive(Debug)]
 pub struct Content {
     writer: Writer,
-    /// Text is compressed as a whole.
-    gzip: Option<GzEncoder<Vec<u8>>>,
+    pack: Pack,
     /// Bytes that are ready.
     pub out: Vec<u8>,
     /// Bytes so far.
@@ -117,26 +161,18 @@ fn refused(code: &str, message: impl Into<String>) -> Rejection {
 }
 
 fn broken(why: String) -> Error {
-    Error::fatal("s3.encode", why)
+    Error::fatal("encode", why)
 }
 
 impl Kind {
-    /// As the settings say.
-    pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let wrong = |why: String| Error::fatal("settings", format!("/schema: {why}"));
-        let schema = settings.columns_of_schema().transpose().map_err(wrong)?.map(Arc::new);
-        let kind = Self {
-            format: settings.format,
-            codec: settings.codec(),
-            schema,
-            columns: settings.columns.clone(),
-            delimiter: u8::try_from(settings.delimiter).unwrap_or(b','),
-            header: settings.header,
-            last: None,
-            shape: Shape::default(),
-        };
+    /// As a sink's settings say; the error is about the schema.
+    pub fn new(options: Options) -> Result<Self, String> {
+        let Options { format, codec, schema, columns, delimiter, header } = options;
+        let schema = schema.map(Arc::new);
+        let kind =
+            Self { format, codec, schema, columns, delimiter, header, last: None, shape: Shape::default() };
         if let Some(schema) = &kind.schema {
-            kind.rows(schema, &mut Vec::new()).map_err(wrong)?;
+            kind.rows(schema, &mut Vec::new())?;
         }
         Ok(kind)
     }
@@ -161,12 +197,11 @@ impl Kind {
         Ok(schema)
     }
 
-    /// Begins an object that this record can be the first of.
+    /// Begins a file that this record can be the first of.
     pub fn begin(&mut self, value: &Value<'_>) -> Result<Content, Rejection> {
         let mut out = Vec::new();
         let is_text = matches!(self.format, Format::Json | Format::Csv);
-        let gzip = (is_text && self.codec == Codec::Gzip)
-            .then(|| GzEncoder::new(Vec::new(), Compression::default()));
+        let pack = if is_text { Pack::new(self.codec) } else { Pack::Plain };
         let writer = match self.format {
             Format::Json => Writer::Json,
             Format::Csv => {
@@ -187,12 +222,12 @@ impl Kind {
                 (None, None) => Writer::Sample { shape: self.shape.clone(), texts: Vec::new(), bytes: 0 },
             },
         };
-        let mut content = Content { writer, gzip, out: Vec::new(), written: 0 };
+        let mut content = Content { writer, pack, out: Vec::new(), written: 0 };
         content.emit(&out);
         Ok(content)
     }
 
-    /// Gives a value a place in what was seen, if it has one. All objects of a task go by it: a number here and text there would be a
+    /// Gives a value a place in what was seen, if it has one. All files of a task go by it: a number here and text there would be a
     /// table that nobody can read.
     fn widen(&mut self, json: &Json<'_>) -> Result<(), Rejection> {
         let misfit = |why: String| refused("schema.misfit", why);
@@ -210,18 +245,23 @@ impl Kind {
 impl Content {
     /// Bytes in memory.
     pub fn held(&self) -> usize {
+        WRITER_BYTES + self.out.len() + self.pending()
+    }
+
+    /// Those of them that are not in `out` yet.
+    pub fn pending(&self) -> usize {
         let writer = match &self.writer {
             Writer::Json | Writer::Csv { .. } => 0,
             Writer::Sample { bytes, .. } => *bytes,
             Writer::Rows { rows: Rows::Avro(file), .. } => file.pending_bytes(),
             Writer::Rows { rows: Rows::Parquet(file), .. } => file.pending_bytes(),
         };
-        WRITER_BYTES + self.out.len() + writer + if self.gzip.is_some() { GZIP_BYTES } else { 0 }
+        writer + self.pack.held()
     }
 
-    /// Size of the object so far, as far as it is known.
+    /// Size of the file so far, as far as it is known.
     pub fn size(&self) -> u64 {
-        self.written + (self.held() - WRITER_BYTES - self.out.len()) as u64
+        self.written + self.pending() as u64
     }
 
     /// Adds a record.
@@ -327,21 +367,15 @@ impl Content {
     /// Adds bytes, compressed if text is.
     fn emit(&mut self, bytes: &[u8]) {
         let before = self.out.len();
-        match &mut self.gzip {
-            Some(gzip) => {
-                // Into memory: it does not fail.
-                let _ = gzip.write_all(bytes);
-                self.out.append(gzip.get_mut());
-            }
-            None => self.out.extend_from_slice(bytes),
-        }
+        self.pack.add(bytes, &mut self.out);
         self.written += (self.out.len() - before) as u64;
     }
 
-    /// Makes rows that are held into bytes that can be uploaded.
+    /// Makes what is held into bytes that can be written.
     pub fn relieve(&mut self, kind: &Kind) -> Result<(), Error> {
         self.end_sample(kind)?;
         let before = self.out.len();
+        self.pack.relieve(&mut self.out);
         if let Writer::Rows { rows, .. } = &mut self.writer {
             match rows {
                 Rows::Avro(file) => file.end_block(&mut self.out).map_err(broken)?,
@@ -356,10 +390,7 @@ impl Content {
     pub fn finish(&mut self, kind: &Kind) -> Result<(), Error> {
         self.end_sample(kind)?;
         let before = self.out.len();
-        if let Some(gzip) = self.gzip.take() {
-            let mut rest = gzip.finish().map_err(|error| broken(error.to_string()))?;
-            self.out.append(&mut rest);
-        }
+        self.pack.finish(&mut self.out).map_err(broken)?;
         match std::mem::replace(&mut self.writer, Writer::Json) {
             Writer::Rows { rows: Rows::Avro(mut file), .. } => {
                 file.end_block(&mut self.out).map_err(broken)?

@@ -1,0 +1,95 @@
+//! Which topic a sink's positions speak of, in `connect-offsets`: key `["<connector>",{"kafka_topic":"orders"}]`, value
+//! `{"topic_id":"…"}`.
+//!
+//! Written when a task finds that its group knows nothing, together with the group's first offsets and before a record is read; looked
+//! for only when the target holds a position and the group has none. So a restart costs nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_client::partitioner::partition_for_key;
+use millrace_client::{Admin, Client, Error, ProduceRecord, TopicPartition};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::worker::{Shared, positions};
+
+/// Longest key or value that is looked at.
+const RECORD_BYTES_MAX: usize = 4 << 10;
+
+/// The ids of topics, as the cluster has them now. Those of a cluster without ids are missing.
+pub(super) async fn now(client: &Client, topics: &[&str]) -> Result<BTreeMap<Arc<str>, Uuid>, Error> {
+    let found = Admin::new(client).describe_topics(topics).await?;
+    Ok(found.into_iter().filter(|(_, info)| !info.id.is_nil()).map(|(name, info)| (name, info.id)).collect())
+}
+
+/// The ids of the topics that a connector has read.
+pub(super) async fn before(shared: &Shared, connector: &str) -> Result<BTreeMap<String, Uuid>, Error> {
+    let mut ids = BTreeMap::new();
+    let tp = TopicPartition::new(shared.offsets_topic.clone(), partition(shared, connector));
+    positions::read_log(&shared.client, &tp, |record| {
+        let Some(topic) = record.key.and_then(|key| parse_key(connector, key)) else { return };
+        match record.value.and_then(parse_value) {
+            Some(id) => ids.insert(topic, id),
+            None => ids.remove(&topic),
+        };
+    })
+    .await?;
+    Ok(ids)
+}
+
+/// The record that says so.
+pub(super) fn record(shared: &Shared, connector: &str, topic: &str, id: Uuid) -> ProduceRecord {
+    ProduceRecord {
+        topic: Arc::clone(&shared.offsets_topic),
+        partition: Some(partition(shared, connector)),
+        key: Some(Bytes::from(json!([connector, { "kafka_topic": topic }]).to_string())),
+        value: Some(Bytes::from(json!({ "topic_id": id.to_string() }).to_string())),
+        ..ProduceRecord::default()
+    }
+}
+
+fn partition(shared: &Shared, connector: &str) -> i32 {
+    partition_for_key(connector.as_bytes(), shared.offsets_partitions)
+}
+
+fn parse_key(connector: &str, key: &[u8]) -> Option<String> {
+    if key.len() > RECORD_BYTES_MAX {
+        return None;
+    }
+    let (name, of): (String, Value) = serde_json::from_slice(key).ok()?;
+    let topic = of.as_object().filter(|of| of.len() == 1)?.get("kafka_topic")?.as_str()?;
+    (name == connector).then(|| topic.to_owned())
+}
+
+fn parse_value(value: &[u8]) -> Option<Uuid> {
+    if value.len() > RECORD_BYTES_MAX {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(value).ok()?;
+    value.get("topic_id")?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_connectors_own_topics_count() {
+        let key = br#"["p.sink",{"kafka_topic":"orders"}]"#;
+        assert_eq!(parse_key("p.sink", key).as_deref(), Some("orders"));
+        assert_eq!(parse_key("other", key), None);
+        // Places of retried records, positions of a source.
+        for other in [
+            r#"["p.sink",{"kafka_topic":"orders","kafka_partition":0}]"#,
+            r#"["p.sink",{"partition":"orders"}]"#,
+            "orders",
+        ] {
+            assert_eq!(parse_key("p.sink", other.as_bytes()), None, "{other}");
+        }
+        let id = Uuid::from_u128(7);
+        assert_eq!(parse_value(json!({ "topic_id": id.to_string() }).to_string().as_bytes()), Some(id));
+        assert_eq!(parse_value(b"{}"), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! What a task does for the table besides adding to it.
+
+use std::collections::BTreeMap;
+
+use millrace_sdk::clock::now_ms;
+use millrace_sdk::{Error, warn};
+
+use super::Session;
+use crate::expire::{self, Fault};
+use crate::metadata::history::Expired;
+
+/// Which of that it does.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// Whether it expires snapshots.
+    pub expire_snapshots: bool,
+    /// Properties that the table is to have.
+    pub properties: BTreeMap<String, String>,
+    /// Why none is expired, once it was said.
+    pub told: Option<String>,
+}
+
+impl Session {
+    /// The snapshots that the next commit expires.
+    pub(super) fn expired(&mut self) -> Result<Vec<Expired>, Error> {
+        // One after the other: what is expired stands in the table until it is cleaned up after.
+        if !self.upkeep.expire_snapshots || !self.fence.mark.expired.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.table()?.metadata.expired(now_ms(), expire::SNAPSHOTS_MAX) {
+            Ok(expired) => Ok(expired),
+            Err(why) => {
+                if self.upkeep.told.as_ref() != Some(&why) {
+                    warn!("the table's snapshots are not expired: {why}; let an engine expire them");
+                    self.upkeep.told = Some(why);
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Removes what snapshots leave that were expired. What can't be removed for now is tried again after the next commit.
+    pub fn tidy(&mut self) -> Result<(), Error> {
+        let gone = &self.fence.mark.expired;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        match expire::clean(&self.store, &self.warehouse, &self.table()?.metadata, gone) {
+            Ok(()) => {}
+            Err(Fault::Later(_)) => return Ok(()),
+            Err(Fault::Never(why)) => warn!("files of expired snapshots stay: {why}"),
+            Err(Fault::Fatal(error)) => return Err(error),
+        }
+        self.fence.mark.expired.clear();
+        Ok(())
+    }
+}

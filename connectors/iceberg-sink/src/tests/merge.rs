@@ -1,0 +1,91 @@
+//! Manifests are merged when there are many, and say the same afterwards.
+
+use millrace_sdk::testing::clock::advance;
+use millrace_sdk::testing::object_store::bucket;
+use serde_json::{Value, json};
+
+use super::read::{entries, metadata, rows, unreachable};
+use super::{Case, numbers, numbers_there};
+
+/// Merged from four on; `further` are other properties.
+fn case(further: Value, settings: Value) -> Case {
+    let mut properties = json!({ "commit.manifest.min-count-to-merge": "4" });
+    properties.as_object_mut().expect("an object").extend(further.as_object().expect("an object").clone());
+    let mut case = Case::new(settings);
+    case.settings["table_properties"] = properties;
+    case
+}
+
+fn commits(case: &mut Case, from: i64, count: i64) {
+    let mut sink = case.assigned();
+    for n in from..from + count {
+        sink.put(&numbers(n, n + 1)).expect("taken");
+        sink.sink.commit().expect("committed");
+        advance(1_000);
+    }
+}
+
+#[test]
+fn what_is_said_of_files_is_kept() {
+    for catalog in [json!({}), json!({ "catalog_connection": "catalog", "catalog_warehouse": "birds" })] {
+        let mut plain = Case::new(catalog.clone());
+        plain.settings["partition_by"] = json!(["truncate(n, 2)"]);
+        commits(&mut plain, 0, 11);
+        let without: Vec<Value> = entries();
+        let mut merging = case(json!({}), catalog);
+        merging.settings["partition_by"] = json!(["truncate(n, 2)"]);
+        commits(&mut merging, 0, 11);
+        assert_eq!(numbers_there(), (0..11).collect::<Vec<_>>());
+        let with = entries();
+        let told = |entries: &[Value]| -> Vec<Value> {
+            let mut told: Vec<Value> = entries
+                .iter()
+                .map(|entry| {
+                    let mut file = entry["data_file"].clone();
+                    assert_eq!(file["file_path"].as_str().map(|path| path.contains("/data/")), Some(true));
+                    // Names and sizes are each run's own.
+                    file["file_path"] = Value::Null;
+                    json!([entry["sequence_number"], file])
+                })
+                .collect();
+            told.sort_by_key(ToString::to_string);
+            told
+        };
+        assert_eq!(told(&with), told(&without));
+        let existing = with.iter().filter(|entry| entry["status"] == 0).count();
+        // The fifth commit merges the four before it, and so does each third one then.
+        assert_eq!(existing, 10, "{with:?}");
+        assert_eq!(unreachable(), [""; 0]);
+    }
+}
+
+#[test]
+fn only_what_the_table_wants_is_merged() {
+    for property in [
+        json!({ "commit.manifest-merge.enabled": false }),
+        json!({ "commit.manifest.target-size-bytes": 100 }),
+    ] {
+        let mut case = case(property, json!({}));
+        commits(&mut case, 0, 9);
+        assert!(entries().iter().all(|entry| entry["status"] == 1));
+        assert_eq!(numbers_there(), (0..9).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn manifests_of_another_make_stay_as_they_are() {
+    let mut case = case(json!({}), json!({}));
+    commits(&mut case, 0, 2);
+    // One of ours is replaced by what another writer makes of it: the same, in fewer columns.
+    let key = bucket().objects().into_keys().find(|key| key.ends_with("-manifest.avro")).expect("a manifest");
+    let theirs = super::read::with_fewer_columns(&bucket().objects()[&key]);
+    super::read::replace_manifest(&key, &theirs);
+    commits(&mut case, 2, 9);
+    assert_eq!(numbers_there(), (0..11).collect::<Vec<_>>());
+    assert_eq!(bucket().objects()[&key], theirs);
+    let there: Vec<Value> = entries().into_iter().filter(|entry| entry["status"] == 1).collect();
+    assert!(there.iter().any(|entry| entry["data_file"].get("split_offsets").is_none()), "{there:?}");
+    assert!(entries().iter().any(|entry| entry["status"] == 0));
+    assert_eq!(rows().len(), 11);
+    assert_eq!(metadata()["snapshots"].as_array().map(Vec::len), Some(11));
+}
