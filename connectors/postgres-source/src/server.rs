@@ -1,8 +1,10 @@
 //! A real server: one session for SQL, one for replication, some that read rows. They are opened when they are needed, and anew when they were
 //! lost.
 //!
-//! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, rows), [`reader`] (chunks).
+//! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, rows), [`reader`] (chunks), [`alone`] (chunks
+//! without a session for them).
 
+mod alone;
 mod reader;
 pub(crate) mod setup;
 pub(crate) mod table;
@@ -15,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use millrace_sdk::Error;
 use millrace_sdk::postgres::{Failure, Rows, Session, Statement, Status, identifier, literal};
 
+use self::alone::Alone;
 use self::reader::Reader;
 use self::table::Description;
 use crate::frame;
@@ -41,6 +44,10 @@ pub(crate) struct Server {
     session: Option<Session>,
     stream: Option<Session>,
     readers: Vec<Reader>,
+    /// What the first reader reads without a session of its own.
+    alone: Option<Alone>,
+    /// It could not have one, and does not ask again before another reader can.
+    is_crowded: bool,
     /// Tables as they were when they were last looked at.
     pub(crate) descriptions: BTreeMap<String, Description>,
     /// Rows have been seen of which some don't fit into one answer: they are fetched one by one.
@@ -54,6 +61,8 @@ impl Server {
             session: None,
             stream: None,
             readers: Vec::new(),
+            alone: None,
+            is_crowded: false,
             descriptions: BTreeMap::new(),
             has_large_rows: false,
         }
@@ -118,6 +127,11 @@ impl Server {
     }
 }
 
+/// Whether there is no session to be had.
+fn is_crowded(failure: &Failure) -> bool {
+    matches!(failure, Failure::Session(error) if NO_MORE_SESSIONS.contains(&error.code.as_str()))
+}
+
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -140,7 +154,13 @@ impl Upstream for Server {
             ))?;
             Ok(session)
         };
-        let session = begin().map_err(|failure| self.stream_error(failure))?;
+        let session = begin().map_err(|failure| {
+            if is_crowded(&failure) {
+                // Rows can wait, the stream can't.
+                self.readers.clear();
+            }
+            self.stream_error(failure)
+        })?;
         self.stream = Some(session);
         Ok(())
     }
@@ -195,15 +215,28 @@ impl Upstream for Server {
     }
 
     fn begin(&mut self, reader: usize, range: &Range<'_>) -> Result<bool, Error> {
+        if reader == 0 && (self.settings.snapshot_max_threads <= 1 || self.is_crowded) {
+            self.alone = Some(Alone::new(range));
+            return Ok(true);
+        }
         if self.readers.len() <= reader {
             self.readers.resize_with(reader + 1, Reader::default);
         }
         match self.readers[reader].begin(&self.settings, range) {
-            Ok(()) => Ok(true),
-            Err(Failure::Session(error)) if reader > 0 && NO_MORE_SESSIONS.contains(&error.code.as_str()) => {
+            Ok(()) => {
+                self.is_crowded &= reader == 0;
+                Ok(true)
+            }
+            Err(failure) if reader == 0 && is_crowded(&failure) => {
+                self.is_crowded = true;
+                self.alone = Some(Alone::new(range));
+                Ok(true)
+            }
+            Err(failure) if is_crowded(&failure) => {
+                // Those behind it are of no use either: what they read is read by the others.
+                self.readers.truncate(reader);
                 millrace_sdk::warn!(
-                    "rows are read by {reader} sessions at once, not more: {}",
-                    error.message
+                    "rows are read by {reader} sessions at once, not more, for a while: {failure}"
                 );
                 Ok(false)
             }
@@ -217,6 +250,11 @@ impl Upstream for Server {
         wait_ms: u32,
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error> {
+        if reader == 0
+            && let Some(work) = self.alone.take()
+        {
+            return self.next_alone(work, accept);
+        }
         let Some(known) = self.readers.get_mut(reader) else { return Ok(Read::NotYet) };
         let (read, seen) = known.next(&self.settings, wait_ms, accept)?;
         self.descriptions.extend(seen);
@@ -224,6 +262,7 @@ impl Upstream for Server {
     }
 
     fn give_up(&mut self, reader: usize) {
+        self.alone.take_if(|_| reader == 0);
         if let Some(reader) = self.readers.get_mut(reader) {
             reader.give_up();
         }

@@ -151,7 +151,7 @@ impl Store for Server {
         description.filter = Some(description.beside("<=", upto));
         let most = self.settings.chunk_rows;
         let select = description.select(table, after, None, Some(most));
-        let Some((rows, count, is_at_end)) = self.fetch(table, &select)? else { return Ok(None) };
+        let Some((rows, count, is_at_end)) = self.fetch(table, &select, false)? else { return Ok(None) };
         self.sql(|session| session.run("COMMIT"))?;
         let is_last = is_at_end && count < most as usize;
         Ok(Some(Batch { columns: description.columns, key, rows, is_last }))

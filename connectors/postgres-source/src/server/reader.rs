@@ -17,6 +17,10 @@ use crate::snapshot::Snapshot;
 use crate::tables::Key;
 use crate::upstream::{Begun, Range, Read, Rows};
 
+/// A transaction that nobody reads on must not hold locks, nor rows that are gone, for as long as what is downstream stands. The loss of a session costs
+/// a chunk.
+const IDLE_GUARD: &str = "SET idle_in_transaction_session_timeout = '60s'";
+
 /// A reader.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -46,7 +50,7 @@ impl Reader {
             Some(session) => session,
             none => {
                 let mut session = Session::open(&settings.connection)?;
-                session.run(&format!("{STYLE}; {GUARDS}"))?;
+                session.run(&format!("{STYLE}; {GUARDS}; {IDLE_GUARD}"))?;
                 none.insert(session)
             }
         };

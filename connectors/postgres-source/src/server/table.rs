@@ -274,7 +274,12 @@ impl Server {
 
     /// Rows of a query, as many as a chunk may have; how many, and whether these are all. None: they were too large to come together,
     /// and come one by one from the next call on.
-    pub(crate) fn fetch(&mut self, table: &str, select: &str) -> Result<Option<(Rows, usize, bool)>, Error> {
+    pub(crate) fn fetch(
+        &mut self,
+        table: &str,
+        select: &str,
+        is_whole: bool,
+    ) -> Result<Option<(Rows, usize, bool)>, Error> {
         self.sql(|session| session.run(&declare(select))).map_err(|failure| refused(table, failure))?;
         let (mut rows, mut fetch) = (Rows::default(), Fetch::new(self.has_large_rows));
         loop {
@@ -287,7 +292,7 @@ impl Server {
                 fetched => fetched.map_err(|failure| refused(table, failure))?,
             };
             let is_at_end = fetch.took(&fetched, &mut rows);
-            if is_at_end || rows.data.len() >= CHUNK_BYTES {
+            if is_at_end || fetch.is_full(table, is_whole)? {
                 return Ok(Some((rows, fetch.count, is_at_end)));
             }
         }
