@@ -71,12 +71,16 @@ pub(crate) struct Pull<U> {
 
     /// Who reads rows, and the chunks that are on their way.
     readers: Vec<Option<Chunk>>,
+    /// When those that could not be had are asked for again.
+    readers_due: i64,
     /// Whose rows come first.
     turn: usize,
     round_ms: i64,
     /// No chunk is begun from here on before the stream goes on.
     round_over: i64,
     rows_due: i64,
+    /// Nothing was left to read, and readers let go what they held.
+    has_rested: bool,
     awaited_since: Option<i64>,
     progress_due: i64,
     /// Tables whose progress is shown in numbers.
@@ -109,6 +113,7 @@ impl<U: Upstream> Pull<U> {
             upstream,
             writer: Writer::new(&settings, database),
             readers: (0..settings.snapshot_max_threads.max(1)).map(|_| None).collect(),
+            readers_due: i64::MIN,
             turn: 0,
             round_ms: ROUND_MS,
             round_over: i64::MIN,
@@ -126,6 +131,7 @@ impl<U: Upstream> Pull<U> {
             shapes: BTreeMap::new(),
             types: Types::default(),
             rows_due: i64::MIN,
+            has_rested: false,
             awaited_since: None,
             progress_due: i64::MIN,
             shown: BTreeSet::new(),
@@ -199,6 +205,10 @@ impl<U: Upstream> Pull<U> {
             return Ok(Flow::More);
         }
         self.tables.stream_goes_on();
+        if self.tables.left() == 0 && !self.has_rested {
+            self.upstream.rest();
+            self.has_rested = true;
+        }
         let has_rows = !out.batch.is_empty();
         let wait_ms = if has_rows { 0 } else { self.wait_ms(limits.wait_ms, now) };
         let has_more = self.take_changes(limits, out, wait_ms)?;

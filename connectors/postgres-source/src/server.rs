@@ -268,6 +268,10 @@ impl Upstream for Server {
         }
     }
 
+    fn rest(&mut self) {
+        self.readers.clear();
+    }
+
     fn place(&mut self, table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error> {
         let description = match self.descriptions.get(table) {
             Some(known) => known.clone(),

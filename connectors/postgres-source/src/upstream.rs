@@ -47,6 +47,9 @@ pub(crate) trait Upstream {
     /// Frees a reader in the middle of what it reads.
     fn give_up(&mut self, reader: usize);
 
+    /// No reader is at work, and there is nothing to read: what they hold is let go.
+    fn rest(&mut self);
+
     /// How many of these keys, which rise in the order of chunks, another one is behind.
     fn place(&mut self, table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error>;
 

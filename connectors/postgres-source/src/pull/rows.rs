@@ -27,6 +27,8 @@ const PROGRESS_EVERY_MS: i64 = 10_000;
 const TABLES_SHOWN_MAX: usize = 64;
 /// How long one reader is waited for when none has anything.
 const READER_WAIT_MS: u32 = 5;
+/// How long it is until readers that could not be had are asked for again.
+const READERS_EVERY_MS: i64 = 60_000;
 
 /// A chunk on its way into the topic.
 #[derive(Debug)]
@@ -104,8 +106,11 @@ impl<U: Upstream> Pull<U> {
         self.tables.next(self.readers.len(), &is_free)
     }
 
-    fn begin_chunks(&mut self, now: i64) -> Result<(), Error> {
+    pub(super) fn begin_chunks(&mut self, now: i64) -> Result<(), Error> {
         if !self.is_reading() {
+            if now >= self.readers_due {
+                self.readers.resize_with(self.settings.snapshot_max_threads.max(1), || None);
+            }
             self.round_over = now + if self.readers.len() > 1 { self.round_ms } else { 0 };
         } else if now >= self.round_over {
             return Ok(());
@@ -114,7 +119,7 @@ impl<U: Upstream> Pull<U> {
             if now < self.rows_due {
                 break;
             }
-            if self.readers[reader].is_none() && !self.begin_chunk(reader)? {
+            if self.readers[reader].is_none() && !self.begin_chunk(reader, now)? {
                 break;
             }
         }
@@ -122,7 +127,7 @@ impl<U: Upstream> Pull<U> {
     }
 
     /// Lets a reader begin; false: there is nothing for it.
-    fn begin_chunk(&mut self, reader: usize) -> Result<bool, Error> {
+    fn begin_chunk(&mut self, reader: usize, now: i64) -> Result<bool, Error> {
         let Some(of) = self.next_part() else { return Ok(false) };
         if self.tables.wants_barrier() {
             let xid = self.upstream.barrier()?;
@@ -136,10 +141,15 @@ impl<U: Upstream> Pull<U> {
         let range =
             Range { table: name, key: &part.key, after: part.last().or(before), upto: part.upto.as_ref() };
         if !self.upstream.begin(reader, &range)? {
-            // The others do it alone.
+            // The others do it alone. What those behind it have read and not given is read again.
+            for behind in reader.max(1)..self.readers.len() {
+                self.release(behind);
+            }
             self.readers.truncate(reader.max(1));
+            self.readers_due = now + READERS_EVERY_MS;
             return Ok(false);
         }
+        self.has_rested = false;
         self.readers[reader] =
             Some(Chunk { part: of, head: None, rows: Rows::default(), next: (0, 0), end: None });
         Ok(true)
@@ -243,7 +253,7 @@ impl<U: Upstream> Pull<U> {
     }
 
     /// Frees a reader whose chunk is not read on.
-    fn release(&mut self, reader: usize) {
+    pub(super) fn release(&mut self, reader: usize) {
         if self.readers[reader].take().is_some_and(|chunk| chunk.end.is_none()) {
             self.upstream.give_up(reader);
         }

@@ -413,3 +413,65 @@ fn more_tables_than_checkpoints_fit_are_told_by_their_number() {
     server.borrow_mut().empty_tables -= 2;
     assert!(task(&server, json!({ "snapshot": "never" })).poll().is_ok());
 }
+
+/// A task with this many readers, of a server with many .
+fn reading(readers: usize) -> (Rc<RefCell<Server>>, SourceTest<Tested>) {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().published.insert(0);
+    server.borrow_mut().begin((0..60).map(|id| (0, Op::Insert(id, 1))).collect());
+    server.borrow_mut().end_all();
+    let test = task(&server, json!({ "snapshot_max_threads": readers }));
+    (server, test)
+}
+
+/// Polls until all rows are told; how many.
+fn read_all(test: &mut SourceTest<Tested>) -> usize {
+    let mut rows = BTreeSet::new();
+    for _ in 0..2_000 {
+        test.source.0.rows_due = i64::MIN;
+        let limits = PollLimits { records: 2, bytes: 1 << 20, wait_ms: 0 };
+        for record in test.poll_within(limits).expect("a poll").records {
+            assert!(rows.insert(record.key), "a row that is told twice");
+        }
+    }
+    rows.len()
+}
+
+#[test]
+fn no_session_reads_rows_behind_the_last_one() {
+    for readers in [1, 4] {
+        let (server, mut test) = reading(readers);
+        assert_eq!(read_all(&mut test), 60);
+        assert!(server.borrow().rests > 0);
+    }
+}
+
+#[test]
+fn readers_that_can_not_be_had_any_more_are_freed_and_come_back() {
+    let (server, mut test) = reading(4);
+    let pull = &mut test.source.0;
+    pull.step(PollLimits { records: 0, bytes: 1, wait_ms: 0 }, &mut Poll::default()).expect("a poll");
+    let limits = |pull: &mut Pull<Model>, most| {
+        server.borrow_mut().readers_max = most;
+        pull.readers_due = i64::MIN;
+        pull.begin_chunks(now()).expect("chunks");
+        server.borrow().readers_at_work
+    };
+    for reader in 0..4 {
+        pull.release(reader);
+    }
+    assert_eq!(limits(pull, usize::MAX), 4);
+    // The second is free, and is refused: those behind it end.
+    pull.release(1);
+    assert_eq!(limits(pull, 1), 1);
+    assert_eq!(pull.readers.len(), 1);
+    // They are asked for again, after a while.
+    pull.release(0);
+    server.borrow_mut().readers_max = usize::MAX;
+    pull.readers_due = i64::MAX;
+    pull.begin_chunks(now()).expect("chunks");
+    assert_eq!(server.borrow().readers_at_work, 1);
+    pull.release(0);
+    assert_eq!(limits(pull, usize::MAX), 4);
+    assert_eq!(read_all(&mut test), 60);
+}

@@ -76,6 +76,9 @@ pub(super) struct Server {
     pub(super) lag: Option<u64>,
     /// Readers that can be had.
     pub(super) readers_max: usize,
+    /// How many are at work, and how often they were sent away.
+    pub(super) readers_at_work: usize,
+    pub(super) rests: usize,
     /// How many calls succeed before one fails.
     pub(super) fails_in: Option<u32>,
 }
@@ -403,6 +406,7 @@ impl Upstream for Model {
         let table = TABLES.iter().position(|known| *known == range.table).expect("a known table");
         let asked = Reader::Asked { table, after, upto };
         assert!(self.readers.insert(reader, asked).is_none(), "reader {reader} is not free");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
         Ok(true)
     }
 
@@ -448,11 +452,18 @@ impl Upstream for Model {
             }
         };
         self.readers.extend(work.map(|work| (reader, work)));
+        self.server.borrow_mut().readers_at_work = self.readers.len();
         Ok(read)
     }
 
     fn give_up(&mut self, reader: usize) {
         self.readers.remove(&reader).expect("a reader that is at work");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
+    }
+
+    fn rest(&mut self) {
+        assert!(self.readers.is_empty(), "readers that are at work: {:?}", self.readers);
+        self.server.borrow_mut().rests += 1;
     }
 
     fn place(&mut self, _table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error> {
