@@ -27,6 +27,8 @@ const PROGRESS_EVERY_MS: i64 = 10_000;
 const TABLES_SHOWN_MAX: usize = 64;
 /// How long one reader is waited for when none has anything.
 const READER_WAIT_MS: u32 = 5;
+/// How long a poll waits for chunks to be read to their end; the host ends one of a minute.
+const CHUNKS_WAIT_MS: i64 = 10_000;
 /// How long it is until readers that could not be had are asked for again.
 const READERS_EVERY_MS: i64 = 60_000;
 
@@ -58,6 +60,20 @@ impl Chunk {
         self.next.0 < self.rows.lens.len()
     }
 
+    /// Whether its transaction is.
+    fn is_open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Adds rows that have come.
+    fn add(&mut self, rows: Rows) {
+        if self.has_rows() {
+            self.rows.extend(&rows);
+        } else {
+            (self.rows, self.next) = (rows, (0, 0));
+        }
+    }
+
     /// Without a key there is no place in the table to go on from: it is one piece.
     fn is_whole(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.shape.key.is_empty())
@@ -72,14 +88,31 @@ impl Chunk {
 impl<U: Upstream> Pull<U> {
     /// Gives rows of chunks that are read, and begins others; whether that goes on, and the stream has to stand.
     pub(super) fn read_rows(&mut self, limits: PollLimits, out: &mut Poll, now: i64) -> Result<bool, Error> {
+        let stands = self.read_chunks(limits, out, now);
+        if stands.is_err() {
+            // Nobody knows when the next poll is.
+            for reader in 0..self.readers.len() {
+                if self.readers[reader].as_ref().is_some_and(Chunk::is_open) {
+                    self.release(reader);
+                }
+            }
+        }
+        stands
+    }
+
+    /// Each chunk is read to its end before the poll is: its transaction must not be open, with its locks, for as long as what is
+    /// downstream takes. What does not fit into the poll waits in memory.
+    fn read_chunks(&mut self, limits: PollLimits, out: &mut Poll, now: i64) -> Result<bool, Error> {
         self.begin_chunks(now)?;
         let mut wait_ms = 0;
         loop {
             self.hear(wait_ms, now)?;
-            if self.emit_all(limits, out, now)? || !self.is_reading() || wait_ms > 0 {
+            let has_given = self.emit_all(limits, out, now)?;
+            let is_open = self.readers.iter().flatten().any(Chunk::is_open);
+            if !is_open || (self.clock)() - now >= CHUNKS_WAIT_MS {
                 return Ok(self.is_reading());
             }
-            wait_ms = READER_WAIT_MS.min(limits.wait_ms.max(1));
+            wait_ms = if has_given && !is_full(out, limits) { 0 } else { READER_WAIT_MS };
         }
     }
 
@@ -173,14 +206,8 @@ impl<U: Upstream> Pull<U> {
     /// Takes in what readers have, each one piece. Where nobody has anything, one is waited for.
     fn hear(&mut self, wait_ms: u32, now: i64) -> Result<(), Error> {
         let mut wait_ms = wait_ms;
-        // Of whole tables one at a time is gathered: each may be large.
-        let is_whole = |slot: &Option<Chunk>| slot.as_ref().is_some_and(Chunk::is_whole);
-        let gathered = self.readers.iter().position(is_whole);
         for reader in 0..self.readers.len() {
-            let Some(chunk) = self.readers[reader].as_ref().filter(|chunk| !chunk.is_ready()) else {
-                continue;
-            };
-            if chunk.is_whole() && gathered != Some(reader) {
+            if !self.readers[reader].as_ref().is_some_and(Chunk::is_open) {
                 continue;
             }
             let tables = &mut self.tables;
@@ -197,14 +224,9 @@ impl<U: Upstream> Pull<U> {
         match came {
             Read::Waiting => {}
             Read::Begun(begun) => self.head(reader, begun, now)?,
-            Read::Rows(rows) if chunk.is_whole() => chunk.rows.extend(&rows),
-            Read::Rows(rows) => (chunk.rows, chunk.next) = (rows, (0, 0)),
+            Read::Rows(rows) => chunk.add(rows),
             Read::End { rows, is_last } => {
-                if chunk.is_whole() {
-                    chunk.rows.extend(&rows);
-                } else {
-                    (chunk.rows, chunk.next) = (rows, (0, 0));
-                }
+                chunk.add(rows);
                 chunk.end = Some(is_last);
             }
             Read::NotYet => {
@@ -237,6 +259,12 @@ impl<U: Upstream> Pull<U> {
     fn head(&mut self, reader: usize, begun: Begun, now: i64) -> Result<(), Error> {
         let Begun { columns, key, snapshot, lsn } = begun;
         self.awaited_since = None;
+        // Of whole tables one at a time is gathered: each may be large. The other one's turn comes when the stream has gone on.
+        if key.is_empty() && self.readers.iter().flatten().any(Chunk::is_whole) {
+            self.release(reader);
+            self.round_over = now;
+            return Ok(());
+        }
         for column in &columns {
             let learned = self.learn(column.type_oid);
             learned.inspect_err(|_| self.release(reader))?;
@@ -259,7 +287,7 @@ impl<U: Upstream> Pull<U> {
         }
     }
 
-    /// Gives rows of every reader that has some; whether there were any, or an end.
+    /// Gives rows of every reader that has some; whether it gave any, or an end.
     fn emit_all(&mut self, limits: PollLimits, out: &mut Poll, now: i64) -> Result<bool, Error> {
         let mut has_any = false;
         // One after the other is the first, so that nobody is kept waiting by the others.
@@ -267,12 +295,12 @@ impl<U: Upstream> Pull<U> {
         self.turn = first.wrapping_add(1);
         for reader in (0..count).map(|number| first.wrapping_add(number) % count) {
             let Some(chunk) = self.readers[reader].take_if(|chunk| chunk.is_ready()) else { continue };
-            has_any = true;
             // A whole table goes alone.
             if is_full(out, limits) || (chunk.is_whole() && !out.batch.is_empty()) {
                 self.readers[reader] = Some(chunk);
                 continue;
             }
+            has_any = true;
             self.emit(reader, chunk, limits, out)?;
         }
         self.tell_progress(now);

@@ -425,12 +425,14 @@ fn reading(readers: usize) -> (Rc<RefCell<Server>>, SourceTest<Tested>) {
 }
 
 /// Polls until all rows are told; how many.
-fn read_all(test: &mut SourceTest<Tested>) -> usize {
+fn read_all(server: &Rc<RefCell<Server>>, test: &mut SourceTest<Tested>) -> usize {
     let mut rows = BTreeSet::new();
     for _ in 0..2_000 {
         test.source.0.rows_due = i64::MIN;
         let limits = PollLimits { records: 2, bytes: 1 << 20, wait_ms: 0 };
-        for record in test.poll_within(limits).expect("a poll").records {
+        let polled = test.poll_within(limits).expect("a poll");
+        assert_eq!(server.borrow().readers_at_work, 0, "a transaction is open while nobody polls");
+        for record in polled.records {
             assert!(rows.insert(record.key), "a row that is told twice");
         }
     }
@@ -438,10 +440,10 @@ fn read_all(test: &mut SourceTest<Tested>) -> usize {
 }
 
 #[test]
-fn no_session_reads_rows_behind_the_last_one() {
+fn no_transaction_is_open_between_polls_and_no_session_behind_the_last_row() {
     for readers in [1, 4] {
         let (server, mut test) = reading(readers);
-        assert_eq!(read_all(&mut test), 60);
+        assert_eq!(read_all(&server, &mut test), 60);
         assert!(server.borrow().rests > 0);
     }
 }
@@ -473,5 +475,18 @@ fn readers_that_can_not_be_had_any_more_are_freed_and_come_back() {
     assert_eq!(server.borrow().readers_at_work, 1);
     pull.release(0);
     assert_eq!(limits(pull, usize::MAX), 4);
-    assert_eq!(read_all(&mut test), 60);
+    assert_eq!(read_all(&server, &mut test), 60);
+}
+
+#[test]
+fn after_an_error_no_reader_is_at_work() {
+    for fails_in in 6..40 {
+        let (server, mut test) = reading(4);
+        server.borrow_mut().fails_in = Some(fails_in);
+        for _ in 0..50 {
+            // It may fail.
+            drop(test.poll());
+            assert_eq!(server.borrow().readers_at_work, 0, "failed after {fails_in} calls");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! begin ─> lock, snapshot, description ─> cursor and first rows ─> more rows ─> ... ─> commit
 //! ```
 //!
-//! When rows are given, those behind them are on their way already.
+//! When rows are given, those behind them are on their way already. Whoever asks goes on to the end before it does anything that takes long.
 
 use millrace_sdk::Error;
 use millrace_sdk::postgres::{Failure, Rows as Answer, Session, Status};
@@ -123,7 +123,7 @@ impl Reader {
         work.is_whole = key.is_empty();
         let rows_max = (!work.is_whole).then_some(settings.chunk_rows);
         let select = description.select(&work.table, work.after.as_ref(), work.upto.as_ref(), rows_max);
-        let fetch = work.fetch.insert(Fetch::new(self.has_large_rows));
+        let fetch = work.fetch.insert(Fetch::new(self.has_large_rows, settings.snapshot_max_threads));
         let sql = format!("{}; {}", declare(&select), fetch.sql());
         self.send(&sql).map_err(|failure| refused(&work.table, failure))?;
         let columns = description.columns.clone();

@@ -15,6 +15,8 @@ use crate::upstream::{Division, Read, Rows, too_large_without_key};
 
 /// Bytes of rows after which a chunk ends, whatever the number of rows.
 const CHUNK_BYTES: usize = 8 << 20;
+/// The same of the chunks of all readers: they wait in the component's memory.
+const CHUNKS_BYTES: usize = 48 << 20;
 /// Most bytes of a table that has no key, and so is read in one piece.
 const KEYLESS_BYTES_MAX: usize = 32 << 20;
 /// Rows fetched first, when it is not known how large they are.
@@ -281,7 +283,8 @@ impl Server {
         is_whole: bool,
     ) -> Result<Option<(Rows, usize, bool)>, Error> {
         self.sql(|session| session.run(&declare(select))).map_err(|failure| refused(table, failure))?;
-        let (mut rows, mut fetch) = (Rows::default(), Fetch::new(self.has_large_rows));
+        let (mut rows, mut fetch) =
+            (Rows::default(), Fetch::new(self.has_large_rows, self.settings.snapshot_max_threads));
         loop {
             let fetched = match self.rows(&fetch.sql()) {
                 // The session is over. What was fetched before is read again, in the next one.
@@ -350,14 +353,17 @@ pub(super) struct Fetch {
     step: usize,
     /// One by one, since some don't fit into an answer together.
     is_single: bool,
+    /// Bytes after which the chunk ends.
+    chunk_bytes: usize,
     /// Rows and bytes so far.
     pub(super) count: usize,
     pub(super) bytes: usize,
 }
 
 impl Fetch {
-    pub(super) fn new(is_single: bool) -> Self {
-        Self { step: if is_single { 1 } else { FETCH_FIRST }, is_single, count: 0, bytes: 0 }
+    pub(super) fn new(is_single: bool, readers: usize) -> Self {
+        let chunk_bytes = CHUNK_BYTES.min(CHUNKS_BYTES / readers.max(1));
+        Self { step: if is_single { 1 } else { FETCH_FIRST }, is_single, chunk_bytes, count: 0, bytes: 0 }
     }
 
     pub(super) fn sql(&self) -> String {
@@ -394,7 +400,7 @@ impl Fetch {
             let most = format!("{} MiB in the table", KEYLESS_BYTES_MAX >> 20);
             return Err(too_large_without_key(table, &most));
         }
-        Ok(!is_whole && self.bytes >= CHUNK_BYTES)
+        Ok(!is_whole && self.bytes >= self.chunk_bytes)
     }
 }
 

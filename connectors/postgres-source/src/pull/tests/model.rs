@@ -417,9 +417,16 @@ impl Upstream for Model {
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error> {
         let work = self.readers.remove(&reader).expect("a reader that is at work");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
         self.server.borrow_mut().call()?;
         self.reads += 1;
         let is_later = self.reads.is_multiple_of(3);
+        // Others go on meanwhile.
+        match self.reads % 16 {
+            3 => self.server.borrow_mut().flush(self.reads),
+            7 | 14 => self.server.borrow_mut().end(self.reads),
+            _ => {}
+        }
         let (read, work) = match work {
             Reader::Asked { table, after, upto } if is_later => {
                 (Read::Waiting, Some(Reader::Asked { table, after, upto }))
