@@ -60,7 +60,7 @@ impl Chunk {
         self.next.0 < self.rows.lens.len()
     }
 
-    /// Whether its transaction is.
+    /// Whether its last rows have not come: its transaction is open.
     fn is_open(&self) -> bool {
         self.end.is_none()
     }
