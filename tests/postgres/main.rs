@@ -6,6 +6,7 @@
 mod cases;
 mod doctor;
 mod fence;
+mod full_disk;
 mod kill;
 mod replica;
 mod script;

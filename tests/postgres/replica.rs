@@ -105,6 +105,7 @@ pipelines:
       slot: replica
       publication: replica
       chunk_rows: 300
+      snapshot_max_threads: 3
       refresh: 200ms
       heartbeat: 500ms
       errors: { retry_delay_max: 200ms, retry_timeout: 5m }
@@ -140,7 +141,8 @@ impl Site {
             server.sql(database, TABLES);
         }
         server.sql("origin", ROWS);
-        let url = |database: &str| format!("{{ postgres: {{ url: \"{}\" }} }}", server.url(database));
+        let url =
+            |database: &str| format!("{{ postgres: {{ url: \"{}\", sessions: 5 }} }}", server.url(database));
         let connections = folder.join("connections.yaml");
         let text =
             format!("version: 1\nconnections:\n  origin: {}\n  copy: {}\n", url("origin"), url("copy"));

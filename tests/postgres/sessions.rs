@@ -100,6 +100,55 @@ fn statements_and_transactions() {
 }
 
 #[test]
+fn what_is_sent_is_answered_while_others_are_asked() {
+    let server = database("sent");
+    let came = run(
+        &json!({ "url": server.url("sent"), "result_max": "10KiB" }),
+        &json!([
+            { "open": "db" },
+            { "session": "b", "open": "db" },
+            // Each waits for what the other does: one after the other they would wait for ever.
+            { "run": "CREATE TABLE t (id int); INSERT INTO t VALUES (1)" },
+            { "session": "b", "run": "BEGIN; LOCK TABLE t" },
+            { "send": "BEGIN; LOCK TABLE t; SELECT 0; SELECT id FROM t" },
+            { "receive": 50 },
+            { "status": null },
+            { "rows": "SELECT 1" },
+            { "session": "b", "run": "INSERT INTO t VALUES (2); COMMIT" },
+            { "receive": 30_000 },
+            { "status": null },
+            { "receive": 0 },
+            { "send": "SELECT 1/0" },
+            { "receive": 30_000 },
+            { "send": "ROLLBACK" },
+            { "receive": 30_000 },
+            { "rows": "SELECT 1" },
+            // Given up with its session.
+            { "send": "SELECT pg_sleep(1.5)" },
+            { "close": null },
+            { "session": "b", "send": "SELECT repeat('x', 20000)" },
+            { "session": "b", "receive": 30_000 },
+            { "session": "b", "status": null },
+        ]),
+    );
+    assert_eq!((&came[5]["ok"], &came[6]["ok"]), (&json!("not yet"), &json!("Idle")));
+    assert_eq!(fault(&came[7]), "Fatal postgres.usage: an answer is on its way; receive it first");
+    assert_eq!(came[9]["ok"]["rows"], json!([["1"], ["2"]]));
+    assert_eq!(came[10]["ok"], "InTransaction");
+    assert_eq!(fault(&came[11]), "Fatal postgres.usage: nothing was sent");
+    assert_eq!(came[13]["code"], "22012");
+    assert_eq!((&came[15]["ok"]["rows"], &came[16]["ok"]["rows"]), (&json!([]), &json!([["1"]])));
+    assert!(fault(&came[20]).starts_with("Fatal postgres.result-size: "), "{}", came[20]);
+    assert_eq!(came[21]["ok"], "Closed");
+    wait_until("the backend to go", Duration::from_secs(30), || {
+        server.sql(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND datname = 'sent'",
+        ) == "0"
+    });
+}
+
+#[test]
 fn copy_in_out_and_broken_off() {
     let server = database("copies");
     let came = run(

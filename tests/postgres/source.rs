@@ -5,6 +5,7 @@
 
 mod changes;
 mod kill;
+mod parallel;
 mod query;
 mod setup;
 
@@ -36,7 +37,7 @@ impl Pipeline {
         let yaml = format!(
             "version: 1
 connections:
-  db: {{ postgres: {{ url: \"{url}\" }} }}
+  db: {{ postgres: {{ url: \"{url}\", sessions: 8 }} }}
 pipelines:
   changes:
     source:

@@ -44,14 +44,34 @@ pub struct Postgres {
     address: SocketAddr,
     /// Where it listens, too, and what its certificate does not name.
     unnamed: IpAddr,
+    /// What a shell does before it becomes the server.
+    before: Option<String>,
 }
 
 impl Postgres {
     /// Starts a server with logical replication and TLS, as `name = value` lines of its configuration have it besides.
     pub fn start(settings: &[&str]) -> Postgres {
+        Postgres::start_after(None, settings)
+    }
+
+    /// Starts a server that sees a file system of its own below [`Postgres::small_folder`], of a size as `mount` takes it. It ends with the server, so
+    /// that a restart finds it empty. The user must be allowed to `unshare -m`.
+    pub fn start_with_small_disk(size: &str) -> Postgres {
+        Postgres::start_after(Some(size), &[])
+    }
+
+    fn start_after(small_disk: Option<&str>, settings: &[&str]) -> Postgres {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let server =
-            Postgres { process: None, folder, address: free_address(), unnamed: free_address().ip() };
+        let (address, unnamed) = (free_address(), free_address().ip());
+        let mut server = Postgres { process: None, folder, address, unnamed, before: None };
+        if let Some(size) = small_disk {
+            let small = server.small_folder();
+            fs::create_dir(&small).expect("a folder can be made");
+            let owner =
+                server_user().map_or(String::new(), |(user, group)| format!(",uid={user},gid={group}"));
+            let options = format!("size={size},mode=700{owner}");
+            server.before = Some(format!("mount -t tmpfs -o {options} none '{}'", small.display()));
+        }
         if let Some((user, group)) = server_user() {
             chown(server.folder.path(), Some(user), Some(group)).expect("the folder can be given away");
         }
@@ -60,7 +80,6 @@ impl Postgres {
         let output = initdb.arg("-D").arg(server.data()).output().expect("initdb can be run");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         server.configure(settings);
-        let mut server = server;
         server.restart();
         let roles = format!(
             "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN SUPERUSER PASSWORD '{password}';
@@ -107,14 +126,37 @@ impl Postgres {
 
     /// Starts it on its data and port; it must have ended.
     pub fn restart(&mut self) {
-        let mut start = self.program("postgres");
-        start.arg("-D").arg(self.data());
+        let mut start = self.server();
         let mut process = Process::spawn(&mut start, self.log_file());
         wait_until("the database to answer", LIMIT, || {
             assert!(process.ended().is_none(), "the server ended:\n{}", process.output());
             self.try_sql("postgres", "SELECT 1").status.success()
         });
         self.process = Some(process);
+    }
+
+    /// The command that becomes the server.
+    fn server(&self) -> Command {
+        let Some(before) = &self.before else {
+            let mut start = self.program("postgres");
+            start.arg("-D").arg(self.data());
+            return start;
+        };
+        let (postgres, data) = (programs().join("postgres"), self.data());
+        let become_user = server_user().map_or(String::new(), |(user, group)| {
+            format!("setpriv --reuid {user} --regid {group} --clear-groups ")
+        });
+        let script =
+            format!("{before} && exec {become_user}'{}' -D '{}'", postgres.display(), data.display());
+        let mut start = command("unshare");
+        start.args(["-m", "sh", "-c", &script]);
+        start.current_dir(self.folder.path()).env("LC_ALL", "C").env_remove("PGDATA");
+        start
+    }
+
+    /// Where the small file system is, for a tablespace.
+    pub fn small_folder(&self) -> PathBuf {
+        self.folder.path().join("small")
     }
 
     /// Ends it as a crash does: sessions break off, nothing is tidied up; what was committed is in the log of the next start.

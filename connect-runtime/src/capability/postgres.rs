@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 pub(crate) use check::check;
@@ -49,8 +50,62 @@ use crate::connection;
 /// A session as a guest holds it. Dropped, it ends, and what it did not commit is rolled back.
 #[allow(unreachable_pub, reason = "the derived bindings export it again")]
 pub struct Held {
+    /// None: it is in `sent`, or was lost there.
     session: Option<Session>,
+    sent: Option<Sent>,
     _one: One,
+}
+
+/// A round trip that goes on while the guest does something else. Dropped, it ends, and the session with it.
+struct Sent {
+    /// Where the session stood before.
+    status: Status,
+    /// The session comes back with the answer. One task.
+    answer: JoinSet<(Session, Result<Rows, Problem>)>,
+}
+
+impl Held {
+    /// The session, for a call that is not about what was sent.
+    fn session(&mut self) -> Result<&mut Session, Problem> {
+        let sent = self.sent.is_some();
+        self.session.as_mut().ok_or_else(|| match sent {
+            true => problem::fatal("postgres.usage", "an answer is on its way; receive it first".into()),
+            false => closed(),
+        })
+    }
+
+    fn send(&mut self, sql: String) -> Result<(), Problem> {
+        let status = self.session()?.status();
+        let Some(mut session) = self.session.take() else { return Err(closed()) };
+        let mut answer = JoinSet::new();
+        answer.spawn(async move {
+            let rows = session.rows_of(&sql).await;
+            (session, rows)
+        });
+        self.sent = Some(Sent { status, answer });
+        Ok(())
+    }
+
+    async fn receive(&mut self, wait: Duration) -> Result<Option<Rows>, Problem> {
+        let Some(sent) = &mut self.sent else {
+            return Err(problem::fatal("postgres.usage", "nothing was sent".into()));
+        };
+        let Ok(came) = tokio::time::timeout(wait, sent.answer.join_next()).await else { return Ok(None) };
+        self.sent = None;
+        let Some(Ok((session, rows))) = came else { return Err(closed()) };
+        self.session = Some(session);
+        rows.map(Some)
+    }
+
+    fn status(&self) -> Status {
+        let sent = self.sent.as_ref().map(|sent| sent.status);
+        sent.or_else(|| self.session.as_ref().map(Session::status)).unwrap_or(Status::Closed)
+    }
+}
+
+/// What was said to a session that is over.
+fn closed() -> Problem {
+    problem::lost("postgres.closed", "the session is over".into())
 }
 
 /// How many sessions an instance has open.
@@ -105,16 +160,21 @@ impl GuestState {
             problem::fatal("postgres.sessions", message)
         })?;
         let session = target.open(mode).await?;
-        let held = Held { session: Some(session), _one: one };
+        let held = Held { session: Some(session), sent: None, _one: one };
         self.table.push(held).map_err(|error| {
             problem::fatal("postgres.sessions", format!("the session can't be held: {error}"))
         })
     }
 
+    /// What is behind a handle.
+    fn held(&mut self, handle: &Resource<Held>) -> Result<&mut Held, Problem> {
+        let held = self.table.get_mut(handle).ok();
+        held.ok_or_else(|| problem::fatal("postgres.closed", "no such session".into()))
+    }
+
     /// The session behind a handle.
     fn session(&mut self, handle: &Resource<Held>) -> Result<&mut Session, Problem> {
-        let held = self.table.get_mut(handle).ok().and_then(|held| held.session.as_mut());
-        held.ok_or_else(|| problem::fatal("postgres.closed", "no such session".into()))
+        self.held(handle)?.session()
     }
 }
 
@@ -126,7 +186,7 @@ impl postgres::HostSession for GuestState {
     }
 
     fn status(&mut self, session: Resource<Held>) -> Status {
-        self.session(&session).map_or(Status::Closed, |session| session.status())
+        self.held(&session).map_or(Status::Closed, |held| held.status())
     }
 
     fn parameter(&mut self, session: Resource<Held>, name: String) -> Option<String> {
@@ -139,6 +199,14 @@ impl postgres::HostSession for GuestState {
 
     async fn rows_of(&mut self, session: Resource<Held>, sql: String) -> Result<Rows, Problem> {
         self.session(&session)?.rows_of(&sql).await
+    }
+
+    fn send(&mut self, session: Resource<Held>, sql: String) -> Result<(), Problem> {
+        self.held(&session)?.send(sql)
+    }
+
+    async fn receive(&mut self, session: Resource<Held>, wait_ms: u32) -> Result<Option<Rows>, Problem> {
+        self.held(&session)?.receive(Duration::from_millis(wait_ms.into())).await
     }
 
     async fn query(&mut self, session: Resource<Held>, statement: Statement) -> Result<Rows, Problem> {

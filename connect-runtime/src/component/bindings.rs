@@ -23,6 +23,7 @@ wasmtime::component::bindgen!({
         "millrace:connect/postgres.[method]session.run": async,
         "millrace:connect/postgres.[method]session.rows-of": async,
         "millrace:connect/postgres.[method]session.query": async,
+        "millrace:connect/postgres.[method]session.receive": async,
         "millrace:connect/postgres.[method]session.batch": async,
         "millrace:connect/postgres.[method]session.copy": async,
         "millrace:connect/postgres.[method]session.copy-write": async,

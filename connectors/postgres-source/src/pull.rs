@@ -18,13 +18,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use millrace_sdk::{Error, Flow, Poll, PollLimits, host};
 
 use self::changes::Transaction;
-use self::rows::Emission;
+use self::rows::{Chunk, ROUND_MS};
 use crate::envelope::Writer;
 use crate::lsn::Lsn;
 use crate::position::{self, Position, STREAM};
 use crate::settings::{LagAction, Settings, SnapshotMode};
 use crate::shape::Shape;
-use crate::tables::{TABLES_MAX, Table, Tables};
+use crate::tables::{PartOf, TABLES_MAX, Table, Tables};
 use crate::types::{Type, Types};
 use crate::upstream::{Received, Upstream};
 
@@ -55,8 +55,8 @@ pub(crate) struct Pull<U> {
     tables: Tables,
     /// As it was in the last checkpoint.
     kept: Option<Position>,
-    /// Tables that have changed since their last checkpoint.
-    dirty: BTreeSet<String>,
+    /// Parts of tables that have changed since their last checkpoint.
+    dirty: BTreeSet<PartOf>,
 
     // The stream.
     is_streaming: bool,
@@ -69,10 +69,22 @@ pub(crate) struct Pull<U> {
     /// All before it is durable.
     confirmed: Lsn,
 
-    // The chunk whose rows are on their way.
-    emission: Option<Emission>,
+    /// Who reads rows, and the chunks that are on their way.
+    readers: Vec<Option<Chunk>>,
+    /// When those that could not be had are asked for again.
+    readers_due: i64,
+    /// Whose rows come first.
+    turn: usize,
+    round_ms: i64,
+    /// No chunk is begun from here on before the stream goes on.
+    round_over: i64,
     rows_due: i64,
+    /// Nothing was left to read, and readers let go what they held.
+    has_rested: bool,
     awaited_since: Option<i64>,
+    progress_due: i64,
+    /// Tables whose progress is shown in numbers.
+    shown: BTreeSet<String>,
 
     status_due: i64,
     refresh_due: i64,
@@ -100,6 +112,11 @@ impl<U: Upstream> Pull<U> {
         Self {
             upstream,
             writer: Writer::new(&settings, database),
+            readers: (0..settings.snapshot_max_threads.max(1)).map(|_| None).collect(),
+            readers_due: i64::MIN,
+            turn: 0,
+            round_ms: ROUND_MS,
+            round_over: i64::MIN,
             settings,
             clock: now,
             confirmed: position.lsn,
@@ -113,9 +130,11 @@ impl<U: Upstream> Pull<U> {
             transaction: None,
             shapes: BTreeMap::new(),
             types: Types::default(),
-            emission: None,
             rows_due: i64::MIN,
+            has_rested: false,
             awaited_since: None,
+            progress_due: i64::MIN,
+            shown: BTreeSet::new(),
             status_due: i64::MIN,
             refresh_due: i64::MIN,
             heartbeat_due: i64::MIN,
@@ -180,11 +199,17 @@ impl<U: Upstream> Pull<U> {
             }
         }
         self.tell_status(now)?;
-        let has_rows = self.read_rows(limits, out, now)?;
+        let stands = self.read_rows(limits, out, now)?;
         // While a chunk is on its way, the stream stands: it must not get ahead of the chunk's snapshot.
-        if self.emission.is_some() || is_full(out, limits) {
+        if stands || is_full(out, limits) {
             return Ok(Flow::More);
         }
+        self.tables.stream_goes_on();
+        if self.tables.left() == 0 && !self.has_rested {
+            self.upstream.rest();
+            self.has_rested = true;
+        }
+        let has_rows = !out.batch.is_empty();
         let wait_ms = if has_rows { 0 } else { self.wait_ms(limits.wait_ms, now) };
         let has_more = self.take_changes(limits, out, wait_ms)?;
         Ok(if has_rows || has_more { Flow::More } else { Flow::Idle(IDLE_MS) })
@@ -192,7 +217,7 @@ impl<U: Upstream> Pull<U> {
 
     /// How long the stream may be waited for.
     fn wait_ms(&self, most: u32, now: i64) -> u32 {
-        let rows_due = if self.tables.next().is_some() { self.rows_due } else { i64::MAX };
+        let rows_due = if self.next_part().is_some() { self.rows_due } else { i64::MAX };
         let due = self.status_due.min(self.refresh_due).min(self.heartbeat_due).min(rows_due);
         u32::try_from(due.saturating_sub(now).max(1)).unwrap_or(u32::MAX).min(most)
     }
@@ -233,9 +258,9 @@ impl<U: Upstream> Pull<U> {
         self.kept = Some(self.position.clone());
         self.has_given = true;
         out.checkpoint(STREAM, position::written(&self.position));
-        for name in std::mem::take(&mut self.dirty) {
-            let kept = self.tables.get(&name).map(position::written).unwrap_or_default();
-            out.checkpoint(position::partition(&name), kept);
+        for of in std::mem::take(&mut self.dirty) {
+            let part = self.tables.get(&of.0).and_then(|table| table.parts().get(of.1));
+            out.checkpoint(position::partition(&of), part.map(position::written).unwrap_or_default());
         }
     }
 
@@ -262,9 +287,9 @@ impl<U: Upstream> Pull<U> {
         for table in gone {
             // If it comes back, it has missed changes: it is read anew then.
             millrace_sdk::info!("table {table} is not published any more");
+            self.mark(&table);
             self.tables.remove(&table);
-            self.drop_emission(&table);
-            self.dirty.insert(table);
+            self.drop_chunks(&table);
         }
         let left = self.tables.left();
         host::gauge("snapshot_tables_left", left as f64, &[]);
@@ -302,18 +327,29 @@ impl<U: Upstream> Pull<U> {
         };
         millrace_sdk::info!(
             "table {name} is published: {}",
-            if table.is_read { "changes only" } else { "its rows are read" }
+            if table.is_read() { "changes only" } else { "its rows are read" }
         );
-        self.tables.add(name, table);
-        self.dirty.insert(name.to_owned());
+        self.replace(name, table);
     }
 
     /// Reads a table from its first row on.
     fn restart(&mut self, name: &str, why: &str) {
         millrace_sdk::info!("table {name} is read anew: {why}");
-        self.tables.add(name, Table::default());
-        self.drop_emission(name);
-        self.dirty.insert(name.to_owned());
+        self.replace(name, Table::default());
+    }
+
+    /// Puts a table in the place of the one of that name, if there is one.
+    fn replace(&mut self, name: &str, table: Table) {
+        self.mark(name);
+        self.drop_chunks(name);
+        self.tables.add(name, table);
+        self.mark(name);
+    }
+
+    /// All of a table's parts go into the next checkpoint.
+    fn mark(&mut self, name: &str) {
+        let parts = self.tables.get(name).map_or(0, |table| table.parts().len());
+        self.dirty.extend((0..parts).map(|part| (name.to_owned(), part)));
     }
 
     /// Learns all that is needed to write values of this type.

@@ -1,7 +1,11 @@
-//! A real server: one session for SQL, one for replication. Both are opened when they are needed, and anew when they were lost.
+//! A real server: one session for SQL, one for replication, some that read rows. They are opened when they are needed, and anew when they were
+//! lost.
 //!
-//! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, chunks).
+//! Rooms: [`setup`] (what has to be there before anything starts), [`table`] (columns, keys, rows), [`reader`] (chunks), [`alone`] (chunks
+//! without a session for them).
 
+mod alone;
+mod reader;
 pub(crate) mod setup;
 pub(crate) mod table;
 #[cfg(test)]
@@ -13,6 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use millrace_sdk::Error;
 use millrace_sdk::postgres::{Failure, Rows, Session, Statement, Status, identifier, literal};
 
+use self::alone::Alone;
+use self::reader::Reader;
 use self::table::Description;
 use crate::frame;
 use crate::lsn::Lsn;
@@ -20,7 +26,7 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::tables::Key;
 use crate::types::Entry;
-use crate::upstream::{Read, Received, Upstream};
+use crate::upstream::{Division, Range, Read, Received, Upstream};
 
 /// How values are written: [`crate::value`] reads no others.
 const STYLE: &str = "SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'UTC'; \
@@ -28,12 +34,20 @@ const STYLE: &str = "SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601';
 /// What queries need beyond that: rows that a policy hides are an error, and no lock is waited for until the stream breaks.
 const GUARDS: &str = "SET row_security = off; SET lock_timeout = '2s'";
 
+/// The host's word, and the server's, for one session too many.
+const NO_MORE_SESSIONS: [&str; 2] = ["postgres.sessions", "sql.53300"];
+
 /// The server that the settings name.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) settings: Settings,
     session: Option<Session>,
     stream: Option<Session>,
+    readers: Vec<Reader>,
+    /// What the first reader reads without a session of its own.
+    alone: Option<Alone>,
+    /// It could not have one, and does not ask again before another reader can.
+    is_crowded: bool,
     /// Tables as they were when they were last looked at.
     pub(crate) descriptions: BTreeMap<String, Description>,
     /// Rows have been seen of which some don't fit into one answer: they are fetched one by one.
@@ -46,6 +60,9 @@ impl Server {
             settings: settings.clone(),
             session: None,
             stream: None,
+            readers: Vec::new(),
+            alone: None,
+            is_crowded: false,
             descriptions: BTreeMap::new(),
             has_large_rows: false,
         }
@@ -110,6 +127,11 @@ impl Server {
     }
 }
 
+/// Whether there is no session to be had.
+fn is_crowded(failure: &Failure) -> bool {
+    matches!(failure, Failure::Session(error) if NO_MORE_SESSIONS.contains(&error.code.as_str()))
+}
+
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -132,7 +154,13 @@ impl Upstream for Server {
             ))?;
             Ok(session)
         };
-        let session = begin().map_err(|failure| self.stream_error(failure))?;
+        let session = begin().map_err(|failure| {
+            if is_crowded(&failure) {
+                // Rows can wait, the stream can't.
+                self.readers.clear();
+            }
+            self.stream_error(failure)
+        })?;
         self.stream = Some(session);
         Ok(())
     }
@@ -174,26 +202,87 @@ impl Upstream for Server {
         xid.ok_or_else(|| odd("the current transaction"))
     }
 
-    fn chunk(
-        &mut self,
-        table: &str,
-        after: Option<(&[String], &Key)>,
-        accept: &mut dyn FnMut(&Snapshot) -> bool,
-    ) -> Result<Read, Error> {
-        self.read_chunk(table, after, accept)
+    fn division(&mut self, table: &str, parts: usize) -> Result<Division, Error> {
+        match self.divided(table, parts) {
+            Ok(division) => Ok(division),
+            // It is read in one part then, and whoever reads it says what is wrong with it.
+            Err(Failure::Statement(error)) => {
+                millrace_sdk::info!("table {table} is not divided: {error}");
+                Ok(Division::default())
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
-    fn is_beyond(&mut self, table: &str, key: &Key, bound: &Key) -> Result<bool, Error> {
+    fn begin(&mut self, reader: usize, range: &Range<'_>) -> Result<bool, Error> {
+        if reader == 0 && (self.settings.snapshot_max_threads <= 1 || self.is_crowded) {
+            self.alone = Some(Alone::new(range));
+            return Ok(true);
+        }
+        if self.readers.len() <= reader {
+            self.readers.resize_with(reader + 1, Reader::default);
+        }
+        match self.readers[reader].begin(&self.settings, range) {
+            Ok(()) => {
+                self.is_crowded &= reader == 0;
+                Ok(true)
+            }
+            Err(failure) if reader == 0 && is_crowded(&failure) => {
+                self.is_crowded = true;
+                self.alone = Some(Alone::new(range));
+                Ok(true)
+            }
+            Err(failure) if is_crowded(&failure) => {
+                // Those behind it are of no use either: what they read is read by the others.
+                self.readers.truncate(reader);
+                millrace_sdk::warn!(
+                    "rows are read by {reader} sessions at once, not more, for a while: {failure}"
+                );
+                Ok(false)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn next(
+        &mut self,
+        reader: usize,
+        wait_ms: u32,
+        accept: &mut dyn FnMut(&Snapshot) -> bool,
+    ) -> Result<Read, Error> {
+        if reader == 0
+            && let Some(work) = self.alone.take()
+        {
+            return self.next_alone(work, accept);
+        }
+        let Some(known) = self.readers.get_mut(reader) else { return Ok(Read::NotYet) };
+        let (read, seen) = known.next(&self.settings, wait_ms, accept)?;
+        self.descriptions.extend(seen);
+        Ok(read)
+    }
+
+    fn give_up(&mut self, reader: usize) {
+        self.alone.take_if(|_| reader == 0);
+        if let Some(reader) = self.readers.get_mut(reader) {
+            reader.give_up();
+        }
+    }
+
+    fn rest(&mut self) {
+        self.readers.clear();
+    }
+
+    fn place(&mut self, table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error> {
         let description = match self.descriptions.get(table) {
             Some(known) => known.clone(),
             None => self.described(table)?,
         };
-        match description.compared(key, bound) {
-            Some(order) => Ok(order.is_gt()),
+        match description.place(key, bounds) {
+            Some(place) => Ok(place),
             None => {
-                let rows = self.rows(&description.comparison(key, bound))?;
-                let is_beyond = rows.first().and_then(|row| row.text(0).map(|text| text == "t"));
-                is_beyond.ok_or_else(|| odd("the order of two keys"))
+                let rows = self.rows(&description.comparison(key, bounds))?;
+                let place = rows.first().and_then(|row| row.text(0)?.parse().ok());
+                place.ok_or_else(|| odd("the order of keys"))
             }
         }
     }

@@ -34,6 +34,9 @@ pub(crate) struct Settings {
     /// Whether rows are read that were there before.
     #[serde(default)]
     pub(crate) snapshot: SnapshotMode,
+    /// Sessions that read rows at once.
+    #[serde(default = "one")]
+    pub(crate) snapshot_max_threads: usize,
     /// Rows of a chunk.
     #[serde(default = "chunk_rows")]
     pub(crate) chunk_rows: u32,
@@ -132,6 +135,10 @@ fn millrace() -> String {
 
 fn chunk_rows() -> u32 {
     10_000
+}
+
+fn one() -> usize {
+    1
 }
 
 fn yes() -> bool {
@@ -234,6 +241,7 @@ impl Settings {
             Mode::Query => vec![
                 ("/tables", self.tables.is_some()),
                 ("/snapshot", self.snapshot == SnapshotMode::Never),
+                ("/snapshot_max_threads", self.snapshot_max_threads > 1),
                 ("/transactions", self.transactions),
                 ("/rewrite_deletes", self.rewrite_deletes),
                 ("/heartbeat_query", self.heartbeat_query.is_some()),

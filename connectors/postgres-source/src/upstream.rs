@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::tables::Key;
 use crate::types::Entry;
 
-/// A server, with one session for replication and one for everything else. Each is opened anew when it was lost.
+/// A server, with one session for replication, some that read rows and one for everything else. Each is opened anew when it was lost.
 pub(crate) trait Upstream {
     /// Begins the stream of changes: transactions that committed at `from` or later.
     fn start(&mut self, from: Lsn) -> Result<(), Error>;
@@ -29,16 +29,29 @@ pub(crate) trait Upstream {
     /// The number of a transaction that begins now.
     fn barrier(&mut self) -> Result<u64, Error>;
 
-    /// Reads rows behind `after`, in the order of the key, in a snapshot that `accept`s.
-    fn chunk(
+    /// Where a table of some size can be divided into so many parts that are read at once.
+    fn division(&mut self, table: &str, parts: usize) -> Result<Division, Error>;
+
+    /// Begins to read rows with this reader, of which there are as many as were asked for, and which is free; false: it can't be had now.
+    fn begin(&mut self, reader: usize, range: &Range<'_>) -> Result<bool, Error>;
+
+    /// What has come since, waited for at most so long. The snapshot has to be one that `accept` takes. After an error, and after what says so, the
+    /// reader is free.
+    fn next(
         &mut self,
-        table: &str,
-        after: Option<(&[String], &Key)>,
+        reader: usize,
+        wait_ms: u32,
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error>;
 
-    /// Whether a key is behind another one in the order of chunks.
-    fn is_beyond(&mut self, table: &str, key: &Key, bound: &Key) -> Result<bool, Error>;
+    /// Frees a reader in the middle of what it reads.
+    fn give_up(&mut self, reader: usize);
+
+    /// No reader is at work, and there is nothing to read: what they hold is let go.
+    fn rest(&mut self);
+
+    /// How many of these keys, which rise in the order of chunks, another one is behind.
+    fn place(&mut self, table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error>;
 
     /// What the catalog says of a type.
     fn type_entry(&mut self, oid: u32) -> Result<Option<Entry>, Error>;
@@ -74,27 +87,54 @@ pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
 }
 
-/// What came of an attempt to read rows.
+/// Rows to read: some of those that are behind `after`, up to `upto`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range<'a> {
+    pub(crate) table: &'a str,
+    /// Names of the columns that both are of; none: any.
+    pub(crate) key: &'a [String],
+    pub(crate) after: Option<&'a Key>,
+    pub(crate) upto: Option<&'a Key>,
+}
+
+/// How a table can be divided.
+#[derive(Debug, Default)]
+pub(crate) struct Division {
+    /// Names of the key's columns.
+    pub(crate) key: Vec<String>,
+    /// Last keys of all parts but the last; they rise.
+    pub(crate) ends: Vec<Key>,
+    /// How many rows there are, about; 0 where that is not known.
+    pub(crate) rows: u64,
+}
+
+/// What came of reading rows.
 #[derive(Debug)]
 pub(crate) enum Read {
-    Chunk(Chunk),
-    /// The snapshot was not accepted, or the table is locked.
+    /// Nothing yet.
+    Waiting,
+    /// Rows come next.
+    Begun(Begun),
+    Rows(Rows),
+    /// These are the last rows of the chunk. `is_last`: and of the range. The reader is free.
+    End {
+        rows: Rows,
+        is_last: bool,
+    },
+    /// The snapshot was not accepted, or the table is locked, or rows come in another way next time. The reader is free.
     NotYet,
-    /// The table has another key than that of `after`.
+    /// The table has another key than that of the range. The reader is free.
     Changed,
-    /// There is no such table.
+    /// There is no such table. The reader is free.
     Gone,
 }
 
-/// Rows of a table.
+/// The beginning of a chunk.
 #[derive(Debug)]
-pub(crate) struct Chunk {
+pub(crate) struct Begun {
     pub(crate) columns: Vec<Column>,
-    /// Names of the key's columns; none: this is the whole table.
+    /// Names of the key's columns; none: the chunk is the whole table.
     pub(crate) key: Vec<String>,
-    pub(crate) rows: Rows,
-    /// Whether these are the last ones.
-    pub(crate) is_last: bool,
     pub(crate) snapshot: Snapshot,
     /// Transactions that the snapshot saw are before this place.
     pub(crate) lsn: Lsn,
@@ -109,6 +149,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Adds rows behind these.
+    pub(crate) fn extend(&mut self, more: &Self) {
+        self.lens.extend_from_slice(&more.lens);
+        self.data.extend_from_slice(&more.data);
+    }
+
     /// Values from here on: so many, read into `row`. The place behind them; none: what is there is not that.
     pub(crate) fn take<'a>(
         &'a self,

@@ -139,6 +139,17 @@ impl Session {
         self.0.rows_of(sql)
     }
 
+    /// Sends statements without parameters, as [`Session::run`] takes them, and does not wait: what comes is taken in meanwhile. Until
+    /// [`Session::receive`] has given the answer, the session takes no other call.
+    pub fn send(&mut self, sql: &str) -> Result<(), Failure> {
+        self.0.send(sql)
+    }
+
+    /// The answer to what was sent, waited for at most so long: rows of the last statement that gives any. None: not yet.
+    pub fn receive(&mut self, wait_ms: u32) -> Result<Option<Rows>, Failure> {
+        self.0.receive(wait_ms)
+    }
+
     /// One statement with parameters, and its rows.
     pub fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {
         self.0.query(statement)
@@ -270,6 +281,14 @@ mod imports {
 
         pub(super) fn rows_of(&mut self, sql: &str) -> Result<Rows, Failure> {
             self.0.rows_of(sql).map(rows).map_err(failure)
+        }
+
+        pub(super) fn send(&mut self, sql: &str) -> Result<(), Failure> {
+            self.0.send(sql).map_err(failure)
+        }
+
+        pub(super) fn receive(&mut self, wait_ms: u32) -> Result<Option<Rows>, Failure> {
+            self.0.receive(wait_ms).map(|came| came.map(rows)).map_err(failure)
         }
 
         pub(super) fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {

@@ -51,7 +51,12 @@ fn kills_and_crashes_lose_nothing_and_tell_nothing_twice() {
          INSERT INTO a SELECT n, 0, repeat(n::text, 700) FROM generate_series(1, 3000) n;
          INSERT INTO b SELECT 'key ' || n, 0 FROM generate_series(1, 3000) n;
          CREATE PUBLICATION kill FOR ALL TABLES");
-    let mut pipeline = Pipeline::new(&server.url("kill"), "kill", "transactions: true\nchunk_rows: 50");
+    // More than the connection has sessions for.
+    let mut pipeline = Pipeline::new(
+        &server.url("kill"),
+        "kill",
+        "transactions: true\nchunk_rows: 50\nsnapshot_max_threads: 7",
+    );
     let mut count = 0;
     for kill in 1..=KILLS {
         pipeline.start();

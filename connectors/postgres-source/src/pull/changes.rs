@@ -281,15 +281,15 @@ impl<U: Upstream> Pull<U> {
         let Some(table) = self.tables.get(name).filter(|table| !table.is_settled()) else {
             return Ok(Verdict::Tell);
         };
-        if table.is_begun() && table.key != shape.key_names() {
+        if table.is_ordered_unlike(&shape.key_names()) {
             self.restart(name, "its key has changed");
             return Ok(Verdict::Skip);
         }
         let upstream = &mut self.upstream;
         match key {
-            Some(key) => table.row(place.xid, key, &mut |key, bound| upstream.is_beyond(name, key, bound)),
+            Some(key) => table.row(place.xid, key, &mut |key, bounds| upstream.place(name, key, bounds)),
             // Without a key it is read in one piece, so that any key lies in it.
-            None => table.row(place.xid, &Key::new(), &mut |_, _| Ok(true)),
+            None => table.row(place.xid, &Key::new(), &mut |_, bounds| Ok(bounds.len())),
         }
     }
 

@@ -56,6 +56,7 @@ struct Run {
     topic: Vec<Record>,
     version: u64,
     truncates: bool,
+    readers: u64,
 }
 
 const KEYS: u64 = 24;
@@ -71,7 +72,11 @@ impl Run {
             topic: Vec::new(),
             version: 0,
             truncates: seed.is_multiple_of(4),
+            readers: 1 + seed % 4,
         };
+        if seed.is_multiple_of(7) {
+            run.server.borrow_mut().readers_max = 2;
+        }
         // What was there before.
         for _ in 0..30 {
             run.transaction();
@@ -93,13 +98,16 @@ impl Run {
 
     fn test(&mut self) -> &mut SourceTest<Tested> {
         let kept = self.checkpoints();
-        let server = &self.server;
+        let (server, readers) = (&self.server, self.readers);
         self.test.get_or_insert_with(|| {
-            let settings =
-                json!({ "connection": "db", "transactions": true, "topics": {}, "refresh": "1ms" });
+            let settings = json!({
+                "connection": "db", "transactions": true, "topics": {}, "refresh": "1ms", "snapshot_max_threads": readers,
+            });
             let settings = serde_json::from_value(settings).expect("settings");
             let (position, tables) = position::resume(&kept).expect("positions").unwrap_or_default();
-            SourceTest { source: Tested(Pull::new(Model::new(server), settings, "db", position, tables)) }
+            let mut pull = Pull::new(Model::new(server), settings, "db", position, tables);
+            pull.round_ms = 0;
+            SourceTest { source: Tested(pull) }
         })
     }
 
@@ -172,6 +180,10 @@ impl Run {
     fn poll(&mut self, is_durable: bool) {
         let limits = PollLimits { records: 1 + self.random.below(4) as u32, bytes: 1 << 20, wait_ms: 0 };
         let is_told = self.random.below(2) == 0;
+        // Rounds are of one chunk for each reader, or of several.
+        if self.random.below(3) == 0 {
+            self.pull().round_over = i64::MAX;
+        }
         // Pauses are of the clock, which stands still here.
         (self.pull().rows_due, self.pull().refresh_due) = (i64::MIN, i64::MIN);
         let Ok(polled) = self.test().poll_within(limits) else { return };
@@ -400,4 +412,81 @@ fn more_tables_than_checkpoints_fit_are_told_by_their_number() {
     );
     server.borrow_mut().empty_tables -= 2;
     assert!(task(&server, json!({ "snapshot": "never" })).poll().is_ok());
+}
+
+/// A task with this many readers, of a server with many .
+fn reading(readers: usize) -> (Rc<RefCell<Server>>, SourceTest<Tested>) {
+    let server = Rc::new(RefCell::new(Server::new()));
+    server.borrow_mut().published.insert(0);
+    server.borrow_mut().begin((0..60).map(|id| (0, Op::Insert(id, 1))).collect());
+    server.borrow_mut().end_all();
+    let test = task(&server, json!({ "snapshot_max_threads": readers }));
+    (server, test)
+}
+
+/// Polls until all rows are told; how many.
+fn read_all(server: &Rc<RefCell<Server>>, test: &mut SourceTest<Tested>) -> usize {
+    let mut rows = BTreeSet::new();
+    for _ in 0..2_000 {
+        test.source.0.rows_due = i64::MIN;
+        let limits = PollLimits { records: 2, bytes: 1 << 20, wait_ms: 0 };
+        let polled = test.poll_within(limits).expect("a poll");
+        assert_eq!(server.borrow().readers_at_work, 0, "a transaction is open while nobody polls");
+        for record in polled.records {
+            assert!(rows.insert(record.key), "a row that is told twice");
+        }
+    }
+    rows.len()
+}
+
+#[test]
+fn no_transaction_is_open_between_polls_and_no_session_behind_the_last_row() {
+    for readers in [1, 4] {
+        let (server, mut test) = reading(readers);
+        assert_eq!(read_all(&server, &mut test), 60);
+        assert!(server.borrow().rests > 0);
+    }
+}
+
+#[test]
+fn readers_that_can_not_be_had_any_more_are_freed_and_come_back() {
+    let (server, mut test) = reading(4);
+    let pull = &mut test.source.0;
+    pull.step(PollLimits { records: 0, bytes: 1, wait_ms: 0 }, &mut Poll::default()).expect("a poll");
+    let limits = |pull: &mut Pull<Model>, most| {
+        server.borrow_mut().readers_max = most;
+        pull.readers_due = i64::MIN;
+        pull.begin_chunks(now()).expect("chunks");
+        server.borrow().readers_at_work
+    };
+    for reader in 0..4 {
+        pull.release(reader);
+    }
+    assert_eq!(limits(pull, usize::MAX), 4);
+    // The second is free, and is refused: those behind it end.
+    pull.release(1);
+    assert_eq!(limits(pull, 1), 1);
+    assert_eq!(pull.readers.len(), 1);
+    // They are asked for again, after a while.
+    pull.release(0);
+    server.borrow_mut().readers_max = usize::MAX;
+    pull.readers_due = i64::MAX;
+    pull.begin_chunks(now()).expect("chunks");
+    assert_eq!(server.borrow().readers_at_work, 1);
+    pull.release(0);
+    assert_eq!(limits(pull, usize::MAX), 4);
+    assert_eq!(read_all(&server, &mut test), 60);
+}
+
+#[test]
+fn after_an_error_no_reader_is_at_work() {
+    for fails_in in 6..40 {
+        let (server, mut test) = reading(4);
+        server.borrow_mut().fails_in = Some(fails_in);
+        for _ in 0..50 {
+            // It may fail.
+            drop(test.poll());
+            assert_eq!(server.borrow().readers_at_work, 0, "failed after {fails_in} calls");
+        }
+    }
 }

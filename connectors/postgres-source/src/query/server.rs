@@ -150,7 +150,7 @@ impl Store for Server {
         let (mut description, key) = self.ordered(table)?;
         description.filter = Some(description.beside("<=", upto));
         let most = self.settings.chunk_rows;
-        let select = description.select(table, after, Some(most));
+        let select = description.select(table, after, None, Some(most));
         let Some((rows, count, is_at_end)) = self.fetch(table, &select, false)? else { return Ok(None) };
         self.sql(|session| session.run("COMMIT"))?;
         let is_last = is_at_end && count < most as usize;

@@ -138,7 +138,7 @@ impl Server {
                     );
                     Error::fatal("postgres.slot", message)
                 }
-                Failure::Statement(error) if error.code == "57014" => {
+                Failure::Statement(error) if matches!(error.code.as_str(), "55P03" | "57014") => {
                     let message = format!(
                         "slot {slot} waits for the transactions that are open to end; it is tried again"
                     );

@@ -3,18 +3,20 @@
 use std::cmp::Ordering;
 
 use millrace_sdk::Error;
-use millrace_sdk::postgres::{Failure, Row, Session, Statement, identifier, literal};
+use millrace_sdk::postgres::{Failure, Row, Rows as Answer, identifier, literal};
 
 use super::setup::quoted_table;
 use super::{Server, odd};
 use crate::lsn::Lsn;
 use crate::pgoutput::Column;
 use crate::snapshot::Snapshot;
-use crate::tables::Key;
-use crate::upstream::{Chunk, Read, Rows, too_large_without_key};
+use crate::tables::{KEY_BYTES_MAX, Key, key_bytes};
+use crate::upstream::{Division, Read, Rows, too_large_without_key};
 
 /// Bytes of rows after which a chunk ends, whatever the number of rows.
 const CHUNK_BYTES: usize = 8 << 20;
+/// The same of the chunks of all readers: they wait in the component's memory.
+const CHUNKS_BYTES: usize = 48 << 20;
 /// Most bytes of a table that has no key, and so is read in one piece.
 const KEYLESS_BYTES_MAX: usize = 32 << 20;
 /// Rows fetched first, when it is not known how large they are.
@@ -24,6 +26,10 @@ const FETCH_BYTES: usize = 1 << 20;
 const FETCH_ROWS_MAX: usize = 10_000;
 /// The host's word for an answer over the connection's `result_max`.
 const RESULT_SIZE: &str = "postgres.result-size";
+/// Blocks of a table that are looked at to divide it.
+const SAMPLE_BLOCKS: u64 = 256;
+/// Chunks that a part should have at least: smaller ones are not worth a session.
+const PART_CHUNKS_MIN: u64 = 2;
 
 /// A table as the catalog has it, and as it is published.
 #[derive(Clone, Debug, Default)]
@@ -62,39 +68,59 @@ pub(crate) fn key_of(relation: &str) -> String {
 }
 
 impl Description {
-    fn read(session: &mut Session, table: &str, publication: &str) -> Result<Self, Failure> {
-        let regclass = format!("{}::regclass", literal(&quoted_table(table)));
-        let parts = table.split_once('.').unwrap_or(("public", table));
-        let sql = "SELECT to_jsonb(p) -> 'attnames', to_jsonb(p) ->> 'rowfilter' FROM pg_publication_tables p \
-                   WHERE pubname = $1 AND schemaname = $2 AND tablename = $3";
-        let published = session.query(&Statement::new(sql).text(publication).text(parts.0).text(parts.1))?;
-        let row = published.first();
-        // Before version 15 publications had neither.
-        let names: Option<Vec<String>> =
-            row.and_then(|row| row.text(0)).and_then(|text| serde_json::from_str(text).ok());
-        let filter = row.and_then(|row| row.text(1)).map(str::to_owned);
-        let columns = session.rows(&format!(
-            "SELECT a.attname, a.atttypid, a.atttypmod, r.relkind FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid \
-             WHERE r.oid = {regclass} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum"
-        ))?;
-        let is_only = columns.first().is_some_and(|row| row.text(3) != Some("p"));
+    /// A query for a table as it is in the transaction's snapshot, which it tells, too, with a place behind all that it sees.
+    pub(super) fn query(table: &str, publication: &str) -> String {
+        let regclass = literal(&quoted_table(table));
+        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+        let (publication, schema, name) = (literal(publication), literal(schema), literal(name));
+        // The first part of the statement's work is its snapshot. Before version 15 publications had neither columns nor a filter.
+        format!(
+            "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, r.relkind, \
+             (SELECT json_agg(json_build_array(a.attname, a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum) FROM pg_attribute a \
+             WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), \
+             (SELECT json_agg(json_build_array(k.name, k.type_name, k.type_oid::bigint, k.collation_name) ORDER BY k.place) \
+             FROM ({}) k(name, place, type_name, type_oid, collation_name)), p.published -> 'attnames', p.published ->> 'rowfilter' \
+             FROM pg_class r LEFT JOIN (SELECT to_jsonb(t) AS published FROM pg_publication_tables t \
+             WHERE pubname = {publication} AND schemaname = {schema} AND tablename = {name}) p ON true WHERE r.oid = {regclass}::regclass",
+            key_of(&format!("{regclass}::regclass"))
+        )
+    }
+
+    /// What such a query gave.
+    pub(super) fn read(rows: &Answer) -> Option<(Self, Snapshot, Lsn)> {
+        let row = rows.first()?;
+        let (snapshot, lsn) = (row.text(0)?.parse().ok()?, row.text(1)?.parse().ok()?);
+        let is_only = row.text(2) != Some("p");
+        let columns: Vec<(String, u32, i32)> = serde_json::from_str(row.text(3).unwrap_or("[]")).ok()?;
+        let key: Vec<(String, String, u32, Option<String>)> =
+            serde_json::from_str(row.text(4).unwrap_or("[]")).ok()?;
+        let names: Option<Vec<String>> = row.text(5).and_then(|text| serde_json::from_str(text).ok());
+        let filter = row.text(6).map(str::to_owned);
+        let columns = columns.into_iter().map(|(name, type_oid, type_modifier)| Column {
+            is_identity: false,
+            name,
+            type_oid,
+            type_modifier,
+        });
         let is_published = |column: &Column| names.as_ref().is_none_or(|names| names.contains(&column.name));
-        let columns: Vec<Column> = columns.iter().filter_map(column).filter(is_published).collect();
-        let key = session.rows(&format!("{} ORDER BY k.place", key_of(&regclass)))?;
-        let key = key.iter().filter_map(|row| {
-            Some(KeyColumn {
-                name: row.text(0)?.to_owned(),
-                type_name: row.text(2)?.to_owned(),
-                type_oid: row.text(3)?.parse().ok()?,
-                collation: row.text(4).map(str::to_owned),
-            })
+        let columns: Vec<Column> = columns.filter(is_published).collect();
+        let key = key.into_iter().map(|(name, type_name, type_oid, collation)| KeyColumn {
+            name,
+            type_name,
+            type_oid,
+            collation,
         });
         // A key that rows don't show (generated, or not published) is none: the table is one piece.
         let mut key: Vec<KeyColumn> = key.collect();
         if !key.iter().all(|of| columns.iter().any(|column| column.name == of.name)) {
             key.clear();
         }
-        Ok(Self { columns, key, is_only, filter })
+        Some((Self { columns, key, is_only, filter }, snapshot, lsn))
+    }
+
+    /// Names of the key's columns.
+    pub(super) fn key_names(&self) -> Vec<String> {
+        self.key.iter().map(|column| column.name.clone()).collect()
     }
 
     /// The order of two keys, where it is known without asking: numbers, UUIDs, texts by their bytes.
@@ -116,8 +142,21 @@ impl Description {
         Some(Ordering::Equal)
     }
 
-    /// A query for whether a key is behind another.
-    pub(super) fn comparison(&self, key: &Key, bound: &Key) -> String {
+    /// How many of these keys, which rise, another one is behind, where that is known without asking.
+    pub(super) fn place(&self, key: &Key, bounds: &[&Key]) -> Option<usize> {
+        let (mut from, mut to) = (0, bounds.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.compared(key, bounds[middle])? {
+                Ordering::Greater => from = middle + 1,
+                _ => to = middle,
+            }
+        }
+        Some(from)
+    }
+
+    /// A query for the same.
+    pub(super) fn comparison(&self, key: &Key, bounds: &[&Key]) -> String {
         let values = |key: &Key| {
             let value = |(column, text): (&KeyColumn, &String)| {
                 let collate =
@@ -126,7 +165,9 @@ impl Description {
             };
             self.key.iter().zip(key).map(value).collect::<Vec<_>>().join(", ")
         };
-        format!("SELECT ROW({}) > ROW({})", values(key), values(bound))
+        let key = values(key);
+        let is_behind = |bound: &&Key| format!("(ROW({key}) > ROW({}))::int", values(bound));
+        format!("SELECT {}", bounds.iter().map(is_behind).collect::<Vec<_>>().join(" + "))
     }
 
     /// A condition on rows: how their key compares with this one.
@@ -138,14 +179,23 @@ impl Description {
         format!("ROW({}) {operator} ROW({})", key.join(", "), values.join(", "))
     }
 
-    /// The rows behind `after`.
-    pub(crate) fn select(&self, table: &str, after: Option<&Key>, rows_max: Option<u32>) -> String {
+    /// The rows behind `after`, up to `upto`.
+    pub(crate) fn select(
+        &self,
+        table: &str,
+        after: Option<&Key>,
+        upto: Option<&Key>,
+        rows_max: Option<u32>,
+    ) -> String {
         let list = |names: Vec<String>| names.join(", ");
         let columns = list(self.columns.iter().map(|column| identifier(&column.name)).collect());
         let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
         let mut conditions: Vec<String> = self.filter.iter().map(|filter| format!("({filter})")).collect();
         if let Some(after) = after {
             conditions.push(self.beside(">", after));
+        }
+        if let Some(upto) = upto {
+            conditions.push(self.beside("<=", upto));
         }
         let only = if self.is_only { "ONLY " } else { "" };
         let mut sql = format!("SELECT {columns} FROM {only}{}", quoted_table(table));
@@ -160,85 +210,67 @@ impl Description {
         }
         sql
     }
-}
 
-fn column(row: Row<'_>) -> Option<Column> {
-    Some(Column {
-        is_identity: false,
-        name: row.text(0)?.to_owned(),
-        type_oid: row.text(1)?.parse().ok()?,
-        type_modifier: row.text(2)?.parse().ok()?,
-    })
+    /// A query for keys that divide a table into so many parts of about as many rows: of a sample of its blocks, in percent. Each row has the number of
+    /// the sample's rows besides.
+    fn sample(&self, table: &str, percent: f64, parts: usize) -> String {
+        let key: Vec<String> = self.key.iter().map(|column| identifier(&column.name)).collect();
+        let key = key.join(", ");
+        let only = if self.is_only { "ONLY " } else { "" };
+        let filter = self.filter.as_ref().map_or(String::new(), |filter| format!(" WHERE ({filter})"));
+        format!(
+            "SELECT total, {key} FROM (SELECT {key}, row_number() OVER (ORDER BY {key}) AS place, count(*) OVER () AS total \
+             FROM {only}{} TABLESAMPLE SYSTEM ({percent}){filter}) s WHERE place = total OR place * {parts} % total < {parts} ORDER BY place",
+            quoted_table(table)
+        )
+    }
 }
 
 impl Server {
     /// Looks at a table.
     pub(super) fn described(&mut self, table: &str) -> Result<Description, Error> {
-        let publication = self.settings.publication.clone();
-        let found = self.sql(|session| Description::read(session, table, &publication))?;
+        let query = Description::query(table, &self.settings.publication);
+        let rows = self.rows(&query)?;
+        let (found, ..) = Description::read(&rows).ok_or_else(|| odd(table))?;
         self.descriptions.insert(table.to_owned(), found.clone());
         Ok(found)
     }
 
-    /// See [`crate::upstream::Upstream::chunk`].
-    pub(super) fn read_chunk(
-        &mut self,
-        table: &str,
-        after: Option<(&[String], &Key)>,
-        accept: &mut dyn FnMut(&Snapshot) -> bool,
-    ) -> Result<Read, Error> {
-        if let Some(why_not) = self.begin_read(table)? {
-            return Ok(why_not);
+    /// See [`crate::upstream::Upstream::division`].
+    pub(super) fn divided(&mut self, table: &str, parts: usize) -> Result<Division, Failure> {
+        let query = Description::query(table, &self.settings.publication);
+        let rows = self.rows(&query)?;
+        let Some((description, ..)) = Description::read(&rows) else { return Ok(Division::default()) };
+        if description.key.is_empty() {
+            return Ok(Division::default());
         }
-        let (snapshot, lsn) = self.snapshot()?;
-        if !accept(&snapshot) {
-            self.sql(|session| session.run("ROLLBACK"))?;
-            return Ok(Read::NotYet);
-        }
-        let description = self.described(table)?;
-        let key: Vec<String> = description.key.iter().map(|column| column.name.clone()).collect();
-        if after.is_some_and(|(names, _)| names != key) {
-            self.sql(|session| session.run("ROLLBACK"))?;
-            return Ok(Read::Changed);
-        }
-        let rows_max = (!key.is_empty()).then_some(self.settings.chunk_rows);
-        let select = description.select(table, after.map(|(_, key)| key), rows_max);
-        let Some((rows, count, is_at_end)) = self.fetch(table, &select, key.is_empty())? else {
-            return Ok(Read::NotYet);
-        };
-        self.sql(|session| session.run("COMMIT"))?;
-        let is_last = is_at_end && rows_max.is_none_or(|most| count < most as usize);
-        Ok(Read::Chunk(Chunk { columns: description.columns, key, rows, is_last, snapshot, lsn }))
+        let regclass = format!("{}::regclass", literal(&quoted_table(table)));
+        let blocks = self.rows(&format!(
+            "SELECT ceil(coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({regclass})), pg_relation_size({regclass})) \
+             / current_setting('block_size')::numeric)"
+        ))?;
+        let blocks = blocks.first().and_then(|row| row.text(0)?.parse::<u64>().ok()).unwrap_or_default();
+        let percent = (SAMPLE_BLOCKS as f64 / blocks.max(1) as f64 * 100.0).min(100.0);
+        let sample = self.rows(&description.sample(table, percent, parts))?;
+        let total = sample.first().and_then(|row| row.text(0)?.parse::<f64>().ok()).unwrap_or_default();
+        let rows = (total / percent * 100.0) as u64;
+        let width = description.key.len();
+        let key =
+            |row: Row<'_>| (1..=width).map(|at| row.text(at).map(str::to_owned)).collect::<Option<Key>>();
+        let mut ends: Vec<Key> = sample.iter().filter_map(key).collect();
+        // Behind the last one is nothing that is known of.
+        ends.pop();
+        ends.retain(|end| key_bytes(end) <= KEY_BYTES_MAX);
+        let worth = rows / (u64::from(self.settings.chunk_rows) * PART_CHUNKS_MIN);
+        let parts = parts.min(usize::try_from(worth).unwrap_or(usize::MAX));
+        Ok(Division { key: description.key_names(), ends: thinned(ends, parts), rows })
     }
 
     /// Begins a transaction that reads a table; or why not.
     pub(crate) fn begin_read(&mut self, table: &str) -> Result<Option<Read>, Error> {
-        // The lock comes before the snapshot: a table that is written anew in between would look empty.
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-            quoted_table(table)
-        );
-        let Err(failure) = self.sql(|session| session.run(&begin)) else { return Ok(None) };
-        match &failure {
-            Failure::Statement(error) => match error.code.as_str() {
-                "42P01" | "3F000" => Ok(Some(Read::Gone)),
-                "55P03" | "57014" => Ok(Some(Read::NotYet)),
-                "42501" => Err(no_select(table, &failure)),
-                _ => Err(failure.into()),
-            },
-            Failure::Session(_) => Err(failure.into()),
-        }
-    }
-
-    /// The snapshot of the transaction that has begun, and a place behind all that it sees.
-    fn snapshot(&mut self) -> Result<(Snapshot, Lsn), Error> {
-        // The first part of the statement's work is its snapshot.
-        let rows = self.rows("SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text")?;
-        let row = rows.first();
-        let text = |column: usize| row.and_then(|row| row.text(column)).unwrap_or_default();
-        match (text(0).parse(), text(1).parse()) {
-            (Ok(snapshot), Ok(lsn)) => Ok((snapshot, lsn)),
-            _ => Err(odd("its snapshot")),
+        match self.sql(|session| session.run(&begin(table))) {
+            Ok(()) => Ok(None),
+            Err(failure) => not_begun(table, failure).map(Some),
         }
     }
 
@@ -250,49 +282,125 @@ impl Server {
         select: &str,
         is_whole: bool,
     ) -> Result<Option<(Rows, usize, bool)>, Error> {
-        let declare = format!("DECLARE millrace_rows NO SCROLL CURSOR FOR {select}");
-        let refused = |failure: Failure| match &failure {
-            Failure::Statement(error) if error.code == "42501" => no_select(table, &failure),
-            _ => failure.into(),
-        };
-        self.sql(|session| session.run(&declare)).map_err(refused)?;
-        let (mut rows, mut count) = (Rows::default(), 0);
-        let mut step = if self.has_large_rows { 1 } else { FETCH_FIRST };
+        self.sql(|session| session.run(&declare(select))).map_err(|failure| refused(table, failure))?;
+        let (mut rows, mut fetch) =
+            (Rows::default(), Fetch::new(self.has_large_rows, self.settings.snapshot_max_threads));
         loop {
-            let fetched = match self.rows(&format!("FETCH FORWARD {step} FROM millrace_rows")) {
+            let fetched = match self.rows(&fetch.sql()) {
                 // The session is over. What was fetched before is read again, in the next one.
-                Err(Failure::Session(error)) if error.code == RESULT_SIZE && step > 1 => {
+                Err(failure) if fetch.is_too_large(&failure) => {
                     self.has_large_rows = true;
                     return Ok(None);
                 }
-                Err(Failure::Session(error)) if error.code == RESULT_SIZE => {
-                    let message = format!("a row of table {table}: {}", error.message);
-                    return Err(Error::fatal(error.code, message));
-                }
-                fetched => fetched.map_err(refused)?,
+                fetched => fetched.map_err(|failure| refused(table, failure))?,
             };
-            for row in fetched.iter() {
-                for column in 0..fetched.columns().len() {
-                    let bytes = row.bytes(column);
-                    rows.lens.push(bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX)));
-                    rows.data.extend_from_slice(bytes.unwrap_or_default());
-                }
-            }
-            count += fetched.len();
-            if fetched.len() < step {
-                return Ok(Some((rows, count, true)));
-            }
-            if is_whole && rows.data.len() > KEYLESS_BYTES_MAX {
-                let most = format!("{} MiB in the table", KEYLESS_BYTES_MAX >> 20);
-                return Err(too_large_without_key(table, &most));
-            }
-            if !is_whole && rows.data.len() >= CHUNK_BYTES {
-                return Ok(Some((rows, count, false)));
-            }
-            if !self.has_large_rows {
-                step = (FETCH_BYTES / (rows.data.len() / count).max(1)).clamp(1, FETCH_ROWS_MAX);
+            let is_at_end = fetch.took(&fetched, &mut rows);
+            if is_at_end || fetch.is_full(table, is_whole)? {
+                return Ok(Some((rows, fetch.count, is_at_end)));
             }
         }
+    }
+}
+
+/// How many of these keys are left when there are to be so many parts.
+fn thinned(ends: Vec<Key>, parts: usize) -> Vec<Key> {
+    let (count, wanted) = (ends.len(), parts.saturating_sub(1).min(ends.len()));
+    let is_kept = |place: &usize| (place + 1) * wanted / count.max(1) > place * wanted / count.max(1);
+    ends.into_iter().enumerate().filter(|(place, _)| is_kept(place)).map(|(_, end)| end).collect()
+}
+
+/// Begins a transaction that reads a table. The lock comes before the snapshot: a table that is written anew in between would look empty.
+pub(super) fn begin(table: &str) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
+        quoted_table(table)
+    )
+}
+
+/// Why one could not begin.
+pub(super) fn not_begun(table: &str, failure: Failure) -> Result<Read, Error> {
+    match &failure {
+        Failure::Statement(error) => match error.code.as_str() {
+            "42P01" | "3F000" => Ok(Read::Gone),
+            "55P03" | "57014" => Ok(Read::NotYet),
+            "42501" => Err(no_select(table, &failure)),
+            _ => Err(failure.into()),
+        },
+        Failure::Session(_) => Err(failure.into()),
+    }
+}
+
+/// The cursor that rows are fetched from.
+pub(super) fn declare(select: &str) -> String {
+    format!("DECLARE millrace_rows NO SCROLL CURSOR FOR {select}")
+}
+
+/// What a refusal means while rows are fetched.
+pub(super) fn refused(table: &str, failure: Failure) -> Error {
+    match failure {
+        Failure::Statement(ref error) if error.code == "42501" => no_select(table, &failure),
+        Failure::Session(error) if error.code == RESULT_SIZE => {
+            Error::fatal(error.code, format!("a row of table {table}: {}", error.message))
+        }
+        failure => failure.into(),
+    }
+}
+
+/// How rows are fetched: few first, then as many as are some bytes.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// Rows of the next fetch.
+    step: usize,
+    /// One by one, since some don't fit into an answer together.
+    is_single: bool,
+    /// Bytes after which the chunk ends.
+    chunk_bytes: usize,
+    /// Rows and bytes so far.
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
+
+impl Fetch {
+    pub(super) fn new(is_single: bool, readers: usize) -> Self {
+        let chunk_bytes = CHUNK_BYTES.min(CHUNKS_BYTES / readers.max(1));
+        Self { step: if is_single { 1 } else { FETCH_FIRST }, is_single, chunk_bytes, count: 0, bytes: 0 }
+    }
+
+    pub(super) fn sql(&self) -> String {
+        format!("FETCH FORWARD {} FROM millrace_rows", self.step)
+    }
+
+    /// Whether it failed because of how much it was.
+    pub(super) fn is_too_large(&self, failure: &Failure) -> bool {
+        self.step > 1 && matches!(failure, Failure::Session(error) if error.code == RESULT_SIZE)
+    }
+
+    /// Adds what was fetched to `rows`; whether that was all.
+    pub(super) fn took(&mut self, fetched: &Answer, rows: &mut Rows) -> bool {
+        let before = rows.data.len();
+        for row in fetched.iter() {
+            for column in 0..fetched.columns().len() {
+                let bytes = row.bytes(column);
+                rows.lens.push(bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX)));
+                rows.data.extend_from_slice(bytes.unwrap_or_default());
+            }
+        }
+        self.count += fetched.len();
+        self.bytes += rows.data.len() - before;
+        let is_at_end = fetched.len() < self.step;
+        if !self.is_single {
+            self.step = (FETCH_BYTES / (self.bytes / self.count.max(1)).max(1)).clamp(1, FETCH_ROWS_MAX);
+        }
+        is_at_end
+    }
+
+    /// Whether a chunk is large enough; in one piece a table may not become too large.
+    pub(super) fn is_full(&self, table: &str, is_whole: bool) -> Result<bool, Error> {
+        if is_whole && self.bytes > KEYLESS_BYTES_MAX {
+            let most = format!("{} MiB in the table", KEYLESS_BYTES_MAX >> 20);
+            return Err(too_large_without_key(table, &most));
+        }
+        Ok(!is_whole && self.bytes >= self.chunk_bytes)
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Call<'a> {
     Run(&'a str),
     /// A statement and its rows.
     Rows(&'a str),
+    /// Statements, whose rows are asked for later.
+    Send(&'a str),
     /// A statement with parameters, alone or of a batch.
     Query(&'a Statement),
     /// A COPY.
@@ -65,10 +67,15 @@ fn answer(call: Call<'_>) -> Result<Answer, Failure> {
 
 /// A session that knows its status by the words of its statements and what became of them.
 #[derive(Debug)]
-pub(crate) struct Session(Cell<Status>);
+pub(crate) struct Session {
+    status: Cell<Status>,
+    /// What became of the statements that were sent.
+    sent: Option<Result<Answer, Failure>>,
+}
 
 pub(crate) fn open(connection: &str, replication: bool) -> Result<Session, Failure> {
-    answer(Call::Open(connection, replication)).map(|_| Session(Cell::new(Status::Idle)))
+    answer(Call::Open(connection, replication))
+        .map(|_| Session { status: Cell::new(Status::Idle), sent: None })
 }
 
 impl Drop for Session {
@@ -79,20 +86,20 @@ impl Drop for Session {
 
 impl Session {
     pub(crate) fn status(&self) -> Status {
-        self.0.get()
+        self.status.get()
     }
 
     fn ask(&self, sql: &str, call: Call<'_>) -> Result<Answer, Failure> {
         let answer = answer(call);
         let status = match &answer {
             Err(Failure::Session(_)) => Status::Closed,
-            Err(Failure::Statement(_)) if self.0.get() == Status::InTransaction => Status::Failed,
-            Err(Failure::Statement(_)) => self.0.get(),
+            Err(Failure::Statement(_)) if self.status.get() == Status::InTransaction => Status::Failed,
+            Err(Failure::Statement(_)) => self.status.get(),
             Ok(_) if sql.starts_with("BEGIN") || sql.starts_with("ROLLBACK TO") => Status::InTransaction,
             Ok(_) if sql.starts_with("COMMIT") || sql.starts_with("ROLLBACK") => Status::Idle,
-            Ok(_) => self.0.get(),
+            Ok(_) => self.status.get(),
         };
-        self.0.set(status);
+        self.status.set(status);
         answer
     }
 
@@ -106,6 +113,15 @@ impl Session {
 
     pub(crate) fn rows_of(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.ask(sql, Call::Rows(sql)).map(rows)
+    }
+
+    pub(crate) fn send(&mut self, sql: &str) -> Result<(), Failure> {
+        self.sent = Some(self.ask(sql, Call::Send(sql)));
+        Ok(())
+    }
+
+    pub(crate) fn receive(&mut self, _wait_ms: u32) -> Result<Option<Rows>, Failure> {
+        self.sent.take().unwrap_or(Ok(Answer::Done)).map(|answer| Some(rows(answer)))
     }
 
     pub(crate) fn query(&mut self, statement: &Statement) -> Result<Rows, Failure> {

@@ -2,8 +2,8 @@
 //! of it as JSON.
 //!
 //! A step is an object: `session` names the session that it is for (`a` unless said), and one further key what to do:
-//! `open` (a connection), `replicate` (the same, for replication), `close`, `status`, `parameter`, `run`, `rows`, `query`
-//! (`[sql, param, ...]`), `batch` (a list of those), `copy`, `write` (text), `write_bytes` (so many `x`), `read` (until done), `read_once`, `finish`, `abort`.
+//! `open` (a connection), `replicate` (the same, for replication), `close`, `status`, `parameter`, `run`, `rows`, `send`, `receive`
+//! (milliseconds), `query` (`[sql, param, ...]`), `batch` (a list of those), `copy`, `write` (text), `write_bytes` (so many `x`), `read` (until done), `read_once`, `finish`, `abort`.
 
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
 
@@ -85,6 +85,11 @@ impl Script {
             "parameter" => session.parameter(text).into(),
             "run" => session.run(text).map(|()| Value::Null)?,
             "rows" => rows(&session.rows(text)?),
+            "send" => session.send(text).map(|()| Value::Null)?,
+            "receive" => match session.receive(u32::try_from(with.as_u64().unwrap_or(0)).unwrap_or(0))? {
+                Some(came) => rows(&came),
+                None => "not yet".into(),
+            },
             "query" => rows(&session.query(&statement(with))?),
             "batch" => {
                 let statements: Vec<_> = with.as_array().into_iter().flatten().map(statement).collect();

@@ -16,10 +16,11 @@ use crate::pgoutput::{Begin, Column, Commit, Identity, Message, Old, Relation, T
 use crate::snapshot::Snapshot;
 use crate::tables::Key;
 use crate::types::Entry;
-use crate::upstream::{Chunk, Read, Received, Rows, Upstream};
+use crate::upstream::{Begun, Division, Range, Read, Received, Rows, Upstream};
 
-/// Rows of one chunk.
-const CHUNK_ROWS: usize = 2;
+/// Rows of one chunk, and of a piece of it.
+const CHUNK_ROWS: usize = 3;
+const PIECE_ROWS: usize = 2;
 
 /// A change of a row with a version, and a large value that may be out of line.
 #[derive(Clone, Debug)]
@@ -73,6 +74,11 @@ pub(super) struct Server {
     pub(super) empty_tables: usize,
     /// Bytes that the slot holds back.
     pub(super) lag: Option<u64>,
+    /// Readers that can be had.
+    pub(super) readers_max: usize,
+    /// How many are at work, and how often they were sent away.
+    pub(super) readers_at_work: usize,
+    pub(super) rests: usize,
     /// How many calls succeed before one fails.
     pub(super) fails_in: Option<u32>,
 }
@@ -83,7 +89,7 @@ pub(super) const KEYLESS: usize = 2;
 
 impl Server {
     pub(super) fn new() -> Self {
-        Self { next_lsn: 100, next_xid: 10, xmax: 10, ..Self::default() }
+        Self { next_lsn: 100, next_xid: 10, xmax: 10, readers_max: usize::MAX, ..Self::default() }
     }
 
     /// The committed state, seen or not.
@@ -209,12 +215,43 @@ pub(super) struct Model {
     known: BTreeSet<usize>,
     is_started: bool,
     reads: usize,
+    readers: BTreeMap<usize, Reader>,
+}
+
+/// What a reader is at: each step takes a moment.
+#[derive(Debug)]
+enum Reader {
+    /// It was asked: what it will see is not settled.
+    Asked { table: usize, after: i64, upto: i64 },
+    /// It has its snapshot, and the rows that are seen in it.
+    Seeing { table: usize, snapshot: Snapshot, lsn: Lsn, rows: Vec<(i64, Row)>, is_last: bool },
+    /// Rows that are left.
+    Giving { rows: Vec<(i64, Row)>, is_last: bool },
 }
 
 impl Model {
     pub(super) fn new(server: &Rc<RefCell<Server>>) -> Self {
         let server = Rc::clone(server);
-        Self { server, frames: Vec::new(), sent: 0, known: BTreeSet::new(), is_started: false, reads: 0 }
+        Self {
+            server,
+            frames: Vec::new(),
+            sent: 0,
+            known: BTreeSet::new(),
+            is_started: false,
+            reads: 0,
+            readers: BTreeMap::new(),
+        }
+    }
+
+    /// What a snapshot that is taken now sees of a range.
+    fn see(&self, table: usize, after: i64, upto: i64) -> Reader {
+        let server = self.server.borrow();
+        let most = if table == KEYLESS { usize::MAX } else { CHUNK_ROWS };
+        let range = server.seen(table).into_iter().filter(|(id, _)| *id > after && *id <= upto);
+        let mut rows: Vec<_> = range.collect();
+        let is_last = rows.len() <= most;
+        rows.truncate(most);
+        Reader::Seeing { table, snapshot: server.snapshot(), lsn: Lsn(server.next_lsn), rows, is_last }
     }
 
     fn log(&mut self, lsn: u64, message: &Message<'_>) {
@@ -348,40 +385,99 @@ impl Upstream for Model {
         Ok(u64::from(server.next_xid - 1))
     }
 
-    fn chunk(
-        &mut self,
-        table: &str,
-        after: Option<(&[String], &Key)>,
-        accept: &mut dyn FnMut(&Snapshot) -> bool,
-    ) -> Result<Read, Error> {
+    fn division(&mut self, table: &str, parts: usize) -> Result<Division, Error> {
         let mut server = self.server.borrow_mut();
         server.call()?;
-        let snapshot = server.snapshot();
-        if !accept(&snapshot) {
-            return Ok(Read::NotYet);
+        if table == TABLES[KEYLESS] {
+            return Ok(Division::default());
         }
-        server.call()?;
-        let number = TABLES.iter().position(|known| *known == table).expect("a known table");
-        let after = after.map_or(i64::MIN, |(_, key)| key[0].parse().expect("a number"));
-        let all = server.seen(number);
-        let most = if number == KEYLESS { usize::MAX } else { CHUNK_ROWS };
-        let mut rows = Rows::default();
-        let found: Vec<_> = all.into_iter().filter(|(id, _)| *id > after).collect();
-        for (id, (version, large)) in found.iter().take(most) {
-            for text in [id.to_string(), version.to_string(), large.to_string()] {
-                rows.lens.push(text.len() as i32);
-                rows.data.extend(text.into_bytes());
-            }
-        }
-        let key = if number == KEYLESS { Vec::new() } else { vec!["id".to_owned()] };
-        let (is_last, lsn) = (found.len() <= most, Lsn(server.next_lsn));
-        Ok(Read::Chunk(Chunk { columns: columns(number), key, rows, is_last, snapshot, lsn }))
+        // Anywhere, whether there are rows or not.
+        let ends = (1..parts as i64).map(|part| vec![(part * 5 + self.reads as i64 % 3).to_string()]);
+        Ok(Division { key: vec!["id".to_owned()], ends: ends.collect(), rows: 7 })
     }
 
-    fn is_beyond(&mut self, _table: &str, key: &Key, bound: &Key) -> Result<bool, Error> {
+    fn begin(&mut self, reader: usize, range: &Range<'_>) -> Result<bool, Error> {
+        self.server.borrow_mut().call()?;
+        if reader >= self.server.borrow().readers_max {
+            return Ok(false);
+        }
+        let number = |key: Option<&Key>, none| key.map_or(none, |key| key[0].parse().expect("a number"));
+        let (after, upto) = (number(range.after, i64::MIN), number(range.upto, i64::MAX));
+        let table = TABLES.iter().position(|known| *known == range.table).expect("a known table");
+        let asked = Reader::Asked { table, after, upto };
+        assert!(self.readers.insert(reader, asked).is_none(), "reader {reader} is not free");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
+        Ok(true)
+    }
+
+    fn next(
+        &mut self,
+        reader: usize,
+        _wait_ms: u32,
+        accept: &mut dyn FnMut(&Snapshot) -> bool,
+    ) -> Result<Read, Error> {
+        let work = self.readers.remove(&reader).expect("a reader that is at work");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
+        self.server.borrow_mut().call()?;
+        self.reads += 1;
+        let is_later = self.reads.is_multiple_of(3);
+        // Others go on meanwhile.
+        match self.reads % 16 {
+            3 => self.server.borrow_mut().flush(self.reads),
+            7 | 14 => self.server.borrow_mut().end(self.reads),
+            _ => {}
+        }
+        let (read, work) = match work {
+            Reader::Asked { table, after, upto } if is_later => {
+                (Read::Waiting, Some(Reader::Asked { table, after, upto }))
+            }
+            Reader::Asked { table, after, upto } => (Read::Waiting, Some(self.see(table, after, upto))),
+            // It has seen for long when others learn of it.
+            seeing @ Reader::Seeing { .. } if is_later => (Read::Waiting, Some(seeing)),
+            Reader::Seeing { snapshot, .. } if !accept(&snapshot) => (Read::NotYet, None),
+            Reader::Seeing { table, snapshot, lsn, rows, is_last } => {
+                let key = if table == KEYLESS { Vec::new() } else { vec!["id".to_owned()] };
+                let begun = Begun { columns: columns(table), key, snapshot, lsn };
+                (Read::Begun(begun), Some(Reader::Giving { rows, is_last }))
+            }
+            Reader::Giving { rows, is_last } if is_later => {
+                (Read::Waiting, Some(Reader::Giving { rows, is_last }))
+            }
+            Reader::Giving { mut rows, is_last } => {
+                let left = rows.split_off(rows.len().min(PIECE_ROWS.max(rows.len() / 2)));
+                let mut piece = Rows::default();
+                for (id, (version, large)) in rows {
+                    for text in [id.to_string(), version.to_string(), large.to_string()] {
+                        piece.lens.push(text.len() as i32);
+                        piece.data.extend(text.into_bytes());
+                    }
+                }
+                match left.is_empty() {
+                    true => (Read::End { rows: piece, is_last }, None),
+                    false => (Read::Rows(piece), Some(Reader::Giving { rows: left, is_last })),
+                }
+            }
+        };
+        self.readers.extend(work.map(|work| (reader, work)));
+        self.server.borrow_mut().readers_at_work = self.readers.len();
+        Ok(read)
+    }
+
+    fn give_up(&mut self, reader: usize) {
+        self.readers.remove(&reader).expect("a reader that is at work");
+        self.server.borrow_mut().readers_at_work = self.readers.len();
+    }
+
+    fn rest(&mut self) {
+        assert!(self.readers.is_empty(), "readers that are at work: {:?}", self.readers);
+        self.server.borrow_mut().rests += 1;
+    }
+
+    fn place(&mut self, _table: &str, key: &Key, bounds: &[&Key]) -> Result<usize, Error> {
         self.server.borrow_mut().call()?;
         let number = |key: &Key| key[0].parse::<i64>().expect("a number");
-        Ok(number(key) > number(bound))
+        assert!(bounds.is_sorted_by_key(|bound| number(bound)), "{bounds:?}");
+        Ok(bounds.iter().filter(|bound| number(key) > number(bound)).count())
     }
 
     fn type_entry(&mut self, _oid: u32) -> Result<Option<Entry>, Error> {
