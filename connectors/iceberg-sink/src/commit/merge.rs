@@ -15,7 +15,7 @@ use crate::place::is_manifest;
 /// Iceberg's own: manifests from which on they are merged.
 const COUNT_MIN: usize = 100;
 /// Manifests that are merged at a time: each is read for itself.
-const COUNT_MAX: usize = 500;
+const COUNT_MAX: usize = 100;
 /// Iceberg's own: the size of a manifest that is large enough; it is also the most that is written at once.
 const TARGET_BYTES: i64 = 8 << 20;
 
@@ -127,7 +127,12 @@ impl Session {
             let object = match self.store.get(self.warehouse.key(manifest.path)?, 0) {
                 // Somebody has gone on from here, and removed it: the commit will be told so.
                 Err(Refusal::Missing(_)) => return Ok(None),
-                object => object?,
+                // The commit is worth more: another one merges.
+                Err(refusal) => {
+                    warn!("manifests are not merged: {}: {}", manifest.path, Error::from(refusal).message);
+                    return Ok(None);
+                }
+                Ok(object) => object,
             };
             match merger.add(&object.body, manifest) {
                 Ok(true) => {}

@@ -170,22 +170,32 @@ const ZERO_IF_MISSING: [&str; 6] = [
 /// Reads rows of these columns out of whatever columns there are. What is missing is null, or an error where it may not be.
 pub(super) fn read(bytes: &[u8], defs: &[Def]) -> Result<Vec<Vec<Datum>>, String> {
     let mut rows = Vec::new();
-    each(bytes, defs, |row| {
+    each(bytes, defs, Unknown::Null, |row| {
         rows.push(row);
         Ok(())
     })?;
     Ok(rows)
 }
 
+/// What becomes of a value of a kind that is not known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// Nobody asks for it.
+    Null,
+    /// It is to be written again, and would be lost.
+    Error,
+}
+
 /// The same, one after the other.
 pub(super) fn each(
     bytes: &[u8],
     defs: &[Def],
+    unknown: Unknown,
     mut take: impl FnMut(Vec<Datum>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     reader.try_for_each(|value| match value.map_err(|error| error.to_string())? {
-        Avro::Record(fields) => take(row_of(&fields, defs)?),
+        Avro::Record(fields) => take(row_of(&fields, defs, unknown)?),
         _ => Err("its rows are no records".to_owned()),
     })
 }
@@ -197,10 +207,22 @@ pub(super) fn is_of(bytes: &[u8], name: &str, defs: &[Def]) -> Result<bool, Stri
     Ok(*reader.writer_schema() == own)
 }
 
-fn row_of(fields: &[(String, Avro)], defs: &[Def]) -> Result<Vec<Datum>, String> {
+fn row_of(fields: &[(String, Avro)], defs: &[Def], unknown: Unknown) -> Result<Vec<Datum>, String> {
     let value = |def: &Def| {
-        let found = fields.iter().find(|(name, _)| *name == def.name || *name == def.once);
-        found.map_or(Ok(Datum::Null), |(_, value)| datum(value, &def.shape))
+        let written = avro_name(&def.name);
+        let found = fields.iter().find(|(name, _)| *name == written || *name == def.once);
+        let (name, value) = match found {
+            Some(found) => found,
+            None if unknown == Unknown::Null => return Ok(Datum::Null),
+            None => return Err(format!("its column {} is not found", def.name)),
+        };
+        let read = datum(value, &def.shape, unknown)?;
+        let is_null =
+            matches!(value, Avro::Null) || matches!(value, Avro::Union(_, of) if **of == Avro::Null);
+        if unknown == Unknown::Error && read == Datum::Null && !is_null {
+            return Err(format!("its column {name} holds values of a kind that is not read here"));
+        }
+        Ok(read)
     };
     let filled = |def: &Def| match (value(def)?, &def.shape) {
         (Datum::Null, _) if def.optional => Ok(Datum::Null),
@@ -218,9 +240,9 @@ fn row_of(fields: &[(String, Avro)], defs: &[Def]) -> Result<Vec<Datum>, String>
     defs.iter().map(filled).collect()
 }
 
-fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
+fn datum(value: &Avro, shape: &Shape, unknown: Unknown) -> Result<Datum, String> {
     Ok(match (value, shape) {
-        (Avro::Union(_, inner), shape) => datum(inner, shape)?,
+        (Avro::Union(_, inner), shape) => datum(inner, shape, unknown)?,
         (Avro::Boolean(value), _) => Datum::Boolean(*value),
         (Avro::Int(value), Shape::Leaf(Type::Long)) => Datum::Long((*value).into()),
         (Avro::Int(value) | Avro::Date(value), _) => Datum::Int(*value),
@@ -231,10 +253,10 @@ fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
         (Avro::Long(value), _) => Datum::Long(*value),
         (Avro::String(text), _) => Datum::Text(text.clone()),
         (Avro::Bytes(bytes) | Avro::Fixed(_, bytes), _) => Datum::Bytes(bytes.clone()),
-        (Avro::Record(fields), Shape::Record(_, defs)) => Datum::Struct(row_of(fields, defs)?),
+        (Avro::Record(fields), Shape::Record(_, defs)) => Datum::Struct(row_of(fields, defs, unknown)?),
         (Avro::Array(values), Shape::List(_, ty)) => {
             let element = Shape::Leaf(ty.clone());
-            Datum::List(values.iter().map(|value| datum(value, &element)).collect::<Result<_, _>>()?)
+            Datum::List(values.iter().map(|value| datum(value, &element, unknown)).collect::<Result<_, _>>()?)
         }
         (Avro::Array(values), Shape::Pairs(_, ty)) => {
             let value_shape = Shape::Leaf(ty.clone());
@@ -242,7 +264,7 @@ fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
                 Avro::Record(fields) => {
                     let part = |name: &str, shape: &Shape| {
                         let found = fields.iter().find(|(of, _)| of == name);
-                        found.map_or(Ok(Datum::Null), |(_, value)| datum(value, shape))
+                        found.map_or(Ok(Datum::Null), |(_, value)| datum(value, shape, unknown))
                     };
                     let key = part("key", &Shape::Leaf(Type::Int))?;
                     Ok(Datum::Struct(vec![key, part("value", &value_shape)?]))
@@ -253,7 +275,7 @@ fn datum(value: &Avro, shape: &Shape) -> Result<Datum, String> {
         }
         (Avro::Array(values), Shape::Records(_, _, defs)) => {
             let record = |value: &Avro| match value {
-                Avro::Record(fields) => row_of(fields, defs).map(Datum::Struct),
+                Avro::Record(fields) => row_of(fields, defs, unknown).map(Datum::Struct),
                 _ => Ok(Datum::Null),
             };
             Datum::List(values.iter().map(record).collect::<Result<_, _>>()?)

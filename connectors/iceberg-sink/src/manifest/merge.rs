@@ -65,7 +65,7 @@ impl Merger {
             return Ok(false);
         }
         let Self { defs, file, out, bounds, files, rows, sequence_min, .. } = self;
-        avro::each(bytes, defs, |mut entry| {
+        avro::each(bytes, defs, avro::Unknown::Error, |mut entry| {
             let [status, snapshot, sequence, file_sequence, Datum::Struct(data)] = entry.as_mut_slice()
             else {
                 return Err("an entry without a file".to_owned());

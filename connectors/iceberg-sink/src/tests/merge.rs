@@ -1,5 +1,6 @@
 //! Manifests are merged when there are many, and say the same afterwards.
 
+use millrace_sdk::testing::Record;
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
 use serde_json::{Value, json};
@@ -57,6 +58,31 @@ fn what_is_said_of_files_is_kept() {
         assert_eq!(existing, 10, "{with:?}");
         assert_eq!(unreachable(), [""; 0]);
     }
+}
+
+/// Avro allows no spaces in names: what is written under another name is found again.
+#[test]
+fn partitions_of_any_name_are_kept() {
+    let fill = |mut case: Case| {
+        case.settings["partition_by"] = json!(["Wildlife Size"]);
+        let mut sink = case.assigned();
+        for n in 0..9 {
+            let size = ["Small", "Large"][n as usize % 2];
+            let value = json!({ "n": n, "Wildlife Size": size }).to_string();
+            sink.put(&[Record::value(value).at("t", 0, n)]).expect("taken");
+            sink.sink.commit().expect("committed");
+            advance(1_000);
+        }
+        let entries = entries();
+        let mut partitions: Vec<String> =
+            entries.iter().map(|entry| entry["data_file"]["partition"].to_string()).collect();
+        partitions.sort_unstable();
+        (partitions, entries.iter().filter(|entry| entry["status"] == 0).count())
+    };
+    let (plain, merged) = (fill(Case::new(json!({}))), fill(case(json!({}), json!({}))));
+    assert!(plain.0[0].contains("Large"), "{plain:?}");
+    assert_eq!(plain.0, merged.0);
+    assert_eq!((plain.1, merged.1 > 0), (0, true));
 }
 
 #[test]
