@@ -48,7 +48,9 @@ func must(what string, err error) {
 func ok(name string) { fmt.Println("ok", name) }
 
 func client(o options, more ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(o.bootstrap, ",")...)}, more...)...)
+	// A broker that is killed behind the first request of a connection would be taken for one that wants SASL.
+	seeds := kgo.SeedBrokers(strings.Split(o.bootstrap, ",")...)
+	c, err := kgo.NewClient(append([]kgo.Opt{seeds, kgo.AlwaysRetryEOF()}, more...)...)
 	must("client", err)
 	return c
 }
