@@ -5,7 +5,6 @@
 //! to a buffer and do no I/O.
 
 pub mod avro;
-pub mod calendar;
 pub mod content;
 pub mod datum;
 pub mod json;

@@ -18,8 +18,9 @@ pub mod state;
 mod tests;
 pub mod time;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::http::{self, Request, Response};
 use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
 
@@ -46,11 +47,6 @@ pub struct HttpSource {
     due: i64,
     /// Pages without records, one after the other.
     empty_pages: u32,
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Source for HttpSource {
@@ -84,7 +80,7 @@ impl Source for HttpSource {
         });
         // One that was bounded and now goes on, or was changed so that positions count.
         let state = State { done: state.done && settings.poll_every.is_none(), ..state };
-        Ok(Self { settings, reader, state, clock: now, due: i64::MIN, empty_pages: 0 })
+        Ok(Self { settings, reader, state, clock: now_ms, due: i64::MIN, empty_pages: 0 })
     }
 
     fn poll(&mut self, _limits: PollLimits, out: &mut Poll) -> Result<Flow, Error> {

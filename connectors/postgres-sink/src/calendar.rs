@@ -1,11 +1,16 @@
 //! Numbers since the epoch, as PostgreSQL reads dates and times.
 
+use millrace_sdk::calendar::civil;
+
 /// Longest that a number may be from the epoch, in days: what PostgreSQL's own types reach, and some more that it refuses.
 const DAYS_MAX: i64 = 3_000_000_000;
 
 /// A date so many days after 1970-01-01.
 pub fn date(days: i64) -> Option<String> {
-    let (year, month, day) = civil(days)?;
+    if days.abs() > DAYS_MAX {
+        return None;
+    }
+    let (year, month, day) = civil(days);
     Some(match year {
         1.. => format!("{year:04}-{month:02}-{day:02}"),
         _ => format!("{:04}-{month:02}-{day:02} BC", 1 - year),
@@ -32,21 +37,6 @@ fn clock(second: i64, parts: i64, per_second: i64) -> String {
     let micros = i128::from(parts) * 1_000_000 / i128::from(per_second);
     let clock = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
     if micros == 0 { clock } else { format!("{clock}.{micros:06}") }
-}
-
-/// Year, month and day of the proleptic Gregorian calendar (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> Option<(i64, i64, i64)> {
-    if days.abs() > DAYS_MAX {
-        return None;
-    }
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    Some((year_of_era + era * 400 + i64::from(month <= 2), month, day))
 }
 
 #[cfg(test)]

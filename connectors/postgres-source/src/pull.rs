@@ -13,8 +13,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, Flow, Poll, PollLimits, host};
 
 use self::changes::Transaction;
@@ -95,11 +95,6 @@ pub(crate) struct Pull<U> {
     deferred: Option<Error>,
 }
 
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl<U: Upstream> Pull<U> {
     /// A task that goes on from `position`.
     pub(crate) fn new(
@@ -118,7 +113,7 @@ impl<U: Upstream> Pull<U> {
             round_ms: ROUND_MS,
             round_over: i64::MIN,
             settings,
-            clock: now,
+            clock: now_ms,
             confirmed: position.lsn,
             position,
             tables: Tables::resume(tables),

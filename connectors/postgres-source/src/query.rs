@@ -18,11 +18,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, Flow, Poll, PollLimits, host};
 
 use crate::envelope::{Change, Op, Origin, Writer};
 use crate::pgoutput::{Column, Value};
-use crate::pull::{is_full, now};
+use crate::pull::is_full;
 use crate::settings::Settings;
 use crate::shape::Shape;
 use crate::tables::{KEY_BYTES_MAX, Key, key_bytes};
@@ -112,7 +113,7 @@ impl<S: Store> Query<S> {
             store,
             writer: Writer::new(&settings, database),
             settings,
-            clock: now,
+            clock: now_ms,
             types: Types::default(),
             positions,
             round: Round::Due(i64::MIN),

@@ -12,9 +12,9 @@ pub(crate) mod table;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use millrace_sdk::Error;
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::postgres::{Failure, Rows, Session, Statement, Status, identifier, literal};
 
 use self::alone::Alone;
@@ -132,11 +132,6 @@ fn is_crowded(failure: &Failure) -> bool {
     matches!(failure, Failure::Session(error) if NO_MORE_SESSIONS.contains(&error.code.as_str()))
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// An answer that is not what the catalog gives.
 pub(crate) fn odd(what: &str) -> Error {
     Error::fatal("postgres.protocol", format!("the server's answer about {what} can't be read; report it"))
@@ -216,7 +211,7 @@ impl Upstream for Server {
 
     fn begin(&mut self, reader: usize, range: &Range<'_>) -> Result<bool, Error> {
         if reader == 0 && (self.settings.snapshot_max_threads <= 1 || self.is_crowded) {
-            self.alone = Some(Alone::new(range));
+            self.alone = Some(Alone::Asked(range.into()));
             return Ok(true);
         }
         if self.readers.len() <= reader {
@@ -229,7 +224,7 @@ impl Upstream for Server {
             }
             Err(failure) if reader == 0 && is_crowded(&failure) => {
                 self.is_crowded = true;
-                self.alone = Some(Alone::new(range));
+                self.alone = Some(Alone::Asked(range.into()));
                 Ok(true)
             }
             Err(failure) if is_crowded(&failure) => {

@@ -97,6 +97,33 @@ pub(crate) struct Range<'a> {
     pub(crate) upto: Option<&'a Key>,
 }
 
+/// The same, kept until it is read.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    table: String,
+    key: Vec<String>,
+    after: Option<Key>,
+    upto: Option<Key>,
+}
+
+impl Asked {
+    pub(crate) fn range(&self) -> Range<'_> {
+        let Self { table, key, after, upto } = self;
+        Range { table, key, after: after.as_ref(), upto: upto.as_ref() }
+    }
+}
+
+impl From<&Range<'_>> for Asked {
+    fn from(range: &Range<'_>) -> Self {
+        Self {
+            table: range.table.to_owned(),
+            key: range.key.to_vec(),
+            after: range.after.cloned(),
+            upto: range.upto.cloned(),
+        }
+    }
+}
+
 /// How a table can be divided.
 #[derive(Debug, Default)]
 pub(crate) struct Division {

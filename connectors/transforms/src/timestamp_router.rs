@@ -1,8 +1,7 @@
 //! `timestamp-router`: another topic by the record's timestamp, such as one a day. Never looks at key or value.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use jiff::Timestamp;
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Description, Error, Output, Problem, RecordRef, Rejection, Task, Transform};
 use serde::Deserialize;
 
@@ -100,11 +99,6 @@ impl Transform for TimestampRouter {
         out.push(&RecordRef { topic, timestamp, ..*record });
         Ok(())
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ struct Guide;
 pub mod batch;
 #[doc(hidden)]
 pub mod bindings;
+pub mod calendar;
 pub mod clock;
 pub mod connector;
 pub mod error;

@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use millrace_connector_encode::calendar::civil;
 use millrace_connector_encode::types::Unit;
+use millrace_sdk::calendar::civil;
 
 const DAY_SECONDS: i64 = 86_400;
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use millrace_connector_encode::calendar::civil;
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::types::Type;
+use millrace_sdk::calendar::civil;
 
 use super::hash::hash;
 

@@ -456,7 +456,7 @@ fn readers_that_can_not_be_had_any_more_are_freed_and_come_back() {
     let limits = |pull: &mut Pull<Model>, most| {
         server.borrow_mut().readers_max = most;
         pull.readers_due = i64::MIN;
-        pull.begin_chunks(now()).expect("chunks");
+        pull.begin_chunks(now_ms()).expect("chunks");
         server.borrow().readers_at_work
     };
     for reader in 0..4 {
@@ -471,7 +471,7 @@ fn readers_that_can_not_be_had_any_more_are_freed_and_come_back() {
     pull.release(0);
     server.borrow_mut().readers_max = usize::MAX;
     pull.readers_due = i64::MAX;
-    pull.begin_chunks(now()).expect("chunks");
+    pull.begin_chunks(now_ms()).expect("chunks");
     assert_eq!(server.borrow().readers_at_work, 1);
     pull.release(0);
     assert_eq!(limits(pull, usize::MAX), 4);

@@ -2,37 +2,20 @@
 
 use millrace_sdk::Error;
 
-use super::table::{Description, begin, not_begun};
-use super::{Server, odd};
+use super::Server;
+use super::table::Description;
 use crate::snapshot::Snapshot;
-use crate::tables::Key;
-use crate::upstream::{Begun, Range, Read, Rows};
+use crate::upstream::{Asked, Range, Read, Rows};
 
 /// What the main session reads.
 #[derive(Debug)]
 pub(super) enum Alone {
-    Asked {
-        table: String,
-        key: Vec<String>,
-        after: Option<Key>,
-        upto: Option<Key>,
-    },
+    Asked(Asked),
     /// It was read.
     Done {
         rows: Rows,
         is_last: bool,
     },
-}
-
-impl Alone {
-    pub(super) fn new(range: &Range<'_>) -> Self {
-        Self::Asked {
-            table: range.table.to_owned(),
-            key: range.key.to_vec(),
-            after: range.after.cloned(),
-            upto: range.upto.cloned(),
-        }
-    }
 }
 
 impl Server {
@@ -44,10 +27,7 @@ impl Server {
     ) -> Result<Read, Error> {
         match work {
             Alone::Done { rows, is_last } => Ok(Read::End { rows, is_last }),
-            Alone::Asked { table, key, after, upto } => {
-                let range = Range { table: &table, key: &key, after: after.as_ref(), upto: upto.as_ref() };
-                self.read_chunk(&range, accept)
-            }
+            Alone::Asked(asked) => self.read_chunk(&asked.range(), accept),
         }
     }
 
@@ -57,31 +37,27 @@ impl Server {
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<Read, Error> {
         let table = range.table;
-        let query = Description::query(table, &self.settings.publication);
-        if let Err(failure) = self.sql(|session| session.run(&begin(table))) {
-            return not_begun(table, failure);
+        if let Some(why_not) = self.begin_read(table)? {
+            return Ok(why_not);
         }
-        let answer = self.rows(&query)?;
-        let (description, snapshot, lsn) = Description::read(&answer).ok_or_else(|| odd(table))?;
-        if !accept(&snapshot) {
-            self.sql(|session| session.run("ROLLBACK"))?;
-            return Ok(Read::NotYet);
-        }
-        let key = description.key_names();
-        if (range.after.is_some() || range.upto.is_some()) && range.key != key {
-            self.sql(|session| session.run("ROLLBACK"))?;
-            return Ok(Read::Changed);
-        }
-        let rows_max = (!key.is_empty()).then_some(self.settings.chunk_rows);
+        let answer = self.rows(&Description::query(table, &self.settings.publication))?;
+        let (description, begun) = match Description::for_rows(&answer, range, accept)? {
+            Ok(seen) => seen,
+            Err(why_not) => {
+                self.sql(|session| session.run("ROLLBACK"))?;
+                return Ok(why_not);
+            }
+        };
+        let is_whole = begun.key.is_empty();
+        let rows_max = (!is_whole).then_some(self.settings.chunk_rows);
         let select = description.select(table, range.after, range.upto, rows_max);
-        let Some((rows, count, is_at_end)) = self.fetch(table, &select, key.is_empty())? else {
+        let Some((rows, count, is_at_end)) = self.fetch(table, &select, is_whole)? else {
             return Ok(Read::NotYet);
         };
         self.sql(|session| session.run("COMMIT"))?;
         let is_last = is_at_end && rows_max.is_none_or(|most| count < most as usize);
         self.alone = Some(Alone::Done { rows, is_last });
-        let columns = description.columns.clone();
         self.descriptions.insert(table.to_owned(), description);
-        Ok(Read::Begun(Begun { columns, key, snapshot, lsn }))
+        Ok(Read::Begun(begun))
     }
 }

@@ -11,11 +11,10 @@ use millrace_sdk::Error;
 use millrace_sdk::postgres::{Failure, Rows as Answer, Session, Status};
 
 use super::table::{Description, Fetch, begin, declare, not_begun, refused};
-use super::{GUARDS, STYLE, odd};
+use super::{GUARDS, STYLE};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::tables::Key;
-use crate::upstream::{Begun, Range, Read, Rows};
+use crate::upstream::{Asked, Range, Read, Rows};
 
 /// A transaction that nobody reads on must not hold locks, nor rows that are gone, for as long as what is downstream stands. The loss of a session costs
 /// a chunk.
@@ -33,10 +32,7 @@ pub(super) struct Reader {
 /// What a reader is at.
 #[derive(Debug)]
 struct Work {
-    table: String,
-    key: Vec<String>,
-    after: Option<Key>,
-    upto: Option<Key>,
+    asked: Asked,
     /// None: it waits for its snapshot.
     fetch: Option<Fetch>,
     /// There is no key, and the chunk is the whole table.
@@ -59,14 +55,7 @@ impl Reader {
             self.session = None;
             return Err(failure);
         }
-        self.work = Some(Work {
-            table: range.table.to_owned(),
-            key: range.key.to_vec(),
-            after: range.after.cloned(),
-            upto: range.upto.cloned(),
-            fetch: None,
-            is_whole: false,
-        });
+        self.work = Some(Work { asked: range.into(), fetch: None, is_whole: false });
         Ok(())
     }
 
@@ -108,26 +97,22 @@ impl Reader {
         came: Result<Answer, Failure>,
         accept: &mut dyn FnMut(&Snapshot) -> bool,
     ) -> Result<(Read, Option<(String, Description)>), Error> {
+        let range = work.asked.range();
         let answer = match came {
             Ok(answer) => answer,
-            Err(failure) => return not_begun(&work.table, failure).map(|why_not| (why_not, None)),
+            Err(failure) => return not_begun(range.table, failure).map(|why_not| (why_not, None)),
         };
-        let (description, snapshot, lsn) = Description::read(&answer).ok_or_else(|| odd(&work.table))?;
-        if !accept(&snapshot) {
-            return Ok((Read::NotYet, None));
-        }
-        let key = description.key_names();
-        if (work.after.is_some() || work.upto.is_some()) && work.key != key {
-            return Ok((Read::Changed, None));
-        }
-        work.is_whole = key.is_empty();
+        let (description, begun) = match Description::for_rows(&answer, &range, accept)? {
+            Ok(seen) => seen,
+            Err(why_not) => return Ok((why_not, None)),
+        };
+        work.is_whole = begun.key.is_empty();
         let rows_max = (!work.is_whole).then_some(settings.chunk_rows);
-        let select = description.select(&work.table, work.after.as_ref(), work.upto.as_ref(), rows_max);
+        let select = description.select(range.table, range.after, range.upto, rows_max);
         let fetch = work.fetch.insert(Fetch::new(self.has_large_rows, settings.snapshot_max_threads));
         let sql = format!("{}; {}", declare(&select), fetch.sql());
-        self.send(&sql).map_err(|failure| refused(&work.table, failure))?;
-        let columns = description.columns.clone();
-        Ok((Read::Begun(Begun { columns, key, snapshot, lsn }), Some((work.table.clone(), description))))
+        self.send(&sql).map_err(|failure| refused(range.table, failure))?;
+        Ok((Read::Begun(begun), Some((range.table.to_owned(), description))))
     }
 
     /// Rows have come.
@@ -137,6 +122,7 @@ impl Reader {
         work: &mut Work,
         came: Result<Answer, Failure>,
     ) -> Result<Read, Error> {
+        let table = work.asked.range().table;
         let Some(fetch) = &mut work.fetch else { return Ok(Read::Waiting) };
         let answer = match came {
             Ok(answer) => answer,
@@ -145,16 +131,16 @@ impl Reader {
                 self.has_large_rows = true;
                 return Ok(Read::NotYet);
             }
-            Err(failure) => return Err(refused(&work.table, failure)),
+            Err(failure) => return Err(refused(table, failure)),
         };
         let mut rows = Rows::default();
         let is_at_end = fetch.took(&answer, &mut rows);
-        if is_at_end || fetch.is_full(&work.table, work.is_whole)? {
+        if is_at_end || fetch.is_full(table, work.is_whole)? {
             let is_last = is_at_end && (work.is_whole || fetch.count < settings.chunk_rows as usize);
             return Ok(Read::End { rows, is_last });
         }
         let sql = fetch.sql();
-        self.send(&sql).map_err(|failure| refused(&work.table, failure))?;
+        self.send(&sql).map_err(|failure| refused(table, failure))?;
         Ok(Read::Rows(rows))
     }
 

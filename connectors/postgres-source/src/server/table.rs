@@ -11,7 +11,7 @@ use crate::lsn::Lsn;
 use crate::pgoutput::Column;
 use crate::snapshot::Snapshot;
 use crate::tables::{KEY_BYTES_MAX, Key, key_bytes};
-use crate::upstream::{Division, Read, Rows, too_large_without_key};
+use crate::upstream::{Begun, Division, Range, Read, Rows, too_large_without_key};
 
 /// Bytes of rows after which a chunk ends, whatever the number of rows.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -116,6 +116,23 @@ impl Description {
             key.clear();
         }
         Some((Self { columns, key, is_only, filter }, snapshot, lsn))
+    }
+
+    /// What `answer` to the query says, if rows of `range` can be read in its snapshot; or why not.
+    pub(super) fn for_rows(
+        answer: &Answer,
+        range: &Range<'_>,
+        accept: &mut dyn FnMut(&Snapshot) -> bool,
+    ) -> Result<Result<(Self, Begun), Read>, Error> {
+        let (description, snapshot, lsn) = Self::read(answer).ok_or_else(|| odd(range.table))?;
+        if !accept(&snapshot) {
+            return Ok(Err(Read::NotYet));
+        }
+        let (columns, key) = (description.columns.clone(), description.key_names());
+        if (range.after.is_some() || range.upto.is_some()) && range.key != key {
+            return Ok(Err(Read::Changed));
+        }
+        Ok(Ok((description, Begun { columns, key, snapshot, lsn })))
     }
 
     /// Names of the key's columns.
