@@ -10,11 +10,36 @@
 //! from a position that is older than what is there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_client::partitioner::partition_for_key;
+use millrace_client::{ProduceRecord, TopicPartition};
 
 use crate::component::Checkpoint;
 
 /// Longest key or value that is taken for a position.
 pub const POSITION_BYTES_MAX: usize = 256 << 10;
+
+/// Where the topic, which has so many partitions, holds what is known of a connector.
+pub(crate) fn place(topic: &Arc<str>, partitions: i32, connector: &str) -> TopicPartition {
+    TopicPartition::new(Arc::clone(topic), partition_for_key(connector.as_bytes(), partitions))
+}
+
+/// A record for that place; one without a value forgets.
+pub(crate) fn record(
+    place: &TopicPartition,
+    key: impl Into<Bytes>,
+    value: Option<impl Into<Bytes>>,
+) -> ProduceRecord {
+    ProduceRecord {
+        topic: Arc::clone(&place.topic),
+        partition: Some(place.partition),
+        key: Some(key.into()),
+        value: value.map(Into::into),
+        ..ProduceRecord::default()
+    }
+}
 
 /// The positions of one connector, by its own partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

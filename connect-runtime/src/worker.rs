@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Client, Producer, ProducerConfig, Random};
+use millrace_client::{Client, Producer, ProducerConfig, Random, TopicPartition};
 use millrace_wire::compression::Compression;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -46,6 +46,7 @@ use self::source::SourceConnector;
 use crate::capability::control::Stopping;
 use crate::component::{ComponentHost, Kind};
 use crate::metrics::RuntimeMetrics;
+use crate::offsets;
 use crate::plan::Plan;
 use crate::trace::Tracer;
 
@@ -140,6 +141,11 @@ impl Shared {
             host,
             client,
         })
+    }
+
+    /// Where the workers' topic holds what is known of a connector: positions, and what stands beside them.
+    pub(crate) fn offsets_of(&self, connector: &str) -> TopicPartition {
+        offsets::place(&self.offsets_topic, self.offsets_partitions, connector)
     }
 
     pub(crate) fn random(&self) -> Random {

@@ -20,10 +20,14 @@ pub(super) fn is_wanted(grants: &Grants) -> bool {
     !grants.files.is_empty() && matches!(flavor, Ok(RuntimeFlavor::MultiThread))
 }
 
-/// Runs a call on a thread that may block.
-pub(super) async fn run<R>(call: impl Future<Output = R>) -> R {
+/// Runs a call; where it `blocks`, its thread may.
+pub(super) async fn run<R>(blocks: bool, call: impl Future<Output = R>) -> R {
     let mut call = pin!(call);
-    poll_fn(|context| tokio::task::block_in_place(|| call.as_mut().poll(context))).await
+    poll_fn(|context| match blocks {
+        true => tokio::task::block_in_place(|| call.as_mut().poll(context)),
+        false => call.as_mut().poll(context),
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -39,7 +43,7 @@ mod tests {
     async fn others_go_on_while_calls_block() {
         let released = Arc::new(AtomicBool::new(false));
         let blocked = |released: Arc<AtomicBool>| {
-            tokio::spawn(run(async move {
+            tokio::spawn(run(true, async move {
                 let patience = Instant::now() + Duration::from_secs(60);
                 while !released.load(Ordering::SeqCst) {
                     assert!(Instant::now() < patience, "nobody else came to run");

@@ -206,11 +206,8 @@ impl Watch {
         }
         let ended = {
             let _running = self.ticker.running();
-            let call = self.usage.timed(future);
-            match self.blocks {
-                true => tokio::time::timeout(self.call_timeout, in_place::run(call)).await,
-                false => tokio::time::timeout(self.call_timeout, call).await,
-            }
+            let call = in_place::run(self.blocks, self.usage.timed(future));
+            tokio::time::timeout(self.call_timeout, call).await
         };
         match ended {
             Ok(Ok(result)) => {

@@ -12,11 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use millrace_client::partitioner::partition_for_key;
 use millrace_client::{
-    Admin, GroupMetadata, OffsetAndMetadata, ProduceRecord, Producer, ProducerConfig, ResponseError,
-    TopicPartition,
+    Admin, GroupMetadata, OffsetAndMetadata, Producer, ProducerConfig, ResponseError, TopicPartition,
 };
 use serde_json::{Value, json};
 
@@ -24,7 +21,7 @@ use super::handle::REQUEST_TIMEOUT;
 use super::request::Refusal;
 use super::runner::fence;
 use crate::component::{Checkpoint, Kind};
-use crate::offsets::{encode, position_of, position_value};
+use crate::offsets::{encode, position_of, position_value, record};
 use crate::redrive::retry_topic;
 use crate::spec::flat::ConnectorConfig;
 use crate::worker::sink::group;
@@ -136,18 +133,11 @@ impl<'a> Change<'a> {
                     let forget = known.into_iter().map(|known| Checkpoint { position: Vec::new(), ..known });
                     changes = forget.collect();
                 }
-                let partition = partition_for_key(connector.as_bytes(), shared.offsets_partitions);
+                let place = shared.offsets_of(connector);
                 producer.begin_transaction()?;
                 for change in &changes {
                     let (key, value) = encode(connector, change);
-                    let record = ProduceRecord {
-                        topic: Arc::clone(&shared.offsets_topic),
-                        partition: Some(partition),
-                        key: Some(Bytes::from(key)),
-                        value: value.map(Bytes::from),
-                        ..ProduceRecord::default()
-                    };
-                    let _delivery = producer.send(record).await?;
+                    let _delivery = producer.send(record(&place, key, value)).await?;
                 }
             }
             What::Sink(mut offsets) => {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use millrace_client::partitioner::partition_for_key;
 use millrace_client::{Admin, Client, TopicPartition};
 use millrace_wire::record::RecordRef;
 
@@ -14,6 +13,7 @@ use super::scan::{Found, Scan};
 use super::seen::{LETTERS_MAX, Seen};
 use crate::component::batch::is_topic_name;
 use crate::herder::record::ConfigRecord;
+use crate::offsets;
 use crate::spec::flat;
 use crate::worker::positions::read_log;
 use crate::worker::sink::group;
@@ -284,16 +284,15 @@ impl DeadLetters {
     }
 
     /// Where the marks of a connector are; none: there is no topic for them yet.
-    pub(super) async fn offsets_partition(&self, connector: &str) -> Result<Option<i32>, Error> {
+    pub(super) async fn offsets_of(&self, connector: &str) -> Result<Option<TopicPartition>, Error> {
         let count = topics::partitions_if_there(&self.client, &self.offsets_topic).await?;
-        Ok(count.map(|count| partition_for_key(connector.as_bytes(), count)))
+        Ok(count.map(|count| offsets::place(&self.offsets_topic, count, connector)))
     }
 
     /// What of a connector is handled, by topic and partition.
     pub(super) async fn marks(&self, connector: &str) -> Result<PartitionMarks, Error> {
         let mut marks = BTreeMap::new();
-        let Some(partition) = self.offsets_partition(connector).await? else { return Ok(marks) };
-        let tp = TopicPartition::new(Arc::clone(&self.offsets_topic), partition);
+        let Some(tp) = self.offsets_of(connector).await? else { return Ok(marks) };
         read_log(&self.client, &tp, |record| {
             let of = Marks::parse_key(record.key.unwrap_or_default());
             let Some((_, topic, partition)) = of.filter(|(name, ..)| name == connector) else { return };

@@ -17,6 +17,7 @@ use super::scan::Found;
 use super::seen::{LETTERS_MAX, Seen};
 use crate::component::batch::is_topic_name;
 use crate::failure::dead_letter::Stage;
+use crate::offsets;
 use crate::worker::topics;
 
 /// How long, and how often, the coordinator is asked to commit before it is given up.
@@ -59,10 +60,11 @@ impl DeadLetters {
             return Err(Error::Unnamable(connector.to_owned()));
         }
         topics::ensure_compacted(&self.client, &[(&self.offsets_topic, self.offsets_partitions)]).await?;
+        let in_the_first = || TopicPartition::new(Arc::clone(&self.offsets_topic), 0);
         let mut work = Work {
             desk: self,
             producer: self.producer(connector).await?,
-            offsets_partition: self.offsets_partition(connector).await?.unwrap_or(0),
+            offsets: self.offsets_of(connector).await?.unwrap_or_else(in_the_first),
             connector,
             topic,
             retry_topic,
@@ -117,7 +119,8 @@ impl DeadLetters {
 struct Work<'a> {
     desk: &'a DeadLetters,
     producer: Producer,
-    offsets_partition: i32,
+    /// Where the connector's marks are.
+    offsets: TopicPartition,
     connector: &'a str,
     topic: &'a str,
     retry_topic: Arc<str>,
@@ -210,13 +213,8 @@ impl Work<'_> {
                 let partition = origin.map_or(0, |(_, partition)| partition.rem_euclid(partitions));
                 deliveries.push(producer.send(ProduceRecord { partition: Some(partition), ..record }).await?);
             }
-            let marked = ProduceRecord {
-                topic: Arc::clone(&self.desk.offsets_topic),
-                partition: Some(self.offsets_partition),
-                key: Some(Marks::key(self.connector, self.topic, tp.partition).into()),
-                value: Some(marks.value().into()),
-                ..ProduceRecord::default()
-            };
+            let key = Marks::key(self.connector, self.topic, tp.partition);
+            let marked = offsets::record(&self.offsets, key, Some(marks.value()));
             deliveries.push(producer.send(marked).await?);
             producer.flush().await?;
             for delivery in deliveries {

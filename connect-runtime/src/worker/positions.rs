@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_client::partitioner::partition_for_key;
 use millrace_client::{
     Admin, Client, Consumer, ConsumerConfig, Error, Isolation, OffsetSpec, Polled, Position, TopicPartition,
 };
@@ -20,10 +19,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The newest committed positions of a connector, up to the end of the log now.
 pub(crate) async fn read(shared: &Shared, connector: &str) -> Result<Positions, Error> {
-    let partition = partition_for_key(connector.as_bytes(), shared.offsets_partitions);
-    let tp = TopicPartition::new(shared.offsets_topic.clone(), partition);
     let mut positions = Positions::default();
-    read_log(&shared.client, &tp, |record| {
+    read_log(&shared.client, &shared.offsets_of(connector), |record| {
         positions.apply(connector, record.key.unwrap_or_default(), record.value);
     })
     .await?;

@@ -8,12 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use millrace_client::partitioner::partition_for_key;
 use millrace_client::{Admin, Client, Error, ProduceRecord, TopicPartition};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::offsets;
 use crate::worker::{Shared, positions};
 
 /// Longest key or value that is looked at.
@@ -31,8 +30,7 @@ pub(super) async fn before(
     connector: &str,
 ) -> Result<BTreeMap<TopicPartition, Uuid>, Error> {
     let mut ids = BTreeMap::new();
-    let tp = TopicPartition::new(shared.offsets_topic.clone(), partition(shared, connector));
-    positions::read_log(&shared.client, &tp, |record| {
+    positions::read_log(&shared.client, &shared.offsets_of(connector), |record| {
         let Some(of) = record.key.and_then(|key| parse_key(connector, key)) else { return };
         match record.value.and_then(parse_value) {
             Some(id) => ids.insert(of, id),
@@ -46,17 +44,8 @@ pub(super) async fn before(
 /// The record that says so.
 pub(super) fn record(shared: &Shared, connector: &str, tp: &TopicPartition, id: Uuid) -> ProduceRecord {
     let key = json!([connector, { "kafka_topic": &*tp.topic, "kafka_partition": tp.partition }]);
-    ProduceRecord {
-        topic: Arc::clone(&shared.offsets_topic),
-        partition: Some(partition(shared, connector)),
-        key: Some(Bytes::from(key.to_string())),
-        value: Some(Bytes::from(json!({ "topic_id": id.to_string() }).to_string())),
-        ..ProduceRecord::default()
-    }
-}
-
-fn partition(shared: &Shared, connector: &str) -> i32 {
-    partition_for_key(connector.as_bytes(), shared.offsets_partitions)
+    let value = json!({ "topic_id": id.to_string() });
+    offsets::record(&shared.offsets_of(connector), key.to_string(), Some(value.to_string()))
 }
 
 fn parse_key(connector: &str, key: &[u8]) -> Option<TopicPartition> {

@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use millrace_client::partitioner::partition_for_key;
 use millrace_client::{
     Client, Delivery, GroupMetadata, OffsetAndMetadata, ProduceRecord, Producer, TopicPartition,
 };
@@ -23,7 +21,7 @@ use tokio::time::Instant;
 use super::router::Routed;
 use crate::component::Checkpoint;
 use crate::metrics::TaskMetrics;
-use crate::offsets::{Positions, encode};
+use crate::offsets::{self, Positions, encode};
 use crate::redrive::inbox;
 use crate::trace::context::Context;
 use crate::trace::{Kind, LINKS_MAX, TaskTracer};
@@ -75,8 +73,8 @@ pub(crate) struct Writer {
     pub connector: String,
     /// Holds the places in the topic with retried records.
     pub group: String,
-    pub offsets_topic: Arc<str>,
-    pub offsets_partitions: i32,
+    /// Where its positions are held.
+    pub offsets: TopicPartition,
     pub durable: Durable,
     pub counters: Counters,
     pub metrics: Arc<TaskMetrics>,
@@ -189,16 +187,9 @@ impl Writer {
 
     async fn try_commit(&self, mut open: Open) -> Result<(), millrace_client::Error> {
         let begun = Instant::now();
-        let partition = partition_for_key(self.connector.as_bytes(), self.offsets_partitions);
         for checkpoint in open.positions.checkpoints() {
             let (key, value) = encode(&self.connector, &checkpoint);
-            let record = ProduceRecord {
-                topic: Arc::clone(&self.offsets_topic),
-                partition: Some(partition),
-                key: Some(Bytes::from(key)),
-                value: value.map(Bytes::from),
-                ..ProduceRecord::default()
-            };
+            let record = offsets::record(&self.offsets, key, value);
             open.deliveries.push(self.producer.send(record).await?);
         }
         if !open.retried.is_empty() {

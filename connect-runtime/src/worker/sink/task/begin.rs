@@ -138,8 +138,7 @@ impl SinkTask<'_> {
 
     /// Going on at that position would pass over what is before it.
     fn another_topic(&self, tp: &TopicPartition, held: i64, topic: Topic) -> TaskError {
-        let name = &self.connector.plan.name;
-        let group = group(name);
+        let group = group(&self.connector.plan.name);
         let what = match topic.before {
             Some(_) => "of another topic of that name, before this one was made".to_owned(),
             None => format!(
@@ -147,34 +146,27 @@ impl SinkTask<'_> {
                  when nothing was committed for as long as the cluster keeps offsets (offsets.retention.minutes)"
             ),
         };
-        TaskError::Invalid {
-            connector: name.clone(),
-            task: self.task,
-            message: format!(
-                "its target stands at offset {held} of {tp}, but {what}; if this topic has the same records at the same offsets, say so by \
-                 setting the group {group} to {held}; otherwise remove what the connector wrote together with its state, or give it \
-                 another place, to begin at the first record"
-            ),
-        }
+        let message = format!(
+            "its target stands at offset {held} of {tp}, but {what}; if this topic has the same records at the same offsets, say so by \
+             setting the group {group} to {held}; otherwise remove what the connector wrote together with its state, or give it another \
+             place, to begin at the first record"
+        );
+        self.connector.invalid(self.task, message)
     }
 
     /// Waiting until the topic has grown that far would pass over what is in it now.
     fn past_the_end(&self, tp: &TopicPartition, start: i64, end: i64, held: bool) -> TaskError {
-        let name = &self.connector.plan.name;
+        let reset = format!("reset the group {}", group(&self.connector.plan.name));
         let way_out = match held {
-            true => format!(
-                "remove what it wrote together with its state and reset the group {}, or give it another place",
-                group(name)
-            ),
-            false => format!("reset the group {}", group(name)),
+            true => {
+                format!("remove what it wrote together with its state and {reset}, or give it another place")
+            }
+            false => reset,
         };
-        TaskError::Invalid {
-            connector: name.clone(),
-            task: self.task,
-            message: format!(
-                "it stands at offset {start} of {tp}, which ends at {end}: the topic is another one, or lost records; \
-                 to begin anew, {way_out}"
-            ),
-        }
+        let message = format!(
+            "it stands at offset {start} of {tp}, which ends at {end}: the topic is another one, or lost records; \
+             to begin anew, {way_out}"
+        );
+        self.connector.invalid(self.task, message)
     }
 }

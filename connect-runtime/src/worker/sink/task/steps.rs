@@ -92,13 +92,12 @@ impl SinkTask<'_> {
     fn check_topics(&self, batch: &Batch, input: &Batch) -> Result<(), TaskError> {
         match batch.topics().find(|topic| !input.topics().any(|known| known == *topic)) {
             None => Ok(()),
-            Some(topic) => Err(TaskError::Invalid {
-                connector: self.connector.plan.name.clone(),
-                task: self.task,
-                message: format!(
+            Some(topic) => {
+                let message = format!(
                     "a transform routed records to topic {topic}, on their way to a sink; route at the source of the topic"
-                ),
-            }),
+                );
+                Err(self.connector.invalid(self.task, message))
+            }
         }
     }
 }
