@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use millrace_tests::random::{Random, seed};
 use millrace_tests::readback::{by_number, read_folder};
 use millrace_tests::s3::run;
 use millrace_tests::strikes::{row, typed};
-use millrace_tests::{Broker, binary};
+use millrace_tests::{Broker, binary, small_disk};
 
 use crate::{out, pipeline};
 
@@ -24,18 +23,13 @@ const KILLS: u64 = 9;
 /// Files that end by records, by age and by size.
 fn sinks() -> [(&'static str, String); 3] {
     let further = "flush_interval: 50ms\nerrors: { retry_timeout: 60s }";
-    let schema = millrace_tests::strikes::SCHEMA.replace('\n', " ");
+    let schema = millrace_tests::strikes::schema();
     [
         (
             "parquet",
-            format!(
-                "path: ./parquet/strikes.parquet\nschema: '{schema}'\nrotate: {{ records: 900 }}\n{further}"
-            ),
+            format!("path: ./parquet/strikes.parquet\n{schema}\nrotate: {{ records: 900 }}\n{further}"),
         ),
-        (
-            "avro",
-            format!("path: ./avro/strikes.avro\nschema: '{schema}'\nrotate: {{ every: 300ms }}\n{further}"),
-        ),
+        ("avro", format!("path: ./avro/strikes.avro\n{schema}\nrotate: {{ every: 300ms }}\n{further}")),
         ("lines", format!("path: ./lines/strikes.jsonl.zst\nrotate: {{ bytes: 100KB }}\n{further}")),
     ]
 }
@@ -94,9 +88,7 @@ fn kills_of_worker_and_broker_lose_and_double_nothing() {
 /// complained, it is removed.
 #[test]
 fn a_full_disk_loses_and_doubles_nothing_once_there_is_room() {
-    let tried = Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        println!("skipped: this user may not mount a file system of its own (unshare -m)");
+    if !small_disk::can_be_mounted() {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");

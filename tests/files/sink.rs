@@ -6,7 +6,7 @@ use std::time::Duration;
 use millrace_tests::process::Process;
 use millrace_tests::readback::{by_number, read_folder};
 use millrace_tests::s3::{check_lag, run};
-use millrace_tests::strikes::{SCHEMA, row, typed};
+use millrace_tests::strikes::{row, schema, typed};
 use serde_json::json;
 
 use crate::{out, pipeline};
@@ -19,7 +19,7 @@ const ROWS: u64 = 2_000;
 fn what_is_written_in_each_format_is_read_by_other_engines() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
-    let schema = format!("schema: '{}'", SCHEMA.replace('\n', " "));
+    let schema = schema();
     let sinks = [
         ("parquet", format!("path: ./parquet/strikes.parquet\n{schema}\nrotate: {{ records: 700 }}")),
         (

@@ -6,17 +6,10 @@
 import os
 import sys
 
-from pyiceberg.catalog.rest import RestCatalog
+import table
 
 endpoint, access, secret, place, rows = sys.argv[1:]
-properties = {
-    "s3.endpoint": endpoint,
-    "s3.access-key-id": access,
-    "s3.secret-access-key": secret,
-    "s3.region": "us-east-1",
-    "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-}
-RestCatalog("birds", uri=place, warehouse="birds", **properties).load_table("birds.strikes").delete(rows)
+table.of_catalog(place, endpoint, access, secret).delete(rows)
 sys.stdout.flush()
 # The S3 client's threads may outlive the interpreter and abort the process at its end.
 os._exit(0)

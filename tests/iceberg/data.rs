@@ -4,26 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
-use millrace_tests::strikes::row;
+use millrace_tests::strikes::{self, row};
 use millrace_tests::tools;
 use serde_json::{Value, json};
 
 /// Where the table lies in the bucket.
 const TABLE: &str = "wh/birds/strikes";
 
-/// What rows are, for the sink.
-pub(crate) const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
-  {"name":"n","type":"long"}, {"name":"kind","type":"string"},
-  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
-  {"name":"day","type":{"type":"int","logicalType":"date"}},
-  {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
-  {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
-  {"name":"by","type":{"type":"map","values":"long"}},
-  {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
-
-/// The setting `schema`.
+/// The setting `schema`, as a line.
 pub(crate) fn schema() -> String {
-    format!("schema: '{}'\n", SCHEMA.replace('\n', " "))
+    strikes::schema() + "\n"
 }
 
 /// A row as engines have it.
@@ -58,14 +48,20 @@ pub(crate) fn read(server: &S3, filters: &[&str]) -> Value {
 
 /// The same from a table's URI, or from a catalog's URL: then only pyiceberg reads it.
 pub(crate) fn read_from(server: &S3, place: &str, filters: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/read.py");
-    let mut read = tools::python();
-    read.arg(script).args([server.endpoint().as_str(), ACCESS_KEY, SECRET_KEY, place]);
-    read.arg(server.folder().join(TABLE)).args(filters);
-    let output = read.output().expect("Python runs");
+    let folder = server.folder().join(TABLE).display().to_string();
+    let said = script("read.py", server, &[&[place, folder.as_str()], filters].concat());
+    serde_json::from_slice(&said).expect("JSON")
+}
+
+/// What a script says that is told where the server is, and how to get in, before all else.
+pub(crate) fn script(name: &str, server: &S3, further: &[&str]) -> Vec<u8> {
+    let mut python = tools::python();
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg").join(name));
+    python.args([server.endpoint().as_str(), ACCESS_KEY, SECRET_KEY]).args(further);
+    let output = python.output().expect("Python runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the table can't be read:\n{said}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    assert!(output.status.success(), "{name} failed:\n{said}");
+    output.stdout
 }
 
 /// The table's objects whose names end so, as the server keeps them.

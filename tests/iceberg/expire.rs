@@ -2,27 +2,17 @@
 
 use std::path::Path;
 
-use millrace_tests::s3::{ACCESS_KEY, Kind, S3, SECRET_KEY, run, server, write};
+use millrace_tests::s3::{Kind, run, server, write};
 use millrace_tests::strikes::write_rows;
-use millrace_tests::tools;
 
 use crate::catalog::catalog;
-use crate::data::{by_number, objects, pipeline_with, read_from, schema, typed};
+use crate::data::{by_number, objects, pipeline_with, read_from, schema, script, typed};
 
 const ROWS: u64 = 1_000;
 
 /// Every snapshot but the newest is old at once.
 pub(crate) const EXPIRE: &str = "expire_snapshots: true\ntable_properties:\n  history.expire.max-snapshot-age-ms: 1\n  \
     write.metadata.delete-after-commit.enabled: true\n  write.metadata.previous-versions-max: 3\n  commit.manifest.min-count-to-merge: 4\n";
-
-fn delete(server: &S3, url: &str, rows: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/change.py");
-    let mut change = tools::python();
-    change.arg(script).args([server.endpoint().as_str(), ACCESS_KEY, SECRET_KEY, url, rows]);
-    let output = change.output().expect("Python runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the rows can't be deleted:\n{said}");
-}
 
 fn succeed(folder: &Path) {
     let output = run(folder).output().expect("the binary can be run");
@@ -32,7 +22,8 @@ fn succeed(folder: &Path) {
 
 #[test]
 fn what_an_engine_deleted_goes_with_the_snapshots_that_had_it() {
-    let (folder, server) = server(Kind::VersityGw);
+    // Versity's gateway, with connections kept, refuses one in thirty of pyarrow's writes with a 400.
+    let (folder, server) = server(Kind::S3sFs);
     let folder = folder.path();
     let (_catalog, url) = catalog(folder, 0);
     let sink = format!(
@@ -44,7 +35,7 @@ fn what_an_engine_deleted_goes_with_the_snapshots_that_had_it() {
     write_rows(folder, "in.jsonl", 0..ROWS);
     succeed(folder);
     let before = objects(&server, ".parquet");
-    delete(&server, &url, "kind = 'gull' or n < 100");
+    script("change.py", &server, &[&url, "kind = 'gull' or n < 100"]);
     assert!(before.iter().all(|file| file.exists()), "snapshots have them still");
     write_rows(folder, "in.jsonl", 0..2 * ROWS);
     succeed(folder);

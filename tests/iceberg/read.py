@@ -14,9 +14,9 @@ import sys
 import tempfile
 
 import duckdb
+import table as birds
 from duckdb_extensions import import_extension
 from pyarrow import fs
-from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.table import StaticTable
 
 
@@ -58,17 +58,11 @@ def read_duckdb(folder):
 
 def main():
     endpoint, access, secret, place, folder, *filters = sys.argv[1:]
-    properties = {
-        "s3.endpoint": endpoint,
-        "s3.access-key-id": access,
-        "s3.secret-access-key": secret,
-        "s3.region": "us-east-1",
-        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-    }
     by_catalog = place.startswith("http")
     if by_catalog:
-        table = RestCatalog("birds", uri=place, warehouse="birds", **properties).load_table("birds.strikes")
+        table = birds.of_catalog(place, endpoint, access, secret)
     else:
+        properties = birds.properties(endpoint, access, secret)
         table = StaticTable.from_metadata(newest(endpoint, access, secret, place), properties)
     rows = table.scan().to_arrow()
     found = {

@@ -6,12 +6,11 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use millrace_tests::broker::free_address;
 use millrace_tests::process::{Process, command, wait_until};
-use millrace_tests::{Postgres, binary};
+use millrace_tests::{Postgres, binary, small_disk};
 
 const DISK: &str = "48m";
 /// Lines before the disk is full, and while it is. The latter have no room on it.
@@ -44,9 +43,7 @@ fn refusals(server: &Postgres) -> usize {
 
 #[test]
 fn a_full_disk_of_the_database_loses_and_doubles_no_row() {
-    let tried = Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        println!("skipped: this user may not mount a file system of its own (unshare -m)");
+    if !small_disk::can_be_mounted() {
         return;
     }
     let server = Postgres::start_with_small_disk(DISK);

@@ -1,7 +1,6 @@
 //! A file system that really fills up: a small tmpfs in a mount namespace of the broker's own. Where such a namespace is not
 //! allowed, the simulated disk has to do (`broker/tests/protocol/storage.rs`), and the test says so.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use millrace_client::{
     Admin, Client, Isolation, NewTopic, OffsetSpec, ProduceRecord, Producer, ProducerConfig, TopicPartition,
 };
 use millrace_tests::broker::Broker;
+use millrace_tests::small_disk;
 
 use crate::{PATIENCE, client, runtime};
 
@@ -45,9 +45,7 @@ async fn end(client: &Client, topic: &str) -> i64 {
 
 #[test]
 fn a_full_disk_refuses_records_and_takes_them_again_once_there_is_room() {
-    let tried = Command::new("unshare").args(["-m", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        println!("skipped: this user may not mount a file system of its own (unshare -m)");
+    if !small_disk::can_be_mounted() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

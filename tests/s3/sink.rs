@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use millrace_tests::s3::{KINDS, check_lag, run, server, write};
-use millrace_tests::strikes::{SCHEMA, row, typed, write_rows};
+use millrace_tests::strikes::{row, schema, typed, write_rows};
 
 use crate::data::{by_number, pipeline, read};
 
@@ -57,9 +57,9 @@ fn csv_by_a_fields_value() {
 
 #[test]
 fn parquet_by_a_fields_time_with_a_schema() {
-    let schema = SCHEMA.replace('\n', " ");
+    let schema = schema();
     let sink = format!(
-        "format: parquet\nschema: '{schema}'\npartitioner: time\npath_format: \"yyyy-MM-dd/HH\"\ntimezone: \"+01:00\"\n\
+        "format: parquet\n{schema}\npartitioner: time\npath_format: \"yyyy-MM-dd/HH\"\ntimezone: \"+01:00\"\n\
          timestamp_extractor: field\ntimestamp_field: at"
     );
     on_both(&sink, |objects| {
@@ -85,8 +85,8 @@ fn parquet_by_a_fields_time_with_a_schema() {
 
 #[test]
 fn avro_with_a_schema_and_rotation_by_size() {
-    let schema = SCHEMA.replace('\n', " ");
-    let sink = format!("format: avro\ncompression: snappy\nschema: '{schema}'\nrotate_bytes: 20KB");
+    let schema = schema();
+    let sink = format!("format: avro\ncompression: snappy\n{schema}\nrotate_bytes: 20KB");
     on_both(&sink, |objects| {
         assert!(objects.len() > 3, "{}", objects.len());
         for (n, found) in by_number(objects) {

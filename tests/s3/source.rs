@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_tests::process::{Process, wait_until};
 use millrace_tests::random::{Random, seed};
 use millrace_tests::s3::{ACCESS_KEY, BUCKET, KINDS, S3, SECRET_KEY, run, server, write};
-use millrace_tests::strikes::{row, write_rows};
+use millrace_tests::strikes::{row, schema, write_rows};
 use millrace_tests::tools;
 use serde_json::{Value, json};
 
@@ -53,25 +53,16 @@ fn to_the_end(folder: &Path, pipeline: String, log: &str) {
     Process::spawn(&mut run(folder), folder.join(log)).succeed(LIMIT);
 }
 
-const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
-  {"name":"n","type":"long"}, {"name":"kind","type":"string"},
-  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
-  {"name":"day","type":{"type":"int","logicalType":"date"}},
-  {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
-  {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
-  {"name":"by","type":{"type":"map","values":"long"}},
-  {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
-
 #[test]
 fn what_the_sink_wrote_is_read() {
     const ROWS: u64 = 1_000;
-    let schema = SCHEMA.replace('\n', " ");
+    let schema = schema();
     let sinks = [
         "format: json\ncompression: gzip".to_owned(),
-        format!("format: avro\ncompression: snappy\nschema: '{schema}'\nflush_size: 170"),
-        format!("format: avro\ncompression: gzip\nschema: '{schema}'"),
-        format!("format: parquet\nschema: '{schema}'\npartitioner: field\npartition_field_name: [kind]"),
-        format!("format: parquet\ncompression: gzip\nschema: '{schema}'\nflush_size: 90"),
+        format!("format: avro\ncompression: snappy\n{schema}\nflush_size: 170"),
+        format!("format: avro\ncompression: gzip\n{schema}"),
+        format!("format: parquet\n{schema}\npartitioner: field\npartition_field_name: [kind]"),
+        format!("format: parquet\ncompression: gzip\n{schema}\nflush_size: 90"),
     ];
     for (at, sink) in sinks.iter().enumerate() {
         let (folder, server) = server(KINDS[at % 2]);

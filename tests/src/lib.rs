@@ -16,6 +16,7 @@ pub mod process;
 pub mod random;
 pub mod readback;
 pub mod s3;
+pub mod small_disk;
 pub mod strikes;
 pub mod tools;
 pub mod topic;

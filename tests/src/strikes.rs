@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::s3::write;
 
 /// The types of all of them, as an Avro schema.
-pub const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
+const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
   {"name":"n","type":"long"}, {"name":"kind","type":"string"},
   {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
   {"name":"day","type":{"type":"int","logicalType":"date"}},
@@ -16,6 +16,11 @@ pub const SCHEMA: &str = r#"{"type":"record","name":"Strike","fields":[
   {"name":"ratio","type":"double"}, {"name":"tags","type":{"type":"array","items":"string"}},
   {"name":"by","type":{"type":"map","values":"long"}},
   {"name":"to","type":{"type":"record","name":"To","fields":[{"name":"city","type":"string"},{"name":"zip","type":["null","long"]}]}}]}"#;
+
+/// The setting `schema` of sinks that write typed rows.
+pub fn schema() -> String {
+    format!("schema: '{}'", SCHEMA.replace('\n', " "))
+}
 
 /// Row `n` of the tests.
 pub fn row(n: u64) -> Value {

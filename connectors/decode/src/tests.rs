@@ -36,16 +36,16 @@ fn limits(records: u32) -> PollLimits {
     PollLimits { records, bytes: 1 << 20, wait_ms: 0 }
 }
 
+/// As the settings say of a file of that name; without schemas beside its records.
+fn how<'a>(name: &'a str, options: &'a Options) -> How<'a> {
+    let (format, compression) = (options.format_of(name), options.compression_of(name));
+    How { name, format, compression, options, typed: false }
+}
+
 /// Reads a file to its end, `batch` records at a time; with `reopen`, each time by another reader, which goes on where the one before stood.
 fn read_all(file: &Bytes, name: &str, settings: Value, typed: bool, batch: u32, reopen: bool) -> Read {
     let options = options(settings);
-    let how = How {
-        name,
-        format: options.format_of(name),
-        compression: options.compression_of(name),
-        options: &options,
-        typed,
-    };
+    let how = How { typed, ..how(name, &options) };
     let (mut all, mut place, mut reader) = (Read::default(), Place::default(), None);
     loop {
         let mut out = Poll::default();

@@ -26,6 +26,7 @@ mod tests;
 mod widen;
 mod writer;
 
+use millrace_connector_encode::content::NullValues;
 use millrace_connector_encode::types::Schema;
 use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::Store;
@@ -41,7 +42,7 @@ use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
 use crate::place::Warehouse;
 use crate::rows::{Reader, Value};
-use crate::settings::{NullValues, Settings};
+use crate::settings::Settings;
 use crate::writer::Writer;
 
 /// One task of the sink.
@@ -218,8 +219,7 @@ impl IcebergSink {
             (Some(value), _) => value,
             (None, NullValues::Ignore) => return Read::Nothing,
             (None, NullValues::Fail) => {
-                let message = "a record without a value; behavior_on_null_values says what may become of it";
-                return Read::Rejected(Rejection::new("iceberg.null", message));
+                return Read::Rejected(Rejection::new("iceberg.null", NullValues::MISSING));
             }
         };
         self.reader.read(value).map_or_else(Read::Rejected, Read::Value)

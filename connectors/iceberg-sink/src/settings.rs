@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_connector_encode::Codec;
+use millrace_connector_encode::content::NullValues;
 use millrace_connector_encode::types::{Schema, avro};
 use millrace_sdk::Problem;
 use millrace_sdk::settings::{Size, Span};
@@ -84,17 +85,6 @@ pub enum Compression {
     /// Snappy
     #[default]
     Snappy,
-}
-
-/// What becomes of a record without a value.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum NullValues {
-    /// It is rejected.
-    #[default]
-    Fail,
-    /// It is passed over.
-    Ignore,
 }
 
 fn default_interval() -> Span {

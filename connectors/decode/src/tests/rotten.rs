@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::rows::{SCHEMA, avro_file, parquet_file, rows};
-use super::{read, read_all, text};
+use super::{how, options, read, read_all, text};
+use crate::reader::{Place, Reader};
 
 fn samples() -> &'static [(&'static str, Vec<u8>)] {
     static SAMPLES: LazyLock<Vec<(&'static str, Vec<u8>)>> = LazyLock::new(make);
@@ -39,15 +40,8 @@ fn make() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn what_is_not_read_is_told_apart_from_damage() {
     let trouble = |file: Vec<u8>, name: &str| {
-        let options = super::options(json!({}));
-        let how = crate::reader::How {
-            name,
-            format: options.format_of(name),
-            compression: options.compression_of(name),
-            options: &options,
-            typed: false,
-        };
-        let opened = crate::reader::Reader::open(Box::new(Bytes::from(file)), how, Default::default());
+        let options = options(json!({}));
+        let opened = Reader::open(Box::new(Bytes::from(file)), how(name, &options), Default::default());
         let rejection = crate::rejection(name, &opened.expect_err("not read")).expect("a rejection");
         (rejection.code, rejection.message)
     };
@@ -80,19 +74,12 @@ fn a_file_that_is_cut_off_gives_what_is_whole() {
 #[test]
 fn a_place_behind_the_end_is_told() {
     for (name, file) in samples().iter().map(|(name, file)| (*name, file)) {
-        let options = super::options(json!({}));
+        let options = options(json!({}));
         for place in
             [(u64::MAX, 0), (u64::MAX, u64::MAX), (1, u64::MAX), (0, u64::MAX), (file.len() as u64, 7)]
         {
-            let how = crate::reader::How {
-                name,
-                format: options.format_of(name),
-                compression: options.compression_of(name),
-                options: &options,
-                typed: false,
-            };
-            let place = crate::reader::Place { offset: place.0, record: place.1, skipping: false };
-            let opened = crate::reader::Reader::open(Box::new(Bytes::from(file.clone())), how, place);
+            let place = Place { offset: place.0, record: place.1, skipping: false };
+            let opened = Reader::open(Box::new(Bytes::from(file.clone())), how(name, &options), place);
             let _told = opened
                 .and_then(|mut reader| reader.read(super::limits(100), &mut millrace_sdk::Poll::default()));
         }
