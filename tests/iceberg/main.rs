@@ -7,3 +7,4 @@ mod expire;
 mod faults;
 mod lake;
 mod sink;
+mod upsert;

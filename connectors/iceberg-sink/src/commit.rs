@@ -23,8 +23,8 @@ use self::summary::summary;
 pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
 use crate::fence::{Claim, FENCED, Fence};
-use crate::manifest::list::{Added, List};
-use crate::manifest::{self, DataFile};
+use crate::manifest::list::{Added, List, Named};
+use crate::manifest::{self, DataFile, Of};
 use crate::metadata::{Metadata, Snapshot, Update};
 use crate::partition::Divider;
 use crate::place::{self, Warehouse};
@@ -36,8 +36,10 @@ const ATTEMPTS_MAX: u32 = 30;
 /// Rows that are to be added.
 #[derive(Debug)]
 pub struct NewRows {
-    /// The data files: one at least.
+    /// The data files: one at least, or a file of deletes.
     pub files: Vec<DataFile>,
+    /// Files of deletes.
+    pub deletes: Vec<DataFile>,
     /// The columns that they were written by.
     pub columns: Columns,
     /// The spec that they were divided by.
@@ -60,10 +62,10 @@ pub struct Intent {
 struct Pending {
     intent: Intent,
     snapshot: i64,
-    /// Its manifest, once that is there.
-    added: Option<Added>,
-    /// The manifest that others are merged into.
-    merging: Merging,
+    /// Its manifests, once they are there.
+    added: Option<Vec<Added>>,
+    /// The manifests that others are merged into: of data, and of deletes.
+    merging: [Merging; 2],
     /// The list that was written for it last, and how many were.
     list: Option<Written>,
     lists: u32,
@@ -239,7 +241,7 @@ impl Session {
         let written = Written { key: self.key(&self.fence.instance.claim_list())?, parent, sequence, list };
         let bytes = written.list.bytes(snapshot_id, parent, sequence).map_err(metadata_error)?;
         self.store.put(&written.key, bytes, Condition::Always)?;
-        let snapshot = self.snapshot_of(snapshot_id, &written, summary(&[], 0, metadata), schema_id)?;
+        let snapshot = self.snapshot_of(snapshot_id, &written, summary(None, 0, metadata), schema_id)?;
         Ok([Update::AddSnapshot { snapshot }, Update::set_main(snapshot_id)])
     }
 
@@ -345,7 +347,7 @@ impl Session {
             intent,
             snapshot: random_id(),
             added: None,
-            merging: Merging::Open,
+            merging: [Merging::Open, Merging::Open],
             list: None,
             lists: 0,
             in_doubt: false,
@@ -375,14 +377,15 @@ impl Session {
         if pending.was_sent && !self.metadata().is_some_and(was_left) {
             return;
         }
-        let files = pending.intent.files().iter().filter_map(|file| self.warehouse.key(&file.path).ok());
+        let files = pending.intent.files().filter_map(|file| self.warehouse.key(&file.path).ok());
         for key in files {
             let _unneeded = self.store.delete(key);
         }
-        let manifest = self.key(&self.fence.instance.manifest(self.fence.mark.commits));
-        let merged = self.key(&self.fence.instance.merged(self.fence.mark.commits));
+        let instance = &self.fence.instance;
+        let names = Of::ALL.map(|of| [instance.manifest(commits, of), instance.merged(commits, of)]);
+        let manifests = names.as_flattened().iter().filter_map(|name| self.key(name).ok());
         let list = pending.list.as_ref().map(|list| list.key.clone());
-        for key in manifest.into_iter().chain(merged).chain(list) {
+        for key in manifests.chain(list) {
             let _unneeded = self.store.delete(&key);
         }
     }
@@ -452,7 +455,7 @@ impl Session {
         }
         let written = self.list(pending, number)?;
         let (intent, metadata) = (&pending.intent, &self.table()?.metadata);
-        let summary = summary(intent.files(), intent.partitions(), metadata);
+        let summary = summary(intent.rows.as_ref(), intent.partitions(), metadata);
         let current = i32::try_from(metadata.schema_id()).unwrap_or(0);
         let schema_id = intent.rows.as_ref().map_or(current, |rows| rows.columns.schema_id);
         let snapshot = self.snapshot_of(pending.snapshot, &written, summary, schema_id)?;
@@ -474,12 +477,15 @@ impl Session {
             _ => {}
         }
         pending.list = None;
-        let added = self.manifest(pending, number)?;
         let mut list = self.manifests()?;
-        if let Some(merged) = self.merged(pending, number, &list)? {
-            list = list.merged(&merged, sequence);
+        divided_once(&pending.intent, &list)?;
+        let added = self.added(pending, number)?;
+        for of in Of::ALL {
+            if let Some(merged) = self.merged(pending, number, of, &list)? {
+                list = list.merged(&merged, sequence);
+            }
         }
-        let list = list.with(added.as_ref(), sequence);
+        let list = list.with(&added, sequence);
         let bytes = list.bytes(pending.snapshot, parent, sequence).map_err(metadata_error)?;
         let key = self.key(&self.fence.instance.list(number, pending.lists))?;
         pending.lists += 1;
@@ -489,18 +495,27 @@ impl Session {
         Ok(written)
     }
 
-    /// The manifest of the files, if there are any, which is written once.
-    fn manifest(&self, pending: &mut Pending, number: u64) -> Result<Option<Added>, Error> {
+    /// The manifests of the files, which are written once.
+    fn added(&self, pending: &mut Pending, number: u64) -> Result<Vec<Added>, Error> {
         if let Some(added) = &pending.added {
-            return Ok(Some(added.clone()));
+            return Ok(added.clone());
         }
-        let Some(NewRows { files, columns, divider }) = &pending.intent.rows else { return Ok(None) };
-        let bytes = manifest::write(files, pending.snapshot, columns, divider).map_err(metadata_error)?;
-        let key = self.key(&self.fence.instance.manifest(number))?;
-        let added = Added::new(&self.warehouse.uri(&key), bytes.len(), pending.snapshot, files, divider);
-        self.store.put(&key, bytes, Condition::Always)?;
-        pending.added = Some(added.clone());
-        Ok(Some(added))
+        let mut all = Vec::new();
+        let Some(NewRows { files, deletes, columns, divider }) = &pending.intent.rows else { return Ok(all) };
+        for of in Of::ALL {
+            let files = of.of([files, deletes]);
+            if files.is_empty() {
+                continue;
+            }
+            let bytes =
+                manifest::write(of, files, pending.snapshot, columns, divider).map_err(metadata_error)?;
+            let key = self.key(&self.fence.instance.manifest(number, of))?;
+            let name = (self.warehouse.uri(&key), bytes.len());
+            all.push(Added::new(of, (&name.0, name.1), pending.snapshot, files, divider));
+            self.store.put(&key, bytes, Condition::Always)?;
+        }
+        pending.added = Some(all.clone());
+        Ok(all)
     }
 
     /// Why there is no list of manifests of this snapshot: somebody went on from it and expired it, or else the table is broken.
@@ -536,15 +551,34 @@ impl Session {
     }
 }
 
+/// Refuses deletes where rows lie in a division that they don't hold for.
+fn divided_once(intent: &Intent, list: &List) -> Result<(), Error> {
+    let Some(rows) = intent.rows.as_ref().filter(|rows| !rows.deletes.is_empty()) else { return Ok(()) };
+    let own = rows.divider.spec.id;
+    let is_other = |of: &Named<'_>| of.content == Of::Data.number() && of.spec_id != own && of.files > 0;
+    match list.manifests().find(is_other) {
+        // A delete that is divided by nothing holds for all.
+        Some(other) if !rows.divider.spec.fields.is_empty() => Err(Error::fatal(
+            "table.partition",
+            format!(
+                "the table has files that are divided in another way (spec {}) than its new ones (spec {own}): deletes hold for one division; let an \
+                 engine rewrite its data files",
+                other.spec_id
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Intent {
-    fn files(&self) -> &[DataFile] {
-        self.rows.as_ref().map_or(&[], |rows| &rows.files)
+    fn files(&self) -> impl Iterator<Item = &DataFile> {
+        self.rows.iter().flat_map(|rows| rows.files.iter().chain(&rows.deletes))
     }
 
     /// Partitions that its files are in.
     fn partitions(&self) -> usize {
         let keys = |rows: &NewRows| {
-            let keys = rows.files.iter().map(|file| rows.divider.key(&file.partition));
+            let keys = rows.files.iter().chain(&rows.deletes).map(|file| rows.divider.key(&file.partition));
             keys.collect::<BTreeSet<_>>().len()
         };
         self.rows.as_ref().map_or(0, keys)

@@ -8,7 +8,7 @@ use millrace_sdk::object_store::{
 };
 use millrace_sdk::{Error, host};
 
-use crate::manifest::DataFile;
+use crate::manifest::{Content, DataFile};
 use crate::place::Warehouse;
 use crate::schema::Layout;
 
@@ -23,7 +23,12 @@ const WRITER_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub struct Growing {
     key: String,
+    /// By which rows in it are found again.
+    number: u64,
+    content: Content,
     partition: Vec<Datum>,
+    /// Rows that were added.
+    count: u64,
     /// None: it is finished.
     rows: Option<ParquetFile>,
     summary: Summary,
@@ -41,14 +46,23 @@ fn broken(why: String) -> Error {
 }
 
 impl Growing {
-    /// Begins a file for rows of this partition.
-    pub fn begin(key: String, partition: Vec<Datum>, layout: &Layout, codec: Codec) -> Result<Self, Error> {
+    /// Begins a file for rows of this partition, which has this key and number.
+    pub fn begin(
+        (key, number): (String, u64),
+        content: Content,
+        partition: Vec<Datum>,
+        layout: &Layout,
+        codec: Codec,
+    ) -> Result<Self, Error> {
         let mut out = Vec::new();
         let rows =
             ParquetFile::begin_with_ids(&layout.schema, &layout.ids, codec, &mut out).map_err(broken)?;
         Ok(Self {
             key,
+            number,
+            content,
             partition,
+            count: 0,
             rows: Some(rows),
             summary: Summary::default(),
             out,
@@ -59,12 +73,14 @@ impl Growing {
         })
     }
 
-    /// Adds a row.
-    pub fn push(&mut self, row: &[Datum]) -> Result<(), Error> {
+    /// Adds a row. Gives back the file's number, and the row's in it.
+    pub fn push(&mut self, row: &[Datum]) -> Result<(u64, u64), Error> {
         match &mut self.rows {
-            Some(rows) => rows.push(row, &mut self.out).map_err(broken),
-            None => Err(broken("a row for a file that is finished".to_owned())),
+            Some(rows) => rows.push(row, &mut self.out).map_err(broken)?,
+            None => return Err(broken("a row for a file that is finished".to_owned())),
         }
+        self.count += 1;
+        Ok((self.number, self.count - 1))
     }
 
     /// Bytes in memory.
@@ -101,6 +117,7 @@ impl Growing {
     /// What a manifest says of it.
     pub fn entry(self, warehouse: &Warehouse) -> DataFile {
         DataFile {
+            content: self.content,
             path: warehouse.uri(&self.key),
             bytes: self.uploaded,
             partition: self.partition,

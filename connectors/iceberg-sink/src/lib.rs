@@ -4,15 +4,21 @@
 //! positions of the topic's partitions, which are properties of the table. So a kill at any step neither loses nor doubles a record, and
 //! several tasks, or several connectors, can write one table.
 //!
-//! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
+//! Rows are added; or upserted: then each takes the place of the one with its key, in the same commit, by files of deletes.
+//!
+//! Rooms: [`rows`] (records into rows), [`change`] (what records say of rows that have keys), [`key`] (which columns are those), `upsert` (what rows take the
+//! place of), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` and
+//! `shelf` (which rows are in which file).
 
 pub mod catalog;
+pub mod change;
 pub mod commit;
 pub mod expire;
 pub mod fence;
 pub mod file;
+pub mod key;
 pub mod manifest;
 pub mod metadata;
 pub mod partition;
@@ -20,9 +26,11 @@ pub mod place;
 pub mod rows;
 pub mod schema;
 pub mod settings;
+mod shelf;
 pub mod single;
 #[cfg(test)]
 mod tests;
+mod upsert;
 mod widen;
 mod writer;
 
@@ -38,11 +46,14 @@ use millrace_sdk::{
 use crate::catalog::Catalog;
 use crate::catalog::hadoop::Hadoop;
 use crate::catalog::rest::Rest;
+use crate::change::{Change, Changes};
 use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
+use crate::key::Key;
 use crate::place::Warehouse;
 use crate::rows::{Reader, Value};
 use crate::settings::Settings;
+use crate::shelf::Making;
 use crate::writer::Writer;
 
 /// One task of the sink.
@@ -51,6 +62,8 @@ pub struct IcebergSink {
     settings: Settings,
     store: Store,
     reader: Reader,
+    /// Where rows have keys.
+    changes: Option<Changes>,
     session: Session,
     /// None: there is no table yet, or its columns are looked at anew.
     writer: Option<Writer>,
@@ -74,7 +87,10 @@ struct Lane {
 
 /// What a record is, before any of its batch is taken.
 enum Read<'a> {
-    Value(Value<'a>),
+    /// A row, and what the record's key says, if that is the row's.
+    Row(Value<'a>, Option<Value<'a>>),
+    /// The row that this names is gone.
+    Gone(Value<'a>),
     Nothing,
     Rejected(Rejection),
 }
@@ -89,7 +105,7 @@ impl Sink for IcebergSink {
             "Writes records to tables of Apache Iceberg",
         )
         .settings(include_str!("settings.schema.json"))
-        .key_formats(&["bytes"])
+        .key_formats(&["bytes", "connect-json"])
         .value_formats(&["json", "connect-json"])
         .extra("delivery", "exactly-once")
     }
@@ -117,10 +133,12 @@ impl Sink for IcebergSink {
         let properties = settings.properties();
         let upkeep = Upkeep { expire_snapshots: settings.expire_snapshots, properties, told: None };
         let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
+        let changes = settings.upserts().then(|| Changes::new(Reader::new(schema.clone())));
         Ok(Self {
             settings,
             store,
             reader: Reader::new(schema),
+            changes,
             session,
             writer: None,
             lanes: Vec::new(),
@@ -135,6 +153,7 @@ impl Sink for IcebergSink {
         patiently(|| self.session.reload())?;
         if let Some(metadata) = self.session.metadata() {
             widen::check_division(&self.settings, metadata)?;
+            Key::of(&self.settings, metadata)?;
             self.session.claim(partitions)?;
         } else if !self.settings.auto_create {
             let message = format!("there is no table {}; make it, or set auto_create", self.settings.table);
@@ -164,6 +183,9 @@ impl Sink for IcebergSink {
     fn put(&mut self, records: &Records<'_>, rejected: &mut Rejected) -> Result<Taken, Error> {
         // Everything that asks the store comes before the first record is taken: what fails there can be repeated.
         self.session.settle()?;
+        if self.writer.as_ref().is_some_and(Writer::has_many_keys) {
+            self.commit()?;
+        }
         let read: Vec<Read<'_>> = records.iter().map(|record| self.read(&record)).collect();
         widen::fit(self, &read)?;
         if let Some(writer) = &mut self.writer {
@@ -176,8 +198,10 @@ impl Sink for IcebergSink {
         for (record, read) in records.iter().zip(read) {
             let is_piece = before == (record.topic, record.partition, record.offset);
             before = (record.topic, record.partition, record.offset);
-            let held = self.writer.as_ref().map_or(0, Writer::held);
-            if !is_piece && record.index > 0 && held >= self.settings.buffer.bytes() {
+            let most = self.settings.buffer.bytes();
+            let is_full =
+                self.writer.as_ref().is_some_and(|writer| writer.held() >= most || writer.has_many_keys());
+            if !is_piece && record.index > 0 && is_full {
                 return Ok(Taken::First(record.index));
             }
             if let Err(why) = self.take(&record, read)? {
@@ -215,6 +239,14 @@ impl Sink for IcebergSink {
 
 impl IcebergSink {
     fn read<'a>(&mut self, record: &RecordRef<'a>) -> Read<'a> {
+        if let Some(changes) = &mut self.changes {
+            return match changes.read(record, &mut self.reader, &self.settings) {
+                Ok(Change::Row(value, key)) => Read::Row(value, key),
+                Ok(Change::Gone(key)) => Read::Gone(key),
+                Ok(Change::Nothing) => Read::Nothing,
+                Err(why) => Read::Rejected(why),
+            };
+        }
         let value = match (record.value, self.settings.behavior_on_null_values) {
             (Some(value), _) => value,
             (None, NullValues::Ignore) => return Read::Nothing,
@@ -222,7 +254,7 @@ impl IcebergSink {
                 return Read::Rejected(Rejection::new("iceberg.null", NullValues::MISSING));
             }
         };
-        self.reader.read(value).map_or_else(Read::Rejected, Read::Value)
+        self.reader.read(value).map_or_else(Read::Rejected, |value| Read::Row(value, None))
     }
 
     /// Takes a record, whatever becomes of it.
@@ -239,18 +271,21 @@ impl IcebergSink {
             return Ok(Ok(()));
         }
         let next = record.offset + 1;
-        let taken = match read {
-            Read::Nothing => Ok(()),
-            Read::Rejected(why) => Err(why),
-            Read::Value(value) => match &mut self.writer {
-                None => Err(rows::misfit("no record of its batch shows what columns the table should have")),
-                Some(writer) => match value.row(&writer.layout.schema.fields) {
-                    Err(why) => Err(why),
-                    Ok(row) => {
-                        writer.push(&row, &self.session, &self.settings, &mut self.next_file)?;
-                        Ok(())
-                    }
-                },
+        let mut making = Making::new(&self.session, &self.settings, &mut self.next_file);
+        let taken = match (read, &mut self.writer) {
+            (Read::Rejected(why), _) => Err(why),
+            // Without a table there is nothing to delete.
+            (Read::Nothing, _) | (Read::Gone(_), None) => Ok(()),
+            (Read::Gone(key), Some(writer)) => writer.delete(&key, &mut making)?,
+            (Read::Row(..), None) => {
+                Err(rows::misfit("no record of its batch shows what columns the table should have"))
+            }
+            (Read::Row(value, key), Some(writer)) => match writer.row(&value, key.as_ref()) {
+                Err(why) => Err(why),
+                Ok(row) => {
+                    writer.push(&row, &mut making)?;
+                    Ok(())
+                }
             },
         };
         lane.next = Some(next);
@@ -273,7 +308,10 @@ impl IcebergSink {
             return Ok(());
         }
         let rows = match &mut self.writer {
-            Some(writer) => writer.finish(&self.store, self.session.warehouse())?,
+            Some(writer) => {
+                let mut making = Making::new(&self.session, &self.settings, &mut self.next_file);
+                writer.finish(&self.store, &mut making)?
+            }
             None => None,
         };
         self.session.intend(Intent { rows, positions, numbers: self.next_file });

@@ -29,9 +29,54 @@ const DELETED: i32 = 2;
 /// Longest bounds of text and bytes that are kept, as other writers have it.
 const BOUND_BYTES_MAX: usize = 16;
 
-/// A data file that is there.
+/// The columns of position deletes, by ids that no table's columns have: a file's URI,
+pub const PATH_ID: i32 = 2_147_483_546;
+/// and a row's number in it.
+pub const POSITION_ID: i32 = 2_147_483_545;
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Rows.
+    Data,
+    /// Places of rows that are deleted.
+    Positions,
+    /// Values, in columns of these ids, whose rows are deleted.
+    Equality(Vec<i32>),
+}
+
+/// Which files a manifest names: it has one kind only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Rows.
+    Data,
+    /// Deletes of either kind.
+    Deletes,
+}
+
+impl Of {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Data, Self::Deletes];
+
+    /// As lists have it.
+    pub fn number(self) -> i32 {
+        self.of([0, 1])
+    }
+
+    /// Which of the two it is.
+    pub fn of<T>(self, [data, deletes]: [T; 2]) -> T {
+        match self {
+            Self::Data => data,
+            Self::Deletes => deletes,
+        }
+    }
+}
+
+/// A file of rows or of deletes that is there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataFile {
+    /// What is in it.
+    pub content: Content,
     /// Its URI.
     pub path: String,
     /// Its size.
@@ -42,12 +87,12 @@ pub struct DataFile {
     pub summary: Summary,
 }
 
-fn entry(divider: &Divider) -> Vec<Def> {
+fn entry(divider: &Divider, of: Of) -> Vec<Def> {
     let fields = divider.spec.fields.iter().zip(&divider.fields);
     let partition = fields.map(|(of, field)| Def::leaf(of.id, &field.name, field.slot.ty.clone()).optional());
     let counts = |id, name, key, value| Def::pairs(id, name, (key, value), Type::Long).optional();
     let bounds = |id, name, key, value| Def::pairs(id, name, (key, value), Type::Bytes).optional();
-    let file = vec![
+    let mut file = vec![
         Def::leaf(134, "content", Type::Int),
         Def::leaf(100, "file_path", Type::Text),
         Def::leaf(101, "file_format", Type::Text),
@@ -61,6 +106,10 @@ fn entry(divider: &Divider) -> Vec<Def> {
         bounds(128, "upper_bounds", 129, 130),
         Def { shape: Shape::List(133, Type::Long), ..Def::leaf(132, "split_offsets", Type::Long).optional() },
     ];
+    if of == Of::Deletes {
+        let ids = Def::leaf(135, "equality_ids", Type::Int).optional();
+        file.push(Def { shape: Shape::List(136, Type::Int), ..ids });
+    }
     vec![
         Def::leaf(0, "status", Type::Int),
         Def::leaf(1, "snapshot_id", Type::Long).optional(),
@@ -71,25 +120,26 @@ fn entry(divider: &Divider) -> Vec<Def> {
 }
 
 /// What a manifest says of itself.
-fn header(columns: &Columns, divider: &Divider) -> [(&'static str, String); 6] {
+fn header(columns: &Columns, divider: &Divider, of: Of) -> [(&'static str, String); 6] {
     [
         ("schema", columns.json().to_string()),
         ("schema-id", columns.schema_id.to_string()),
         ("partition-spec", divider.spec.fields_json().to_string()),
         ("partition-spec-id", divider.spec.id.to_string()),
         ("format-version", "2".to_owned()),
-        ("content", "data".to_owned()),
+        ("content", of.of(["data", "deletes"]).to_owned()),
     ]
 }
 
-/// Writes a manifest of new data files.
+/// Writes a manifest of new files.
 pub fn write(
+    of: Of,
     files: &[DataFile],
     snapshot: i64,
     columns: &Columns,
     divider: &Divider,
 ) -> Result<Vec<u8>, String> {
-    let header = header(columns, divider);
+    let header = header(columns, divider, of);
     let header = header.each_ref().map(|(name, value)| (*name, value.as_str()));
     let row = |file: &DataFile| {
         vec![
@@ -97,10 +147,10 @@ pub fn write(
             Datum::Long(snapshot),
             Datum::Null,
             Datum::Null,
-            Datum::Struct(data_file(file, columns)),
+            Datum::Struct(data_file(of, file, columns)),
         ]
     };
-    avro::write(ENTRY, &entry(divider), &header, files.iter().map(row))
+    avro::write(ENTRY, &entry(divider, of), &header, files.iter().map(row))
 }
 
 /// The URIs of the files that a manifest's snapshot removed.
@@ -117,7 +167,17 @@ pub fn removed_files(bytes: &[u8]) -> Result<Vec<String>, String> {
     Ok(avro::read(bytes, &entry)?.into_iter().filter_map(removed).collect())
 }
 
-fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {
+/// The type of a column without parts.
+fn leaf(id: i32, columns: &Columns) -> Option<&Type> {
+    match (id, columns.find(id).map(|found| &found.kind)) {
+        (PATH_ID, _) => Some(&Type::Text),
+        (POSITION_ID, _) => Some(&Type::Long),
+        (_, Some(Kind::Leaf(ty))) => Some(ty),
+        _ => None,
+    }
+}
+
+fn data_file(of: Of, file: &DataFile, columns: &Columns) -> Vec<Datum> {
     let pair = |key: i32, value: Datum| Datum::Struct(vec![Datum::Int(key), value]);
     let (mut sizes, mut values, mut nulls) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lower, mut upper) = (Vec::new(), Vec::new());
@@ -125,26 +185,33 @@ fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {
         let Some(id) = column.id else { continue };
         sizes.push(pair(id, Datum::Long(column.bytes)));
         // Of what is in lists and maps nothing is told: readers ask about rows.
-        let Some(Kind::Leaf(ty)) = columns.find(id).map(|found| &found.kind).filter(|_| !column.is_repeated)
-        else {
-            continue;
-        };
+        let Some(ty) = leaf(id, columns).filter(|_| !column.is_repeated) else { continue };
         values.push(pair(id, Datum::Long(column.values)));
         if let Some(count) = column.nulls {
             nulls.push(pair(id, Datum::Long(count)));
         }
         if let Some((least, most)) = &column.bounds {
+            // Where both are the whole name of one file, readers of others leave the deletes alone.
+            let is_whole = id == PATH_ID;
             if let Some(bytes) = single::bytes(least, ty) {
-                lower.push(pair(id, Datum::Bytes(cut_down(bytes, ty))));
+                let bytes = if is_whole { bytes } else { cut_down(bytes, ty) };
+                lower.push(pair(id, Datum::Bytes(bytes)));
             }
-            if let Some(bytes) = single::bytes(most, ty).and_then(|bytes| cut_up(bytes, ty)) {
+            let most = single::bytes(most, ty);
+            if let Some(bytes) = most.and_then(|bytes| if is_whole { Some(bytes) } else { cut_up(bytes, ty) })
+            {
                 upper.push(pair(id, Datum::Bytes(bytes)));
             }
         }
     }
     let splits = file.summary.groups.iter().map(|at| Datum::Long(*at)).collect();
-    vec![
-        Datum::Int(0),
+    let (content, ids) = match &file.content {
+        Content::Data => (0, Datum::Null),
+        Content::Positions => (1, Datum::Null),
+        Content::Equality(ids) => (2, Datum::List(ids.iter().map(|id| Datum::Int(*id)).collect())),
+    };
+    let mut row = vec![
+        Datum::Int(content),
         Datum::Text(file.path.clone()),
         Datum::Text("PARQUET".to_owned()),
         Datum::Struct(file.partition.clone()),
@@ -156,7 +223,11 @@ fn data_file(file: &DataFile, columns: &Columns) -> Vec<Datum> {
         Datum::List(lower),
         Datum::List(upper),
         Datum::List(splits),
-    ]
+    ];
+    if of == Of::Deletes {
+        row.push(ids);
+    }
+    row
 }
 
 /// A lower bound that is no longer than it may be.

@@ -6,16 +6,18 @@
 use millrace_sdk::object_store::{Change, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, Task, warn};
 
+use crate::manifest::Of;
+
 /// Objects that one list asks for.
 const LIST_MAX: u32 = 1000;
 
-/// How names of manifests end, and of those that others were merged into.
-const MANIFEST: &str = "-manifest.avro";
-const MERGED: &str = "-merged.avro";
+/// How names of manifests end, and of those that others were merged into; of data and of deletes.
+const MANIFEST: [&str; 2] = ["-manifest.avro", "-deletes.avro"];
+const MERGED: [&str; 2] = ["-merged.avro", "-merged-deletes.avro"];
 
 /// Whether it may be a manifest that this sink wrote, by its name.
 pub fn is_manifest(uri: &str) -> bool {
-    uri.ends_with(MANIFEST) || uri.ends_with(MERGED)
+    MANIFEST.iter().chain(&MERGED).any(|ending| uri.ends_with(ending))
 }
 
 /// Schemes that mean S3, by whichever program.
@@ -91,13 +93,13 @@ impl Instance {
     }
 
     /// The manifest of a commit.
-    pub fn manifest(&self, commit: u64) -> String {
-        format!("{}{commit:010}{MANIFEST}", self.metadata(&self.name))
+    pub fn manifest(&self, commit: u64, of: Of) -> String {
+        format!("{}{commit:010}{}", self.metadata(&self.name), of.of(MANIFEST))
     }
 
     /// The manifest that a commit merges others into.
-    pub fn merged(&self, commit: u64) -> String {
-        format!("{}{commit:010}{MERGED}", self.metadata(&self.name))
+    pub fn merged(&self, commit: u64, of: Of) -> String {
+        format!("{}{commit:010}{}", self.metadata(&self.name), of.of(MERGED))
     }
 
     /// The list of a snapshot that a claim makes. It comes before those of commits, which are swept from a number on.

@@ -10,6 +10,7 @@ use millrace_connector_encode::json::Json;
 use millrace_connector_encode::types::{Field, Schema, Slot, Type, Unit, connect};
 use millrace_sdk::Rejection;
 
+use crate::change::no_key;
 use crate::schema::names;
 
 /// A record's value, taken apart.
@@ -19,7 +20,11 @@ pub struct Value<'a> {
     pub json: Json<'a>,
     /// What it says of its types.
     pub schema: Option<Arc<Schema>>,
+    /// Whether its schema came with it.
+    pub is_described: bool,
     form: Form,
+    /// Of a key that is one value without a type: its text.
+    text: Option<&'a str>,
 }
 
 /// Takes values apart.
@@ -29,7 +34,12 @@ pub struct Reader {
     schema: Option<Arc<Schema>>,
     /// The envelope's schema that was last read: its text and what it says.
     last: Option<(String, Arc<Schema>)>,
+    /// Parts of schemas: of which one, of what name, and what they say.
+    parts: Vec<(Arc<Schema>, String, Arc<Schema>)>,
 }
+
+/// Parts of schemas that are remembered.
+const PARTS_MAX: usize = 8;
 
 /// A record that doesn't fit.
 pub fn misfit(why: impl Into<String>) -> Rejection {
@@ -39,39 +49,117 @@ pub fn misfit(why: impl Into<String>) -> Rejection {
 impl Reader {
     /// By the schema in the settings, if there is one.
     pub fn new(schema: Option<Schema>) -> Self {
-        Self { schema: schema.map(Arc::new), last: None }
+        Self { schema: schema.map(Arc::new), last: None, parts: Vec::new() }
     }
 
     /// Reads a value.
     pub fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<Value<'a>, Rejection> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Rejection::new("json.syntax", "not a JSON document: it is not UTF-8"))?;
-        let (enveloped, payload) = match connect::envelope(text) {
-            Some(("null", payload)) => (None, payload),
-            Some((schema, payload)) => (Some(schema), payload),
-            None => (None, text),
-        };
+        let (enveloped, payload) = unwrapped(text);
         let json = Json::read(payload).map_err(|error| Rejection::new("json.syntax", error.to_string()))?;
         let schema = match (&self.schema, enveloped) {
             (Some(schema), _) => Some(Arc::clone(schema)),
-            (None, Some(text)) => Some(self.of_envelope(text)?),
+            (None, Some(text)) => Some(self.of_envelope(text, None)?),
             (None, None) => None,
         };
-        let form = match (&schema, enveloped) {
-            (Some(_), Some(_)) => Form::Connect,
-            (Some(_), None) => Form::Plain,
-            (None, _) => Form::Table,
-        };
-        Ok(Value { json, schema, form })
+        Ok(self.value(json, schema, enveloped.is_some()))
     }
 
-    fn of_envelope(&mut self, text: &str) -> Result<Arc<Schema>, Rejection> {
+    fn value<'a>(&self, json: Json<'a>, schema: Option<Arc<Schema>>, is_enveloped: bool) -> Value<'a> {
+        let form = match (&schema, is_enveloped) {
+            (Some(_), true) => Form::Connect,
+            (Some(_), false) => Form::Plain,
+            (None, _) => Form::Table,
+        };
+        Value { json, schema, is_described: self.schema.is_none() && is_enveloped, form, text: None }
+    }
+
+    /// Reads a key: an object, or one value, which is that of the only name.
+    pub fn key<'a>(&mut self, bytes: &'a [u8], names: &[String]) -> Result<Value<'a>, Rejection> {
+        let text = std::str::from_utf8(bytes).map_err(|_| no_key("the key is not UTF-8"))?;
+        let (enveloped, payload) = unwrapped(text);
+        let json = match Json::read(payload) {
+            Ok(json) => json,
+            Err(error) if enveloped.is_some() => return Err(no_key(error.to_string())),
+            Err(_) => Json::Text(text.into()),
+        };
+        match json {
+            Json::Null => Err(no_key("the record's key is null")),
+            Json::Object(_) => {
+                let schema = match (&self.schema, enveloped) {
+                    (Some(schema), _) => Some(Arc::clone(schema)),
+                    (None, Some(text)) => Some(self.of_envelope(text, None)?),
+                    (None, None) => None,
+                };
+                Ok(self.value(json, schema, enveloped.is_some()))
+            }
+            one => {
+                let [name] = names else {
+                    return Err(no_key("the key is one value; name its column, and no other, in pk_fields"));
+                };
+                let schema = match (&self.schema, enveloped) {
+                    (Some(schema), _) => Some(Arc::clone(schema)),
+                    (None, Some(text)) => Some(self.of_envelope(text, Some(name))?),
+                    (None, None) => None,
+                };
+                let json = Json::Object(vec![(name.clone().into(), one)]);
+                let mut value = self.value(json, schema, enveloped.is_some());
+                value.text = enveloped.is_none().then_some(text);
+                Ok(value)
+            }
+        }
+    }
+
+    /// What a schema says of one of its fields, which has fields itself.
+    pub fn part(&mut self, schema: &Arc<Schema>, name: &str) -> Result<Arc<Schema>, Rejection> {
+        self.derived(schema, name, |schema| {
+            let field = schema.fields.iter().find(|field| field.name == name);
+            let ty = field.map_or_else(|| Type::Struct(Vec::new()), |field| field.slot.ty.clone());
+            Schema::of(name, ty)
+                .map_err(|why| Rejection::new("schema", format!("the record's schema: {name}: {why}")))
+        })
+    }
+
+    /// A schema without one of its fields.
+    pub fn without(&mut self, schema: &Arc<Schema>, name: &str) -> Arc<Schema> {
+        let make = |schema: &Schema| {
+            let mut schema = schema.clone();
+            schema.fields.retain(|field| field.name != name);
+            Ok(schema)
+        };
+        self.derived(schema, name, make).unwrap_or_else(|_| Arc::clone(schema))
+    }
+
+    fn derived(
+        &mut self,
+        of: &Arc<Schema>,
+        name: &str,
+        make: impl FnOnce(&Schema) -> Result<Schema, Rejection>,
+    ) -> Result<Arc<Schema>, Rejection> {
+        let known = self.parts.iter().find(|(known, part, _)| Arc::ptr_eq(known, of) && part == name);
+        if let Some((_, _, part)) = known {
+            return Ok(Arc::clone(part));
+        }
+        let part = Arc::new(make(of)?);
+        if self.parts.len() >= PARTS_MAX {
+            self.parts.remove(0);
+        }
+        self.parts.push((Arc::clone(of), name.to_owned(), Arc::clone(&part)));
+        Ok(part)
+    }
+
+    /// The schema of an envelope; of one value, as that of a field of this name.
+    fn of_envelope(&mut self, text: &str, name: Option<&str>) -> Result<Arc<Schema>, Rejection> {
         if let Some((known, schema)) = &self.last
             && known == text
         {
             return Ok(Arc::clone(schema));
         }
-        let read = connect::read(text).and_then(|(name, slot)| Schema::of(&name, slot.ty));
+        let read = connect::read(text).and_then(|(own, slot)| match name {
+            None => Schema::of(&own, slot.ty),
+            Some(name) => Ok(Schema { name: own, fields: vec![Field { name: name.to_owned(), slot }] }),
+        });
         let schema = read.map_err(|why| Rejection::new("schema", format!("the record's schema: {why}")))?;
         let schema = Arc::new(schema);
         self.last = Some((text.to_owned(), Arc::clone(&schema)));
@@ -79,7 +167,55 @@ impl Reader {
     }
 }
 
+/// The schema in an envelope, if there is one, and what is in it.
+fn unwrapped(text: &str) -> (Option<&str>, &str) {
+    match connect::envelope(text) {
+        Some(("null", payload)) => (None, payload),
+        Some((schema, payload)) => (Some(schema), payload),
+        None => (None, text),
+    }
+}
+
+impl<'a> Value<'a> {
+    /// What is in it, and what is said of that; none: there is nothing.
+    pub fn part(
+        self,
+        part: impl FnOnce(Json<'a>) -> Option<Json<'a>>,
+        schema: Option<Arc<Schema>>,
+    ) -> Option<Self> {
+        Some(Self { json: part(self.json)?, schema, ..self })
+    }
+}
+
 impl Value<'_> {
+    /// The values of these columns, none of which may be null, whatever else there is.
+    pub fn key(&self, columns: &[Field]) -> Result<Vec<Datum>, Rejection> {
+        let mut members = Vec::with_capacity(columns.len());
+        for column in columns {
+            let value = match self.json.member(&column.name) {
+                None | Some(Json::Null) => {
+                    return Err(no_key(format!("{}: the row's key has no value for it", column.name)));
+                }
+                Some(value) => value.clone(),
+            };
+            // A word is text, whatever else it looks like.
+            let value = match self.text.filter(|_| column.slot.ty == Type::Text && value.text().is_none()) {
+                Some(text) => Json::Text(text.into()),
+                None => value,
+            };
+            members.push((column.name.as_str().into(), value));
+        }
+        // A schema that doesn't know all of them is of something else.
+        let schema = self.schema.as_ref().and_then(|schema| {
+            let of = |column: &Field| schema.fields.iter().find(|field| field.name == column.name).cloned();
+            let fields: Option<Vec<Field>> = columns.iter().map(of).collect();
+            Some(Arc::new(Schema { name: schema.name.clone(), fields: fields? }))
+        });
+        let form = if schema.is_some() { self.form } else { Form::Table };
+        let key = Value { json: Json::Object(members), schema, is_described: false, form, text: None };
+        key.row(columns).map_err(|why| no_key(why.message))
+    }
+
     /// The row for these columns.
     pub fn row(&self, columns: &[Field]) -> Result<Vec<Datum>, Rejection> {
         match &self.schema {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::file::PART_BYTES;
+use crate::key;
 use crate::partition::{FIELDS_MAX, transform};
 use crate::place::Warehouse;
 
@@ -72,6 +73,42 @@ pub struct Settings {
     /// Records without a value.
     #[serde(default)]
     pub behavior_on_null_values: NullValues,
+    /// What is done with a row.
+    #[serde(default)]
+    pub insert_mode: InsertMode,
+    /// Where its key comes from.
+    #[serde(default)]
+    pub pk_mode: PkMode,
+    /// The key's columns.
+    #[serde(default)]
+    pub pk_fields: Vec<String>,
+    /// Whether rows are deleted.
+    #[serde(default)]
+    pub delete_enabled: bool,
+}
+
+/// What is done with a row.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum InsertMode {
+    /// It is added.
+    #[default]
+    Insert,
+    /// It takes the place of the one with its key.
+    Upsert,
+}
+
+/// Where a row's key comes from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum PkMode {
+    /// There is none.
+    #[default]
+    None,
+    /// The record's key.
+    RecordKey,
+    /// The record's value.
+    RecordValue,
 }
 
 /// How data files are compressed.
@@ -112,6 +149,11 @@ impl Settings {
     /// The fields of `schema`.
     pub fn fields(&self) -> Option<Result<Schema, String>> {
         self.schema.as_deref().map(avro::read)
+    }
+
+    /// Whether rows have keys, and take the place of others.
+    pub fn upserts(&self) -> bool {
+        self.insert_mode == InsertMode::Upsert
     }
 
     /// Namespace and name.
@@ -158,9 +200,59 @@ impl Settings {
             wrong("/partition_by", &format!("at most {FIELDS_MAX}"));
         }
         for (at, text) in self.partition_by.iter().enumerate() {
-            if let Err(why) = transform::parse(text) {
-                problems.push(Problem::error(format!("/partition_by/{at}"), why));
+            match transform::parse(text) {
+                Err(why) => problems.push(Problem::error(format!("/partition_by/{at}"), why)),
+                Ok((_, path)) if self.upserts() && !self.pk_fields.is_empty() => {
+                    if !self.pk_fields.iter().any(|name| name == path) {
+                        let why = key::division_told(path, &self.pk_fields);
+                        problems.push(Problem::error(format!("/partition_by/{at}"), why));
+                    }
+                }
+                Ok(_) => {}
             }
+        }
+        problems.extend(self.key_problems());
+        problems
+    }
+
+    /// What is wrong about the key.
+    fn key_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
+        match (self.insert_mode, self.pk_mode) {
+            (InsertMode::Upsert, PkMode::None) => {
+                wrong("/pk_mode", "upsert needs a key: record_key or record_value");
+            }
+            (InsertMode::Insert, PkMode::RecordKey | PkMode::RecordValue) => {
+                wrong("/pk_mode", "rows that are only added have no key; set insert_mode to upsert");
+            }
+            (InsertMode::Insert, PkMode::None) if !self.pk_fields.is_empty() => {
+                wrong("/pk_fields", "rows that are only added have no key; set insert_mode to upsert");
+            }
+            _ => {}
+        }
+        if self.pk_mode == PkMode::RecordValue && self.pk_fields.is_empty() {
+            wrong("/pk_fields", "which fields of the value are the key?");
+        }
+        for (at, name) in self.pk_fields.iter().enumerate() {
+            if self.pk_fields[..at].contains(name) {
+                wrong(&format!("/pk_fields/{at}"), "it is there twice");
+            }
+            if let Some(Ok(schema)) = self.fields()
+                && let Some(field) = schema.fields.iter().find(|field| field.name == *name)
+                && !key::can_be_key(&field.slot.ty)
+            {
+                wrong(&format!("/pk_fields/{at}"), &key::type_told(name));
+            }
+        }
+        if self.delete_enabled && !self.upserts() {
+            wrong("/delete_enabled", "a row is deleted by its key: set insert_mode to upsert");
+        }
+        if self.delete_enabled && self.behavior_on_null_values == NullValues::Ignore {
+            wrong(
+                "/behavior_on_null_values",
+                "with delete_enabled a record without a value deletes its row; leave it out",
+            );
         }
         problems
     }

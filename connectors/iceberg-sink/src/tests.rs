@@ -6,6 +6,7 @@ mod kill;
 mod merge;
 mod read;
 mod refused;
+mod upsert;
 
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
@@ -313,6 +314,28 @@ fn settings_that_make_no_sense_are_told() {
         (json!({ "table_properties": { "millrace.x": "1" } }), "/table_properties"),
         (json!({ "table_properties": { "format-version": 3 } }), "/table_properties"),
         (json!({ "target_file_size": "0B" }), "/target_file_size"),
+        (json!({ "insert_mode": "upsert" }), "/pk_mode"),
+        (json!({ "pk_mode": "record_key" }), "/pk_mode"),
+        (json!({ "pk_fields": ["n"] }), "/pk_fields"),
+        (json!({ "delete_enabled": true }), "/delete_enabled"),
+        (json!({ "insert_mode": "upsert", "pk_mode": "record_value" }), "/pk_fields"),
+        (
+            json!({ "insert_mode": "upsert", "pk_mode": "record_key", "pk_fields": ["n", "m", "n"] }),
+            "/pk_fields/2",
+        ),
+        (
+            json!({ "insert_mode": "upsert", "pk_mode": "record_key", "pk_fields": ["n"], "partition_by": ["bucket(n, 4)", "day(at)"] }),
+            "/partition_by/1",
+        ),
+        (
+            json!({ "insert_mode": "upsert", "pk_mode": "record_key", "delete_enabled": true, "behavior_on_null_values": "ignore" }),
+            "/behavior_on_null_values",
+        ),
+        (
+            json!({ "insert_mode": "upsert", "pk_mode": "record_key", "pk_fields": ["x"], "schema":
+                json!({ "type": "record", "name": "R", "fields": [{ "name": "x", "type": "double" }] }).to_string() }),
+            "/pk_fields/0",
+        ),
     ] {
         let error = run_error(settings.clone());
         assert!(error.message.starts_with(&format!("{pointer}: ")), "{settings}: {error}");

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use millrace_connector_encode::json::Json;
 use millrace_connector_encode::types::infer::Shape;
 use millrace_connector_encode::types::{Field, Schema, Type};
 use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, TopicPartition};
 
+use crate::key;
 use crate::metadata::Metadata;
 use crate::partition::Spec;
 use crate::rows::{Value, has_more, misnamed};
@@ -25,15 +27,20 @@ pub(crate) fn fit(sink: &mut IcebergSink, read: &[Read<'_>]) -> Result<(), Error
     let values: Vec<&Value<'_>> = read
         .iter()
         .filter_map(|read| match read {
-            Read::Value(value) => Some(value),
-            Read::Nothing | Read::Rejected(_) => None,
+            Read::Row(value, _) => Some(value),
+            Read::Gone(_) | Read::Nothing | Read::Rejected(_) => None,
         })
         .collect();
     if values.is_empty() {
-        return Ok(());
+        let deletes = read.iter().any(|read| matches!(read, Read::Gone(_)));
+        return if deletes { refresh(sink) } else { Ok(()) };
     }
     if sink.session.metadata().is_none() {
-        create(sink, &values)?;
+        let key = read.iter().find_map(|read| match read {
+            Read::Row(_, key) => key.as_ref(),
+            _ => None,
+        });
+        create(sink, &values, key)?;
     }
     refresh(sink)?;
     if !wants_more(sink, &values) {
@@ -45,8 +52,7 @@ pub(crate) fn fit(sink: &mut IcebergSink, read: &[Read<'_>]) -> Result<(), Error
         refresh(sink)?;
     }
     if sink.settings.auto_evolve && wants_more(sink, &values) {
-        let columns =
-            sink.writer.as_ref().map(|writer| writer.layout.schema.fields.clone()).unwrap_or_default();
+        let columns = sink.writer.as_ref().map(|writer| writer.fields().to_vec()).unwrap_or_default();
         let counts =
             |value: &Value<'_>| has_more(&value.json, &columns) && misnamed(&value.json, &columns).is_none();
         let wanted: Vec<(Vec<Field>, By)> = fields_of(&values, counts);
@@ -67,7 +73,7 @@ fn refresh(sink: &mut IcebergSink) -> Result<(), Error> {
     }
     let Some(metadata) = sink.session.metadata() else { return Ok(()) };
     check_division(&sink.settings, metadata)?;
-    sink.writer = Some(Writer::new(metadata)?);
+    sink.writer = Some(Writer::new(metadata, &sink.settings)?);
     Ok(())
 }
 
@@ -106,7 +112,7 @@ fn wants_more(sink: &IcebergSink, values: &[&Value<'_>]) -> bool {
             let mut columns = writer.columns().fields.clone();
             widen(&mut columns, &schema.fields, By::Schema, &mut Ids(i32::MAX / 2)) == Ok(true)
         }
-        None => has_more(&value.json, &writer.layout.schema.fields),
+        None => has_more(&value.json, writer.fields()),
     })
 }
 
@@ -153,15 +159,28 @@ fn widened(metadata: &Metadata, wanted: &[(Vec<Field>, By)]) -> Result<Option<(C
     Ok(changed.then_some((columns, ids.0)))
 }
 
-fn create(sink: &mut IcebergSink, values: &[&Value<'_>]) -> Result<(), Error> {
+/// `key` is what the first row's key says.
+fn create(sink: &mut IcebergSink, values: &[&Value<'_>], key: Option<&Value<'_>>) -> Result<(), Error> {
     if !sink.settings.auto_create {
         return Err(Error::fatal("table.missing", format!("there is no table {}", sink.settings.table)));
     }
-    let Some((fields, _)) = fields_of(values, |_| true).into_iter().next() else { return Ok(()) };
+    let Some((mut fields, _)) = fields_of(values, |_| true).into_iter().next() else { return Ok(()) };
     let wrong = |why: String| Error::fatal("table.create", format!("the table can't be made: {why}"));
-    let (columns, last) = Columns::new(&fields).map_err(wrong)?;
+    let names = match key {
+        _ if !sink.settings.upserts() => Vec::new(),
+        key => key_fields(&sink.settings.pk_fields, key, &mut fields).map_err(wrong)?,
+    };
+    let (mut columns, last) = Columns::new(&fields).map_err(wrong)?;
+    let id =
+        |name: &String| columns.fields.iter().find(|column| column.name == *name).map(|column| column.id);
+    columns.identifiers = names.iter().filter_map(id).collect();
     let spec = Spec::of(&sink.settings.partition_by, &columns)
         .map_err(|why| wrong(format!("partition_by: {why}")))?;
+    if let Some(other) = spec.fields.iter().find(|field| !columns.identifiers.contains(&field.source))
+        && sink.settings.upserts()
+    {
+        return Err(wrong(format!("partition_by: {}", key::division_told(&other.name, &names))));
+    }
     columns.layout().map_err(wrong)?;
     let partition =
         |lane: &crate::Lane| TopicPartition { topic: lane.topic.clone(), partition: lane.partition };
@@ -169,4 +188,39 @@ fn create(sink: &mut IcebergSink, values: &[&Value<'_>]) -> Result<(), Error> {
     sink.session.create(&partitions, |uuid, location| {
         Ok(Metadata::new(uuid, location, &columns, last, &spec, now_ms()))
     })
+}
+
+/// The names of the key's columns, which `fields` has then, each with a value in every row: the specification wants it of identifier fields.
+fn key_fields(
+    said: &[String],
+    key: Option<&Value<'_>>,
+    fields: &mut Vec<Field>,
+) -> Result<Vec<String>, String> {
+    let own = key.map(|key| fields_of(&[key], |_| true)).unwrap_or_default();
+    let own: Vec<Field> = own.into_iter().next().map(|(fields, _)| fields).unwrap_or_default();
+    let names: Vec<String> = match (said, key.map(|key| &key.json)) {
+        ([], Some(Json::Object(members))) => members.iter().map(|(name, _)| name.to_string()).collect(),
+        (said, _) => said.to_vec(),
+    };
+    for (at, name) in names.iter().enumerate() {
+        if !fields.iter().any(|field| field.name == *name) {
+            let field = own.iter().find(|field| field.name == *name).cloned();
+            let field =
+                field.ok_or_else(|| format!("pk_fields: no record shows what type {name} should have"))?;
+            fields.insert(at.min(fields.len()), field);
+        }
+        let field = fields.iter_mut().find(|field| field.name == *name);
+        let Some(field) = field else { continue };
+        if !key::can_be_key(&field.slot.ty) {
+            return Err(key::type_told(name));
+        }
+        field.slot.optional = false;
+    }
+    match names.is_empty() {
+        true => {
+            Err("the first record's key has no fields that could be the table's key; name them in pk_fields"
+                .to_owned())
+        }
+        false => Ok(names),
+    }
 }

@@ -7,6 +7,7 @@ use millrace_sdk::object_store::{Condition, Refusal};
 use millrace_sdk::{Error, warn};
 
 use super::{Intent, NewRows, Pending, Session, metadata_error};
+use crate::manifest::Of;
 use crate::manifest::list::{List, Named};
 use crate::manifest::merge::{Merged, Merger};
 use crate::metadata::Metadata;
@@ -65,9 +66,10 @@ impl Session {
         &mut self,
         pending: &mut Pending,
         number: u64,
+        of: Of,
         list: &List,
     ) -> Result<Option<Merged>, Error> {
-        match &pending.merging {
+        match of.of(pending.merging.each_ref()) {
             Merging::Over => return Ok(None),
             Merging::Done(merged) => {
                 let there: BTreeSet<&str> = list.manifests().map(|manifest| manifest.path).collect();
@@ -76,39 +78,40 @@ impl Session {
                 }
             }
             Merging::Open | Merging::Tried => {
-                let Some(merger) = self.merge(&pending.intent, list)? else {
-                    return self.merge_nothing(pending, number);
+                let Some(merger) = self.merge(&pending.intent, of, list)? else {
+                    return self.merge_nothing(pending, number, of);
                 };
-                let key = self.key(&self.fence.instance.merged(number))?;
+                let key = self.key(&self.fence.instance.merged(number, of))?;
                 let uri = self.warehouse.uri(&key);
                 let (bytes, merged) = merger.finish(&uri, pending.snapshot).map_err(metadata_error)?;
-                pending.merging = Merging::Tried;
+                *of.of(pending.merging.each_mut()) = Merging::Tried;
                 self.store.put(&key, bytes, Condition::Always)?;
-                pending.merging = Merging::Done(merged.clone());
+                *of.of(pending.merging.each_mut()) = Merging::Done(merged.clone());
                 return Ok(Some(merged));
             }
         }
-        self.merge_nothing(pending, number)
+        self.merge_nothing(pending, number, of)
     }
 
     /// Gives up; nothing names what was written, unless an attempt was in doubt that does.
-    fn merge_nothing(&mut self, pending: &mut Pending, number: u64) -> Result<Option<Merged>, Error> {
-        let before = std::mem::replace(&mut pending.merging, Merging::Over);
+    fn merge_nothing(&mut self, pending: &mut Pending, number: u64, of: Of) -> Result<Option<Merged>, Error> {
+        let before = std::mem::replace(of.of(pending.merging.each_mut()), Merging::Over);
         if !pending.was_in_doubt && !matches!(before, Merging::Open) {
-            let _unneeded = self.store.delete(&self.key(&self.fence.instance.merged(number))?);
+            let _unneeded = self.store.delete(&self.key(&self.fence.instance.merged(number, of))?);
         }
         Ok(None)
     }
 
     /// Small manifests, merged; none: it is too early, or they can't be.
-    fn merge(&mut self, intent: &Intent, list: &List) -> Result<Option<Merger>, Error> {
+    fn merge(&mut self, intent: &Intent, of: Of, list: &List) -> Result<Option<Merger>, Error> {
         let policy = Policy::of(&self.table()?.metadata);
         let (Some(NewRows { columns, divider, .. }), Some(policy)) = (&intent.rows, policy) else {
             return Ok(None);
         };
         let is_small = |manifest: &Named<'_>| {
             manifest.bytes < policy.target_bytes / 2
-                && (manifest.content, manifest.spec_id, manifest.removed_files) == (0, divider.spec.id, 0)
+                && (manifest.content, manifest.spec_id, manifest.removed_files)
+                    == (of.number(), divider.spec.id, 0)
                 && is_manifest(manifest.path)
                 && !self.unmergeable.contains(manifest.path)
         };
@@ -118,7 +121,7 @@ impl Session {
         }
         // The oldest first: they stay together from now on.
         small.reverse();
-        let (mut merger, mut bytes) = (Merger::new(columns, divider), 0);
+        let (mut merger, mut bytes) = (Merger::new(of, columns, divider), 0);
         for manifest in small.into_iter().take(COUNT_MAX) {
             bytes += manifest.bytes;
             if bytes > policy.target_bytes {

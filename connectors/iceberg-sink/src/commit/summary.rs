@@ -2,40 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::DataFile;
+use super::NewRows;
+use crate::manifest::{Content, DataFile};
 use crate::metadata::Metadata;
 
 /// What a snapshot says of itself.
 pub(super) fn summary(
-    files: &[DataFile],
+    rows: Option<&NewRows>,
     partitions: usize,
     metadata: &Metadata,
 ) -> BTreeMap<&'static str, String> {
-    let rows: u64 = files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum();
-    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let files = files.len() as u64;
+    let (files, deletes) = rows.map_or((&[][..], &[][..]), |rows| (&rows.files[..], &rows.deletes[..]));
+    let count = |files: &[&DataFile]| -> u64 {
+        files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum()
+    };
+    let (positions, keys): (Vec<_>, Vec<_>) =
+        deletes.iter().partition(|file| matches!(file.content, Content::Positions));
+    let records = count(&files.iter().collect::<Vec<_>>());
+    let bytes: u64 = files.iter().chain(deletes).map(|file| file.bytes).sum();
+    let operation = match (files.is_empty(), deletes.is_empty()) {
+        (_, true) => "append",
+        (true, false) => "delete",
+        (false, false) => "overwrite",
+    };
     let mut summary = BTreeMap::from([
-        ("operation", "append".to_owned()),
-        ("added-data-files", files.to_string()),
-        ("added-records", rows.to_string()),
+        ("operation", operation.to_owned()),
+        ("added-data-files", files.len().to_string()),
+        ("added-records", records.to_string()),
         ("added-files-size", bytes.to_string()),
         ("changed-partition-count", partitions.to_string()),
     ]);
+    for (name, files, rows, all) in [
+        ("added-position-delete-files", positions.len() as u64, "added-position-deletes", count(&positions)),
+        ("added-equality-delete-files", keys.len() as u64, "added-equality-deletes", count(&keys)),
+    ] {
+        if files > 0 {
+            summary.extend([(name, files.to_string()), (rows, all.to_string())]);
+        }
+    }
+    if !deletes.is_empty() {
+        summary.insert("added-delete-files", deletes.len().to_string());
+    }
     // Totals go on from those of the snapshot before, if it has them.
     let before = metadata.snapshot();
-    for (name, more) in [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)] {
+    for (name, more) in [
+        ("total-data-files", files.len() as u64),
+        ("total-records", records),
+        ("total-files-size", bytes),
+        ("total-delete-files", deletes.len() as u64),
+        ("total-position-deletes", count(&positions)),
+        ("total-equality-deletes", count(&keys)),
+    ] {
         let total = match before {
             None => Some(0),
             Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
         };
         if let Some(total) = total {
             summary.insert(name, (total + more).to_string());
-        }
-    }
-    for name in ["total-delete-files", "total-position-deletes", "total-equality-deletes"] {
-        let total = before.map_or(Some("0"), |snapshot| snapshot["summary"][name].as_str());
-        if let Some(total) = total {
-            summary.insert(name, total.to_owned());
         }
     }
     summary

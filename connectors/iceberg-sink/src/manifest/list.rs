@@ -3,9 +3,9 @@
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::types::Type;
 
-use super::DataFile;
 use super::avro::{self, Def, Shape};
 use super::merge::Merged;
+use super::{DataFile, Of};
 use crate::partition::Divider;
 use crate::single;
 
@@ -19,7 +19,10 @@ const SPEC: usize = 2;
 const CONTENT: usize = 3;
 /// the snapshot that it came with,
 const ADDED_BY: usize = 6;
-/// files that it says are removed.
+/// files that its snapshot added, and such as were there,
+const ADDED_FILES: usize = 7;
+const EXISTING_FILES: usize = 8;
+/// and those that it says are removed.
 const REMOVED_FILES: usize = 9;
 /// Where the number stands by which a snapshot's manifests are ordered.
 const SEQUENCE: usize = 4;
@@ -71,6 +74,8 @@ pub struct Named<'l> {
     pub sequence: i64,
     /// That snapshot.
     pub added_by: i64,
+    /// Files that are there.
+    pub files: i32,
     /// Files that this snapshot removed, and that it tells of.
     pub removed_files: i32,
 }
@@ -79,13 +84,19 @@ pub struct Named<'l> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct List(Vec<Vec<Datum>>);
 
-/// A manifest of new data files, as a list names it.
+/// A manifest of new files, as a list names it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Added(Vec<Datum>);
 
 impl Added {
     /// What a list says of a manifest.
-    pub fn new(uri: &str, bytes: usize, snapshot: i64, files: &[DataFile], divider: &Divider) -> Self {
+    pub fn new(
+        of: Of,
+        (uri, bytes): (&str, usize),
+        snapshot: i64,
+        files: &[DataFile],
+        divider: &Divider,
+    ) -> Self {
         let rows = files.iter().map(|file| file.summary.rows).sum();
         let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
         let mut bounds = vec![Bounds::default(); divider.fields.len()];
@@ -96,7 +107,7 @@ impl Added {
             Datum::Text(uri.to_owned()),
             Datum::Long(i64::try_from(bytes).unwrap_or(i64::MAX)),
             Datum::Int(divider.spec.id),
-            Datum::Int(0),
+            Datum::Int(of.number()),
             Datum::Null,
             Datum::Null,
             Datum::Long(snapshot),
@@ -161,8 +172,8 @@ pub type Row = Vec<Datum>;
 
 /// What a list says of a manifest of files that were there: how many, their rows, and the least number of a snapshot that added one.
 pub(super) fn existing(
-    uri: &str,
-    bytes: usize,
+    of: Of,
+    (uri, bytes): (&str, usize),
     snapshot: i64,
     (files, rows, sequence_min): (i32, i64, i64),
     bounds: &[Bounds],
@@ -172,7 +183,7 @@ pub(super) fn existing(
         Datum::Text(uri.to_owned()),
         Datum::Long(i64::try_from(bytes).unwrap_or(i64::MAX)),
         Datum::Int(divider.spec.id),
-        Datum::Int(0),
+        Datum::Int(of.number()),
         Datum::Null,
         Datum::Long(sequence_min),
         Datum::Long(snapshot),
@@ -193,11 +204,11 @@ impl List {
         avro::read(bytes, &manifest()).map(Self)
     }
 
-    /// The list of a snapshot that adds a manifest to those of this one.
+    /// The list of a snapshot that adds manifests to those of this one.
     #[must_use]
-    pub fn with(&self, added: Option<&Added>, sequence: i64) -> Self {
+    pub fn with(&self, added: &[Added], sequence: i64) -> Self {
         let mut rows = self.0.clone();
-        if let Some(Added(row)) = added {
+        for Added(row) in added {
             let mut row = row.clone();
             row[SEQUENCE] = Datum::Long(sequence);
             row[SEQUENCE_MIN] = Datum::Long(sequence);
@@ -239,6 +250,7 @@ impl List {
                 content: int(&row[CONTENT]),
                 sequence: long(&row[SEQUENCE]),
                 added_by: long(&row[ADDED_BY]),
+                files: int(&row[ADDED_FILES]).saturating_add(int(&row[EXISTING_FILES])),
                 removed_files: int(&row[REMOVED_FILES]),
             }),
             _ => None,
@@ -288,16 +300,17 @@ mod tests {
         let layout: Layout = columns.layout().expect("a layout");
         let divider = Divider::new(&spec, &columns, &layout).expect("applied");
         let file = |value: Datum| DataFile {
+            content: crate::manifest::Content::Data,
             path: "s3://b/f".into(),
             bytes: 7,
             partition: vec![value],
             summary: Summary { rows: 3, ..Summary::default() },
         };
         let files = [file(Datum::Int(5)), file(Datum::Null), file(Datum::Int(-5))];
-        let manifest = super::super::write(&files, 9, &columns, &divider).expect("written");
+        let manifest = super::super::write(Of::Data, &files, 9, &columns, &divider).expect("written");
         assert!(manifest.starts_with(b"Obj\x01"));
-        let added = Added::new("s3://b/m", manifest.len(), 9, &files, &divider);
-        let list = List::default().with(Some(&added), 2).with(Some(&added), 3);
+        let added = Added::new(Of::Data, ("s3://b/m", manifest.len()), 9, &files, &divider);
+        let list = List::default().with(std::slice::from_ref(&added), 2).with(&[added], 3);
         let bytes = list.bytes(9, None, 3).expect("written");
         assert_eq!(List::read(&bytes).expect("read"), list);
         assert_eq!(list.0[0][SEQUENCE], Datum::Long(3));

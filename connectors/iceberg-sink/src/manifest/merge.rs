@@ -9,13 +9,14 @@ use millrace_connector_encode::datum::Datum;
 
 use super::avro::{self, Def};
 use super::list::{Bounds, Named, Row, existing};
-use super::{DELETED, ENTRY, EXISTING, entry, header};
+use super::{DELETED, ENTRY, EXISTING, Of, entry, header};
 use crate::partition::Divider;
 use crate::schema::Columns;
 
 /// A manifest in the making.
 #[derive(Debug)]
 pub struct Merger {
+    of: Of,
     defs: Vec<Def>,
     file: AvroFile,
     out: Vec<u8>,
@@ -39,14 +40,15 @@ pub struct Merged {
 
 impl Merger {
     /// For manifests of this spec.
-    pub fn new(columns: &Columns, divider: &Divider) -> Self {
-        let (defs, mut out) = (entry(divider), Vec::new());
-        let header = header(columns, divider);
+    pub fn new(of: Of, columns: &Columns, divider: &Divider) -> Self {
+        let (defs, mut out) = (entry(divider, of), Vec::new());
+        let header = header(columns, divider, of);
         let header = header.each_ref().map(|(name, value)| (*name, value.as_str()));
         let file = avro::begin(ENTRY, &defs, &header, &mut out);
         let bounds = divider.fields.iter().map(|_| Bounds::default()).collect();
         let (files, rows, sequence_min) = (0, 0, i64::MAX);
         Self {
+            of,
             defs,
             file,
             out,
@@ -107,8 +109,8 @@ impl Merger {
     pub fn finish(mut self, uri: &str, snapshot: i64) -> Result<(Vec<u8>, Merged), String> {
         self.file.end_block(&mut self.out)?;
         let row = existing(
-            uri,
-            self.out.len(),
+            self.of,
+            (uri, self.out.len()),
             snapshot,
             (self.files, self.rows, self.sequence_min),
             &self.bounds,

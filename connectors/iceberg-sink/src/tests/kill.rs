@@ -82,7 +82,7 @@ fn end(mut sink: SinkTest<IcebergSink>) -> Result<(), Error> {
 }
 
 /// Repeats what failed for now.
-fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 0..1000 {
         match call() {
             Err(error) if error.kind == ErrorKind::Retriable => {}
@@ -92,16 +92,16 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     panic!("it never succeeds");
 }
 
-fn killed() -> Refusal {
+pub(super) fn killed() -> Refusal {
     Refusal::Failed(Error::fatal("killed", "killed"))
 }
 
-fn slow_down() -> Refusal {
+pub(super) fn slow_down() -> Refusal {
     Refusal::Failed(Error::retriable("s3.SlowDown", "slow down"))
 }
 
 /// From the request with this number on nothing is done; that one itself is done if `answered` says so.
-fn kill_at(number: u32, done: bool) {
+pub(super) fn kill_at(number: u32, done: bool) {
     let seen = Rc::new(Cell::new(0));
     bucket().interfere(Some(Box::new(move |_| {
         let now = seen.get();

@@ -1,7 +1,7 @@
-//! Reads the table as an engine does: the newest metadata, its snapshot, the list of manifests, the manifests, the files. Nothing here is
-//! the sink's own: Avro is read by `apache-avro`, Parquet by the record reader of `parquet`.
+//! Reads the table as an engine does: the newest metadata, its snapshot, the list of manifests, the manifests, the files, less what is deleted. Nothing
+//! here is the sink's own: Avro is read by `apache-avro`, Parquet by the record reader of `parquet`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 use apache_avro::types::Value as Avro;
@@ -49,14 +49,14 @@ fn avro_json(value: &Avro) -> Value {
     }
 }
 
-/// What the snapshot has: all URIs, and for each data file its partition and its URI.
-fn walk() -> (BTreeSet<String>, Vec<(Value, String)>, Vec<Value>) {
-    let (mut uris, mut files, mut all) = (BTreeSet::new(), Vec::new(), Vec::new());
+/// All URIs, and what the newest snapshot's manifests say of its files, of deletes, too.
+fn walk() -> (BTreeSet<String>, Vec<Value>) {
+    let (mut uris, mut all) = (BTreeSet::new(), Vec::new());
     let table = metadata();
     for snapshot in table["snapshots"].as_array().into_iter().flatten() {
         let is_current = snapshot["snapshot-id"] == table["current-snapshot-id"];
         let list = snapshot["manifest-list"].as_str().expect("a list").to_owned();
-        let mut rows = 0;
+        let mut totals: BTreeMap<&str, i64> = BTreeMap::new();
         for manifest in avro(object(&list)) {
             let uri = manifest["manifest_path"].as_str().expect("a URI").to_owned();
             let bytes = object(&uri);
@@ -87,24 +87,39 @@ fn walk() -> (BTreeSet<String>, Vec<(Value, String)>, Vec<Value>) {
                 }
                 let file = &entry["data_file"];
                 let uri = file["file_path"].as_str().expect("a URI").to_owned();
-                rows += file["record_count"].as_i64().expect("a count");
+                let content = file["content"].as_i64().expect("a content");
+                assert_eq!(manifest["content"], i64::from(content > 0), "{uri}");
+                assert_eq!(content == 2, file["equality_ids"].as_array().is_some_and(|ids| !ids.is_empty()));
+                let names = [
+                    ["total-data-files", "total-records"],
+                    ["total-delete-files", "total-position-deletes"],
+                    ["total-delete-files", "total-equality-deletes"],
+                ][content as usize];
+                *totals.entry(names[0]).or_default() += 1;
+                *totals.entry(names[1]).or_default() += file["record_count"].as_i64().expect("a count");
+                *totals.entry("total-files-size").or_default() +=
+                    file["file_size_in_bytes"].as_i64().expect("a size");
                 if is_current {
                     assert_eq!(file["file_size_in_bytes"], object(&uri).len(), "{uri}");
-                    files.push((file["partition"].clone(), uri.clone()));
                 }
                 uris.insert(uri);
             }
             uris.insert(uri);
         }
-        assert_eq!(snapshot["summary"]["total-records"], rows.to_string());
+        let names =
+            ["data-files", "records", "delete-files", "position-deletes", "equality-deletes", "files-size"];
+        for name in names.map(|name| format!("total-{name}")) {
+            let total = totals.get(name.as_str()).copied().unwrap_or(0);
+            assert_eq!(snapshot["summary"][&name], total.to_string(), "{name}");
+        }
         uris.insert(list);
     }
-    (uris, files, all)
+    (uris, all)
 }
 
 /// What manifests say of the files that are there, with what they leave out.
 pub(super) fn entries() -> Vec<Value> {
-    walk().2
+    walk().1
 }
 
 /// The same manifest as a writer makes it that has less to say of files.
@@ -156,14 +171,62 @@ pub(super) fn replace_manifest(key: &str, bytes: &[u8]) {
     }
 }
 
-/// For each data file its partition and its rows.
+/// The rows of a file.
+fn contents(uri: &Value) -> Vec<Value> {
+    let bytes = object(uri.as_str().expect("a URI"));
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).expect("a Parquet file");
+    let rows = reader.get_row_iter(None).expect("rows");
+    rows.map(|row| plain(&Field::Group(row.expect("a row")))).collect()
+}
+
+/// For each data file its partition and its rows, without those that are deleted (specification, "Scan Planning").
 pub(super) fn files() -> Vec<(Value, Vec<Value>)> {
-    let read = |(partition, uri): (Value, String)| {
-        let reader = SerializedFileReader::new(bytes::Bytes::from(object(&uri))).expect("a Parquet file");
-        let rows = reader.get_row_iter(None).expect("rows");
-        (partition, rows.map(|row| plain(&Field::Group(row.expect("a row")))).collect())
+    let (data, deletes): (Vec<Value>, Vec<Value>) =
+        entries().into_iter().partition(|entry| entry["data_file"]["content"] == 0);
+    let deletes: Vec<(Value, Vec<Value>)> = deletes
+        .into_iter()
+        .map(|entry| (entry["data_file"]["file_path"].clone(), entry))
+        .map(|(uri, entry)| (entry, contents(&uri)))
+        .collect();
+    for (entry, rows) in &deletes {
+        if entry["data_file"]["content"] == 1 {
+            let place = |row: &Value| (row["file_path"].to_string(), row["pos"].as_i64());
+            assert!(rows.is_sorted_by_key(place), "{rows:?}");
+        }
+    }
+    let is_unpartitioned = |partition: &Value| partition.as_object().is_some_and(serde_json::Map::is_empty);
+    let read = |entry: Value| {
+        let file = &entry["data_file"];
+        let is_gone = |(at, row): (i64, &Value)| {
+            deletes.iter().any(|(by, rows)| {
+                let (own, its) = (entry["sequence_number"].as_i64(), by["sequence_number"].as_i64());
+                let partition = &by["data_file"]["partition"];
+                match by["data_file"]["content"].as_i64() {
+                    Some(1) => {
+                        partition == &file["partition"]
+                            && own <= its
+                            && rows
+                                .iter()
+                                .any(|place| place["file_path"] == file["file_path"] && place["pos"] == at)
+                    }
+                    _ => {
+                        (partition == &file["partition"] || is_unpartitioned(partition))
+                            && own < its
+                            && rows.iter().any(|key| {
+                                key.as_object()
+                                    .expect("a key")
+                                    .iter()
+                                    .all(|(name, value)| row[name] == *value)
+                            })
+                    }
+                }
+            })
+        };
+        let rows = contents(&file["file_path"]);
+        let left = (0..).zip(&rows).filter(|one| !is_gone(*one)).map(|(_, row)| row.clone());
+        (file["partition"].clone(), left.collect())
     };
-    walk().1.into_iter().map(read).collect()
+    data.into_iter().map(read).collect()
 }
 
 /// All rows.
@@ -173,7 +236,7 @@ pub(super) fn rows() -> Vec<Value> {
 
 /// Keys of files that no snapshot has.
 pub(super) fn unreachable() -> Vec<String> {
-    let (uris, ..) = walk();
+    let (uris, _) = walk();
     let is_file = |key: &String| key.contains("/data/") || key.ends_with(".avro");
     bucket()
         .objects()
