@@ -18,7 +18,8 @@ use crate::expire::EXPIRE;
 
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
-const STEPS: u64 = 10_000;
+/// Large ones, so that they come in many commits.
+const STEPS: u64 = 20_000;
 const KEYS: u64 = 600;
 /// Of so many commits one is not answered.
 const LOSE: u32 = 5;
@@ -47,7 +48,7 @@ fn steps(random: &mut Random) -> (String, BTreeMap<u64, Value>) {
     let (mut lines, mut rows) = (String::new(), BTreeMap::new());
     for step in 0..STEPS {
         let n = random.below(KEYS);
-        let mut row = json!({ "n": n, "step": step, "text": format!("{n} at {step}") });
+        let mut row = json!({ "n": n, "step": step, "text": format!("{n} at {step} ").repeat(100) });
         if random.below(4) == 0 {
             rows.remove(&n);
             row["__deleted"] = json!("true");
@@ -62,7 +63,7 @@ fn steps(random: &mut Random) -> (String, BTreeMap<u64, Value>) {
 fn kill_some(folder: &Path, times: u32, random: &mut Random) {
     for _ in 0..times {
         let mut process = Process::spawn(&mut run(folder), folder.join("run.log"));
-        thread::sleep(Duration::from_millis(400 + random.below(1400)));
+        thread::sleep(Duration::from_millis(200 + random.below(1200)));
         process.kill();
     }
 }
@@ -86,8 +87,8 @@ fn engines_see_each_keys_last_row_whatever_was_killed() {
             false => EXPIRE.to_owned(),
         };
         let sink = format!(
-            "{kind}auto_create: true\ninsert_mode: upsert\npk_mode: record_key\npk_fields: [n]\ndelete_enabled: true\ncommit_interval: 100ms\n\
-             flush_interval: 50ms\ntasks: 2\nerrors: {{ tolerance: none, retry_timeout: 60s }}"
+            "{kind}auto_create: true\ninsert_mode: upsert\npk_mode: record_key\npk_fields: [n]\ndelete_enabled: true\ncommit_interval: 1ms\n\
+             flush_interval: 5ms\nbuffer: 8MiB\ntasks: 2\nerrors: {{ tolerance: none, retry_timeout: 60s }}"
         );
         let connection = format!("  catalog: {{ http: {{ url: \"{url}\" }} }}\n");
         write(folder, "pipeline.yaml", pipeline_with(&server, &connection, &sink));
