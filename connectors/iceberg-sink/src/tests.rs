@@ -310,8 +310,16 @@ fn settings_that_make_no_sense_are_told() {
         (json!({ "schema": "{}" }), "/schema"),
         (json!({ "partition_by": ["x", "day(at"] }), "/partition_by/1"),
         (json!({ "buffer": "1MiB" }), "/buffer"),
-        (json!({ "table_properties": { "millrace.x": "1" } }), "/table_properties"),
-        (json!({ "table_properties": { "format-version": 3 } }), "/table_properties"),
+        (json!({ "table_properties": { "millrace.x": "1" } }), "/table_properties/millrace.x"),
+        (json!({ "table_properties": { "format-version": 3 } }), "/table_properties/format-version"),
+        (
+            json!({ "table_properties": { "history.expire.max-snapshot-age-ms": "soon" } }),
+            "/table_properties/history.expire.max-snapshot-age-ms",
+        ),
+        (
+            json!({ "table_properties": { "commit.manifest-merge.enabled": "yes" } }),
+            "/table_properties/commit.manifest-merge.enabled",
+        ),
         (json!({ "target_file_size": "0B" }), "/target_file_size"),
     ] {
         let error = run_error(settings.clone());
