@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use kafka_protocol::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{Protocol, Transactions};
 use crate::error::{Error, Result};
@@ -18,26 +18,27 @@ use crate::topic::transactional_id;
 const WAIT_MAX: Duration = Duration::from_millis(50);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(1);
+
 impl Transactions {
     /// Waits until the markers of the transaction before are there, if that may be a matter of moments.
     pub(super) async fn wait_for_markers(&self) {
         let ended = {
             let mut state = self.state.lock();
             match state.ended.take() {
-                Some(ended) if state.protocol == Protocol::Second => ended,
+                Some(ended) if state.protocol == Protocol::Second && ended.elapsed() < WAIT_MAX => ended,
                 _ => return,
             }
         };
-        while ended.elapsed() < WAIT_MAX {
-            match self.are_markers_written().await {
-                Ok(true) => return,
-                Ok(false) => sleep(PAUSE).await,
-                Err(error) => {
-                    tracing::debug!(%error, "not known whether the last transaction's markers are written");
-                    return;
-                }
+        // Also where the coordinator doesn't answer.
+        let _ = timeout_at(ended + WAIT_MAX, async {
+            while !self.are_markers_written().await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "not known whether the last transaction's markers are written");
+                true
+            }) {
+                sleep(PAUSE).await;
             }
-        }
+        })
+        .await;
     }
 
     async fn are_markers_written(&self) -> Result<bool> {
