@@ -6,4 +6,5 @@ mod data;
 mod expire;
 mod faults;
 mod lake;
+mod merge;
 mod sink;

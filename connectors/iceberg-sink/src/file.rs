@@ -59,6 +59,12 @@ impl Growing {
         })
     }
 
+    /// A file that has its bytes already.
+    pub fn whole(key: String, partition: Vec<Datum>, out: Vec<u8>, summary: Summary) -> Self {
+        let (uploaded, upload, parts, is_there) = (0, None, Vec::new(), false);
+        Self { key, partition, rows: None, summary, out, uploaded, upload, parts, is_there }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, row: &[Datum]) -> Result<(), Error> {
         match &mut self.rows {

@@ -6,7 +6,7 @@
 //!
 //! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`small`] (files that could be one), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
 
 pub mod catalog;
 pub mod commit;
@@ -21,6 +21,7 @@ pub mod rows;
 pub mod schema;
 pub mod settings;
 pub mod single;
+pub mod small;
 #[cfg(test)]
 mod tests;
 mod widen;
@@ -115,7 +116,12 @@ impl Sink for IcebergSink {
             }
         };
         let properties = settings.properties();
-        let upkeep = Upkeep { expire_snapshots: settings.expire_snapshots, properties, told: None };
+        let upkeep = Upkeep {
+            expire_snapshots: settings.expire_snapshots,
+            merge_files: settings.merge_files,
+            properties,
+            told: None,
+        };
         let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
         Ok(Self {
             settings,
@@ -194,6 +200,9 @@ impl Sink for IcebergSink {
             || self.writer.as_ref().is_some_and(Writer::is_full);
         if is_due || self.session.is_pending() {
             self.commit()?;
+        }
+        if is_due || self.session.is_rewriting() {
+            self.merge_files()?;
         }
         let held =
             self.session.fence.held.iter().map(|((topic, partition), offset)| (topic, *partition, *offset));
@@ -276,9 +285,17 @@ impl IcebergSink {
             Some(writer) => writer.finish(&self.store, self.session.warehouse())?,
             None => None,
         };
-        self.session.intend(Intent { rows, positions, numbers: self.next_file });
+        self.session.intend(Intent { rows, replaced: None, positions, numbers: self.next_file });
         self.session.settle()?;
         self.committed_ms = now_ms();
+        self.session.tidy()
+    }
+
+    /// Merges small data files, if it is wanted and time. Between two commits: no file is growing.
+    fn merge_files(&mut self) -> Result<(), Error> {
+        let Some(writer) = self.writer.as_ref().filter(|_| self.settings.merge_files) else { return Ok(()) };
+        let target = self.settings.target_file_size.bytes_u64();
+        self.session.rewrite(writer.columns(), writer.divider(), target, &mut self.next_file)?;
         self.session.tidy()
     }
 }

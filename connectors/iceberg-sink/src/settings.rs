@@ -57,6 +57,9 @@ pub struct Settings {
     /// Whether old snapshots are expired.
     #[serde(default)]
     pub expire_snapshots: bool,
+    /// Whether small data files are merged.
+    #[serde(default)]
+    pub merge_files: bool,
     /// Time between two commits.
     #[serde(default = "default_interval")]
     pub commit_interval: Span,

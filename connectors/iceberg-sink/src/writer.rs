@@ -57,6 +57,11 @@ impl Writer {
         &self.columns
     }
 
+    /// How rows are divided.
+    pub(crate) fn divider(&self) -> &Divider {
+        &self.divider
+    }
+
     /// Bytes in memory.
     pub(crate) fn held(&self) -> usize {
         self.held

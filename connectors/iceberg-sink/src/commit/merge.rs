@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use millrace_sdk::object_store::{Condition, Refusal};
 use millrace_sdk::{Error, warn};
 
+use super::rewrite::has_deletes;
 use super::{Intent, NewRows, Pending, Session, metadata_error};
 use crate::manifest::list::{List, Named};
 use crate::manifest::merge::{Merged, Merger};
@@ -67,6 +68,9 @@ impl Session {
         number: u64,
         list: &List,
     ) -> Result<Option<Merged>, Error> {
+        if pending.intent.replaced.is_some() && has_deletes(list) {
+            return self.merge_nothing(pending, number);
+        }
         match &pending.merging {
             Merging::Over => return Ok(None),
             Merging::Done(merged) => {
@@ -76,9 +80,11 @@ impl Session {
                 }
             }
             Merging::Open | Merging::Tried => {
-                let Some(merger) = self.merge(&pending.intent, list)? else {
-                    return self.merge_nothing(pending, number);
+                let merger = match &pending.intent.replaced {
+                    Some(_) => self.replace(pending, list)?,
+                    None => self.merge(&pending.intent, list)?,
                 };
+                let Some(merger) = merger else { return self.merge_nothing(pending, number) };
                 let key = self.key(&self.fence.instance.merged(number))?;
                 let uri = self.warehouse.uri(&key);
                 let (bytes, merged) = merger.finish(&uri, pending.snapshot).map_err(metadata_error)?;
@@ -108,7 +114,7 @@ impl Session {
         };
         let is_small = |manifest: &Named<'_>| {
             manifest.bytes < policy.target_bytes / 2
-                && (manifest.content, manifest.spec_id, manifest.removed_files) == (0, divider.spec.id, 0)
+                && (manifest.content, manifest.spec_id) == (0, divider.spec.id)
                 && is_manifest(manifest.path)
                 && !self.unmergeable.contains(manifest.path)
         };

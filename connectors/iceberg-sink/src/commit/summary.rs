@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::rewrite::Replaced;
 use crate::manifest::DataFile;
 use crate::metadata::Metadata;
 
@@ -9,6 +10,7 @@ use crate::metadata::Metadata;
 pub(super) fn summary(
     files: &[DataFile],
     partitions: usize,
+    replaced: Option<&Replaced>,
     metadata: &Metadata,
 ) -> BTreeMap<&'static str, String> {
     let rows: u64 = files.iter().filter_map(|file| u64::try_from(file.summary.rows).ok()).sum();
@@ -21,15 +23,27 @@ pub(super) fn summary(
         ("added-files-size", bytes.to_string()),
         ("changed-partition-count", partitions.to_string()),
     ]);
+    let mut less = [0; 3];
+    if let Some(replaced) = replaced {
+        // What is in the new files is what was in the old ones.
+        less = [replaced.files.len() as u64, rows, replaced.bytes];
+        summary.insert("operation", "replace".to_owned());
+        for (name, less) in
+            ["deleted-data-files", "deleted-records", "removed-files-size"].into_iter().zip(less)
+        {
+            summary.insert(name, less.to_string());
+        }
+    }
     // Totals go on from those of the snapshot before, if it has them.
     let before = metadata.snapshot();
-    for (name, more) in [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)] {
+    let totals = [("total-data-files", files), ("total-records", rows), ("total-files-size", bytes)];
+    for ((name, more), less) in totals.into_iter().zip(less) {
         let total = match before {
             None => Some(0),
             Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
         };
         if let Some(total) = total {
-            summary.insert(name, (total + more).to_string());
+            summary.insert(name, (total + more).saturating_sub(less).to_string());
         }
     }
     for name in ["total-delete-files", "total-position-deletes", "total-equality-deletes"] {
