@@ -3,6 +3,7 @@
 
 mod catalog;
 mod data;
+mod doctor;
 mod expire;
 mod faults;
 mod lake;

@@ -6,10 +6,12 @@
 //!
 //! Rooms: [`rows`] (records into rows), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`small`] (files that could be one), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`small`] (files that could be one), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` (which rows are in which file),
+//! [`diagnosis`] (what `millrace doctor` is told).
 
 pub mod catalog;
 pub mod commit;
+pub mod diagnosis;
 pub mod expire;
 pub mod fence;
 pub mod file;
@@ -32,13 +34,10 @@ use millrace_connector_encode::types::Schema;
 use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::Store;
 use millrace_sdk::{
-    Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
-    TopicOffset, TopicPartition,
+    Description, Durable, Error, Finding, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken,
+    Task, TopicOffset, TopicPartition,
 };
 
-use crate::catalog::Catalog;
-use crate::catalog::hadoop::Hadoop;
-use crate::catalog::rest::Rest;
 use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
 use crate::place::Warehouse;
@@ -99,6 +98,10 @@ impl Sink for IcebergSink {
         Ok(settings.problems())
     }
 
+    fn diagnose(settings: &Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        diagnosis::diagnose(settings)
+    }
+
     fn open(task: &Task, settings: Settings) -> Result<Self, Error> {
         let wrong = |pointer: &str, why: &str| Error::fatal("settings", format!("{pointer}: {why}"));
         if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
@@ -107,14 +110,7 @@ impl Sink for IcebergSink {
         let schema: Option<Schema> = settings.fields().transpose().map_err(|why| wrong("/schema", &why))?;
         let warehouse = Warehouse::new(&settings.warehouse).map_err(|why| wrong("/warehouse", &why))?;
         let store = Store::new(settings.connection.clone());
-        let folder = settings.names().join("/");
-        let catalog: Box<dyn Catalog> = match &settings.catalog_connection {
-            None => Box::new(Hadoop::new(store.clone(), warehouse.clone(), folder)),
-            Some(connection) => {
-                let name = settings.catalog_warehouse.as_deref();
-                Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
-            }
-        };
+        let catalog = catalog::of(&settings, &store, &warehouse);
         let properties = settings.properties();
         let upkeep = Upkeep {
             expire_snapshots: settings.expire_snapshots,
