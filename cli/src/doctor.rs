@@ -37,11 +37,11 @@ pub(crate) async fn run(args: DoctorArgs) -> Outcome {
         Cluster::Own(spec) => {
             let config = validate::broker_config(&spec)?;
             let served = registry::listener(&config);
-            findings.extend(doctor::surroundings(&plan, served.as_deref()).await);
+            findings.extend(doctor::surroundings(&plan, &host, served.as_deref()).await);
             findings.extend(embedded(&spec, &config));
         }
         Cluster::Other(client) => {
-            findings.extend(doctor::surroundings(&plan, None).await);
+            findings.extend(doctor::surroundings(&plan, &host, None).await);
             findings.extend(doctor::cluster(&plan, &client, &args.group).await);
         }
     }

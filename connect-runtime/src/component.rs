@@ -49,6 +49,7 @@ use crate::connection::Connections;
 use crate::plan::ComponentRef;
 
 pub use bindings::exports::millrace::connect::connector::{ConfigProblem, Description};
+pub use bindings::exports::millrace::connect::diagnosis::{Finding as Diagnosed, Health as DiagnosedHealth};
 pub use bindings::exports::millrace::connect::sink::{Durable, PutOutcome};
 pub use bindings::exports::millrace::connect::source::Flow;
 pub use bindings::millrace::connect::types::{

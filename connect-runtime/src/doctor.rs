@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cluster` | whether the cluster answers, and grants topics, positions, transactions and groups |
 //! | `connections` | whether what the connectors are granted is reached |
+//! | `connectors` | what connectors say of what they work with: tables, rights, files |
 //! | `folders` | whether granted folders can be read and written, and how much room there is |
 //!
 //! Nothing of the pipelines is changed: topics are asked for without being made (`validate_only`), a file that is written to try a
@@ -12,6 +13,7 @@
 
 mod cluster;
 mod connections;
+mod connectors;
 mod folders;
 
 use std::path::Path;
@@ -20,6 +22,7 @@ use millrace_client::Client;
 
 pub(crate) use self::connections::{Reached, Unreached};
 
+use crate::component::ComponentHost;
 use crate::plan::{GuestPlan, Plan};
 
 /// What came out of one look.
@@ -77,9 +80,13 @@ impl Finding {
 }
 
 /// Looks at everything that a plan needs besides its cluster. `served`: where the process that runs it will serve a schema registry.
-pub async fn surroundings(plan: &Plan, served: Option<&str>) -> Vec<Finding> {
+pub async fn surroundings(plan: &Plan, host: &ComponentHost, served: Option<&str>) -> Vec<Finding> {
     let mut findings = folders::look(&guests(plan));
-    findings.extend(connections::look(plan, served).await);
+    let reached = connections::look(plan, served).await;
+    let lost = reached.iter().filter(|finding| finding.health == Health::Failed);
+    let lost = lost.map(|finding| finding.subject.clone()).collect();
+    findings.extend(reached);
+    findings.extend(connectors::look(plan, host, &lost).await);
     findings
 }
 

@@ -14,8 +14,8 @@ use crate::expire::EXPIRE;
 /// Longest run to the end, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 const ROWS: u64 = 20_000;
-/// Manifests are merged from four on, but not while another task does it.
-const MERGE: &str = "table_properties: { commit.manifest.min-count-to-merge: 4 }\n";
+/// Manifests are merged from four on, but not while another task does it; and so are small data files.
+const MERGE: &str = "merge_files: true\ntable_properties: { commit.manifest.min-count-to-merge: 4 }\n";
 const MANIFESTS_MAX: u64 = 8;
 
 #[test]

@@ -3,8 +3,10 @@
 
 mod catalog;
 mod data;
+mod doctor;
 mod expire;
 mod faults;
 mod lake;
+mod merge;
 mod sink;
 mod upsert;

@@ -8,6 +8,7 @@ pub mod broker;
 pub mod connect;
 pub mod cutter;
 pub mod diff;
+pub mod doctor;
 pub mod flow;
 pub mod http;
 pub mod peer;

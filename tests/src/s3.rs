@@ -95,11 +95,22 @@ impl S3 {
 
     /// Starts it again with its data, at its address.
     pub fn restart(&mut self) {
+        self.begin(&[]);
+    }
+
+    /// The same, and from now on nobody may change anything. Versity's gateway only.
+    pub fn restart_read_only(&mut self) {
+        assert_eq!(self.kind, Kind::VersityGw);
+        self.kill();
+        self.begin(&["--readonly"]);
+    }
+
+    fn begin(&mut self, further: &[&str]) {
         let mut start = match self.kind {
             Kind::VersityGw => {
                 let mut start = command(tools::versitygw());
                 start.args(["--port", &self.address, "--access", ACCESS_KEY, "--secret", SECRET_KEY]);
-                start.args(["--quiet", "--keep-alive", "posix"]).arg(&self.folder);
+                start.args(["--quiet", "--keep-alive"]).args(further).arg("posix").arg(&self.folder);
                 start
             }
             Kind::S3sFs => {

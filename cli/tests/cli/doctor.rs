@@ -66,6 +66,7 @@ fn files_folders_and_the_broker_of_the_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     std::fs::create_dir(folder.join("inbox")).expect("a folder");
+    std::fs::write(folder.join("inbox/a.txt"), "a\n").expect("a file");
     let listen = free_address();
     pipeline(folder, &FILES.replace("LISTEN", &listen));
     let good = doctor(folder, &[]);
@@ -76,13 +77,18 @@ fn files_folders_and_the_broker_of_the_process() {
 ok       files: 1 pipeline, 2 connectors, no problem
 ok       folder ./inbox: can be read
 ok       folder ./out: will be made, N MiB are left
+ok       orders.source: files of ./inbox: 1 file can be read
 ok       folder data: will be made, N MiB are left
 ok       broker: can listen on LISTEN
-5 looked at, 0 to watch, 0 to mend
+6 looked at, 0 to watch, 0 to mend
 "
     );
     assert_eq!(std::fs::read_dir(folder).expect("the folder").count(), 2, "it leaves nothing behind");
 
+    std::fs::remove_file(folder.join("inbox/a.txt")).expect("removed");
+    let empty = told(folder, &doctor(folder, &[]));
+    let warned = "warning  orders.source: files of ./inbox: are not there\n         -> correct the path, or set `follow: true` to wait for them";
+    assert!(empty.contains(warned), "{empty}");
     std::fs::remove_dir(folder.join("inbox")).expect("removed");
     std::fs::write(folder.join("out"), "").expect("a file in the way");
     let taken = TcpListener::bind(&listen).expect("the port is free");

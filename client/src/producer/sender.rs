@@ -84,10 +84,11 @@ impl Sender {
         if !self.ensure_identity(!ready.partitions.is_empty()).await {
             return self.not_before.or(ready.wake_at);
         }
-        if ready.partitions.is_empty() || !self.ensure_in_transaction(&ready.partitions).await {
+        let partitions = self.in_transaction(ready.partitions).await;
+        if partitions.is_empty() {
             return earliest(ready.wake_at, self.not_before.take());
         }
-        let homeless = self.send(ready.partitions);
+        let homeless = self.send(partitions);
         if homeless {
             self.refresh();
         }
@@ -149,6 +150,9 @@ impl Sender {
         if let Some(lane) = self.lanes.get_mut(&answer.broker) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
         }
+        if let Some(transactions) = &self.shared.transactions {
+            answer.batches.iter().for_each(|batch| transactions.answered(&batch.tp));
+        }
         if answer::settle(&self.shared, answer) {
             self.refresh();
         }
@@ -205,20 +209,18 @@ impl Sender {
         }
     }
 
-    /// Whether all of `partitions` are part of the open transaction. A producer without transactions has no such care.
-    async fn ensure_in_transaction(&mut self, partitions: &[TopicPartition]) -> bool {
-        let Some(transactions) = &self.shared.transactions else { return true };
-        if !transactions.may_send() {
-            return false;
+    /// Which of `partitions` may be written to now: without transactions all of them.
+    async fn in_transaction(&self, partitions: Vec<TopicPartition>) -> Vec<TopicPartition> {
+        let Some(transactions) = &self.shared.transactions else { return partitions };
+        if partitions.is_empty() || !transactions.may_send() {
+            return Vec::new();
         }
-        match transactions.add_partitions(partitions).await {
-            Ok(()) => true,
-            Err(error) => {
-                transactions.fail(&error);
-                self.shared.fail_unsent(&error);
-                false
-            }
-        }
+        let metadata = self.shared.cluster.metadata();
+        transactions.add_partitions(partitions, |tp| metadata.leader(tp)).await.unwrap_or_else(|error| {
+            transactions.fail(&error);
+            self.shared.fail_unsent(&error);
+            Vec::new()
+        })
     }
 
     fn is_pausing(&self) -> bool {

@@ -15,6 +15,7 @@
 //!
 //! A commit whose answer is lost stays `Committing`: calling commit again asks the coordinator again, which is harmless.
 
+mod markers;
 mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use kafka_protocol::messages::{
 };
 use millrace_wire::ids::{ProducerEpoch, ProducerId};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::backoff::BackoffConfig;
 use crate::cluster::{Cluster, CoordinatorKind, Coordinators};
@@ -60,22 +62,55 @@ pub(super) struct Transactions {
     groups: Mutex<BTreeMap<String, Arc<Coordinators>>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     status: Status,
     identity: Option<Identity>,
-    /// Partitions that the coordinator knows to take part.
+    /// Partitions that the coordinator knows to take part, or hears of by the writes that are under way.
     partitions: BTreeSet<TopicPartition>,
+    /// Those of them whose first write is not answered yet.
+    adding: BTreeSet<TopicPartition>,
     /// Whether a group's offsets take part.
     has_offsets: bool,
     /// Sequence numbers may be spent; the next transaction needs a new epoch.
     needs_new_epoch: bool,
     protocol: Protocol,
+    /// Transactions so far.
+    begun: u64,
+    /// When the transaction before ended; none: its markers are there, or it is not known.
+    ended: Option<Instant>,
+}
+
+impl State {
+    /// By the second protocol: which of `partitions` may be written to now. Those that are new are of one broker.
+    fn writable(
+        &mut self,
+        mut partitions: Vec<TopicPartition>,
+        leader: impl Fn(&TopicPartition) -> Option<i32>,
+    ) -> Vec<TopicPartition> {
+        let may_add = self.adding.is_empty();
+        let mut broker = None;
+        partitions.retain(|tp| {
+            if self.partitions.contains(tp) {
+                return true;
+            }
+            // Without a leader it is looked for, not written.
+            let Some(leader) = leader(tp) else { return true };
+            let is_added = may_add && *broker.get_or_insert(leader) == leader;
+            if is_added {
+                self.partitions.insert(tp.clone());
+                self.adding.insert(tp.clone());
+            }
+            is_added
+        });
+        partitions
+    }
 }
 
 /// See the module's head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
+    #[default]
     First,
     Second,
 }
@@ -90,8 +125,9 @@ impl Protocol {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 enum Status {
+    #[default]
     New,
     Ready,
     Open,
@@ -126,20 +162,12 @@ fn is_deadly(error: &Error) -> bool {
 
 impl Transactions {
     pub(super) fn new(cluster: Arc<Cluster>, id: &str, timeout: Duration) -> Self {
-        let state = State {
-            status: Status::New,
-            identity: None,
-            partitions: BTreeSet::new(),
-            has_offsets: false,
-            needs_new_epoch: false,
-            protocol: Protocol::First,
-        };
         Self {
             coordinator: Coordinators::new(cluster.clone(), CoordinatorKind::Transaction, id),
             cluster,
             id: id.to_owned(),
             timeout,
-            state: Mutex::new(state),
+            state: Mutex::default(),
             groups: Mutex::default(),
         }
     }
@@ -163,6 +191,7 @@ impl Transactions {
         match &state.status {
             Status::Ready => {
                 state.status = Status::Open;
+                state.begun += 1;
                 let is_second = self.cluster.transaction_version() >= 2;
                 state.protocol = if is_second { Protocol::Second } else { Protocol::First };
             }
@@ -208,20 +237,32 @@ impl Transactions {
         self.state.lock().protocol.version_max(PRODUCE_FIRST)
     }
 
-    /// Tells the coordinator of partitions it does not know yet. By the second protocol the write itself does.
-    pub(super) async fn add_partitions(&self, partitions: &[TopicPartition]) -> Result<()> {
+    /// Tells the coordinator of partitions it does not know yet, and gives those that may be written to now: none, where the transaction
+    /// ended meanwhile.
+    ///
+    /// By the second protocol the write itself tells it. The coordinator takes one broker's partitions at a time, and a broker that comes
+    /// while it is busy waits for 20 ms: so the first writes to the partitions of another broker wait for the answer of the one before.
+    pub(super) async fn add_partitions(
+        &self,
+        partitions: Vec<TopicPartition>,
+        leader: impl Fn(&TopicPartition) -> Option<i32>,
+    ) -> Result<Vec<TopicPartition>> {
+        let begun = self.state.lock().begun;
+        self.wait_for_markers().await;
         let (new, (id, epoch)) = {
             let mut state = self.state.lock();
+            if state.begun != begun || !matches!(state.status, Status::Open) {
+                return Ok(Vec::new());
+            }
+            if state.protocol == Protocol::Second {
+                return Ok(state.writable(partitions, leader));
+            }
             let new: Vec<_> =
                 partitions.iter().filter(|tp| !state.partitions.contains(tp)).cloned().collect();
-            if state.protocol == Protocol::Second {
-                state.partitions.extend(new);
-                return Ok(());
-            }
             (new, self.identity_in(&state)?)
         };
         if new.is_empty() {
-            return Ok(());
+            return Ok(partitions);
         }
         let topics = by_topic(new.iter().map(|tp| (tp, ()))).into_iter().map(|(topic, partitions)| {
             let partitions = partitions.into_iter().map(|(partition, ())| partition).collect();
@@ -234,7 +275,12 @@ impl Transactions {
             .with_v3_and_below_topics(topics.collect());
         self.coordinator.request_with_pauses(&request, check_added, BUSY_BACKOFF).await?;
         self.state.lock().partitions.extend(new);
-        Ok(())
+        Ok(partitions)
+    }
+
+    /// A write was answered, whatever the answer.
+    pub(super) fn answered(&self, tp: &TopicPartition) {
+        self.state.lock().adding.remove(tp);
     }
 
     /// Commits, or says why not. Gives the identity of the next transaction, if it is a new one.
@@ -304,7 +350,9 @@ impl Transactions {
     fn ended(&self, next: Option<Identity>) {
         let mut state = self.state.lock();
         state.status = Status::Ready;
+        state.ended = Some(Instant::now());
         state.partitions.clear();
+        state.adding.clear();
         state.has_offsets = false;
         state.identity = next.or(state.identity);
     }
@@ -383,4 +431,37 @@ fn refused(call: &'static str, status: &Status) -> Error {
         Status::Dead(_) => "the producer failed",
     };
     Error::State { call, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partitions(of: &[(&str, i32)]) -> Vec<TopicPartition> {
+        of.iter().map(|(topic, partition)| TopicPartition::new(*topic, *partition)).collect()
+    }
+
+    /// Partitions of the topics a and b are led by brokers 1 and 2, others by none.
+    fn leader(tp: &TopicPartition) -> Option<i32> {
+        match &*tp.topic {
+            "a" => Some(1),
+            "b" => Some(2),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_brokers_partitions_are_added_at_a_time() {
+        let mut state = State::default();
+        let all = partitions(&[("a", 0), ("a", 1), ("b", 0), ("c", 0)]);
+        let first = partitions(&[("a", 0), ("a", 1), ("c", 0)]);
+        assert_eq!(state.writable(all.clone(), leader), first);
+        // What takes part is written further, what is new waits, and what has no leader is nobody's.
+        assert_eq!(state.writable(all.clone(), leader), first);
+        state.adding.remove(&all[0]);
+        assert_eq!(state.writable(all.clone(), leader), first);
+        state.adding.remove(&all[1]);
+        assert_eq!(state.writable(all.clone(), leader), all);
+        assert_eq!(state.partitions.len(), 3);
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use wasmtime::component::{InstancePre, Linker};
 
-use super::bindings::exports::millrace::connect::{connector, sink, source, transform};
+use super::bindings::exports::millrace::connect::{connector, diagnosis, sink, source, transform};
 use super::engine::Ticker;
 use super::instance::{Environment, Instance, cut};
 use super::state::GuestState;
 use super::{
-    CallError, ConfigProblem, Description, Digest, Error, SinkInstance, SourceInstance, TransformInstance,
+    CallError, ConfigProblem, Description, Diagnosed, Digest, Error, SinkInstance, SourceInstance,
+    TransformInstance,
 };
 use crate::capability;
 use crate::plan::{ComponentRef, Grants, Limits};
@@ -52,6 +53,8 @@ pub struct Component {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) ticker: Arc<Ticker>,
     connector: connector::GuestIndices,
+    /// None: it says nothing of what it works with.
+    diagnosis: Option<diagnosis::GuestIndices>,
 }
 
 /// Where the calls of its kind are found.
@@ -79,6 +82,7 @@ impl Component {
         let world = |reason: String| Error::World { component: reference.clone(), reason };
         let connector =
             connector::GuestIndices::new(&pre).map_err(|error| world(missing("connector", &error)))?;
+        let diagnosis = diagnosis::GuestIndices::new(&pre).ok();
         let exports = exports(&pre).map_err(world)?;
         let description = Description {
             name: String::new(),
@@ -89,7 +93,8 @@ impl Component {
             value_formats: Vec::new(),
             extra: Vec::new(),
         };
-        let mut new = Self { reference, digest, description, imports, exports, pre, ticker, connector };
+        let mut new =
+            Self { reference, digest, description, imports, exports, pre, ticker, connector, diagnosis };
         new.description = new.ask().await?;
         Ok(new)
     }
@@ -162,6 +167,33 @@ impl Component {
             problem.message = cut(std::mem::take(&mut problem.message));
         }
         Ok(problems)
+    }
+
+    /// Lets the connector look at what it works with. None: it doesn't know how.
+    ///
+    /// # Errors
+    /// When the call fails; what stands in its way out there is no error.
+    pub async fn diagnose(
+        &self,
+        config: &str,
+        topics: &[String],
+        grants: &Grants,
+        limits: Limits,
+    ) -> Result<Option<Vec<Diagnosed>>, CallError> {
+        let Some(diagnosis) = &self.diagnosis else { return Ok(None) };
+        let mut instance =
+            Instance::start(self, Environment::outside_task(&self.reference, grants, limits)).await?;
+        let guest = diagnosis.load(&mut instance.store, &instance.instance);
+        let guest = guest.map_err(|error| instance.watch.failed("instantiate", &error))?;
+        let call = guest.call_diagnose(&mut instance.store, config, topics);
+        let mut findings = instance.watch.run_fallible("diagnose", call).await?;
+        findings.truncate(ENTRIES_MAX);
+        for finding in &mut findings {
+            for text in [&mut finding.subject, &mut finding.said, &mut finding.mend] {
+                *text = cut(std::mem::take(text));
+            }
+        }
+        Ok(Some(findings))
     }
 
     /// A new instance of a source.

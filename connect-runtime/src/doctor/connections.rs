@@ -61,7 +61,7 @@ fn registries(plan: &Plan) -> impl Iterator<Item = &Arc<Connection>> {
 }
 
 async fn one(connection: &Arc<Connection>, is_served: bool) -> Vec<Finding> {
-    let subject = format!("connection {}", connection.name());
+    let subject = subject(connection.name());
     if is_served {
         return vec![Finding::ok(subject, "the schema registry that runs beside the broker")];
     }
@@ -85,6 +85,11 @@ async fn one(connection: &Arc<Connection>, is_served: bool) -> Vec<Finding> {
         Finding::warning(subject, said, "set the clock here, or there; let both follow a time server")
     }));
     findings
+}
+
+/// What findings about a connection are about.
+pub(super) fn subject(name: &str) -> String {
+    format!("connection {name}")
 }
 
 /// Tries a connection.

@@ -51,18 +51,24 @@ pub(super) fn writable(path: &Path, shown: &str) -> Finding {
         return Finding::failed(subject, format!("{} can't be written to: {error}", there.display()), mend);
     }
     let made = if there == path { "can be written to" } else { "will be made" };
-    match room(there) {
+    roomy(subject, made, there, room(there))
+}
+
+/// Whether the room that is left will do.
+fn roomy(subject: String, made: &str, there: &Path, room: std::io::Result<u64>) -> Finding {
+    let mend = format!("make room on that disk, or choose a folder on another: df -h {}", there.display());
+    match room {
         Ok(room) if room < ROOM_BYTES_NEEDED => {
-            Finding::failed(subject, format!("{} are left on its disk", megabytes(room)), "make room")
+            Finding::failed(subject, format!("{} are left on its disk", megabytes(room)), mend)
         }
         Ok(room) if room < ROOM_BYTES_MIN => {
             let said = format!("{made}; only {} are left on its disk", megabytes(room));
-            Finding::warning(subject, said, "make room before it fills up")
+            Finding::warning(subject, said, mend)
         }
         Ok(room) => Finding::ok(subject, format!("{made}, {} are left", megabytes(room))),
         Err(error) => {
             let said = format!("{made}; how much room is left can't be told: {error}");
-            Finding::warning(subject, said, "look at the disk yourself")
+            Finding::warning(subject, said, format!("look at the disk yourself: df -h {}", there.display()))
         }
     }
 }
@@ -90,6 +96,22 @@ fn megabytes(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::doctor::Health;
+
+    #[test]
+    fn a_disk_that_is_full_or_nearly_so_is_told() {
+        let look =
+            |bytes| roomy("folder ./out".into(), "can be written to", Path::new("/srv/out"), Ok(bytes));
+        for (bytes, health, said) in [
+            (ROOM_BYTES_NEEDED - 1, Health::Failed, "63 MiB are left on its disk"),
+            (ROOM_BYTES_NEEDED, Health::Warning, "can be written to; only 64 MiB are left on its disk"),
+            (ROOM_BYTES_MIN - 1, Health::Warning, "can be written to; only 1023 MiB are left on its disk"),
+            (ROOM_BYTES_MIN, Health::Ok, "can be written to, 1024 MiB are left"),
+        ] {
+            let found = look(bytes);
+            assert_eq!((found.health, found.said.as_str()), (health, said));
+            assert_eq!(found.mend.is_some_and(|mend| mend.ends_with("df -h /srv/out")), health != Health::Ok);
+        }
+    }
 
     #[test]
     fn folders_are_tried_and_left_as_they_were() {

@@ -508,7 +508,7 @@ fn step(at: &str, key: &str) -> String {
 }
 
 /// Properties of the root that carry a note, by name: `x-path`, `x-secret`, ...
-pub(super) fn noted<'s>(schema: &'s Value, note: &str) -> BTreeMap<&'s str, &'s Map<String, Value>> {
+pub(crate) fn noted<'s>(schema: &'s Value, note: &str) -> BTreeMap<&'s str, &'s Map<String, Value>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let all = properties
         .into_iter()

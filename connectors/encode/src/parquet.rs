@@ -1,5 +1,6 @@
 //! Parquet files: rows are taken apart into columns (`shred`), and columns written a row group at a time by the crate `parquet`.
 
+mod join;
 mod schema;
 mod shred;
 mod summary;
@@ -14,6 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+pub use self::join::JoinedFile;
 use self::shred::{Column, Values};
 pub use self::summary::{ColumnSummary, Summary};
 use crate::Codec;
@@ -71,6 +73,21 @@ fn failed(error: &ParquetError) -> String {
     format!("the Parquet file can't be written: {error}")
 }
 
+/// What files written here have in common.
+fn properties(codec: Codec) -> Result<WriterProperties, String> {
+    let compression = match codec {
+        Codec::None => Compression::UNCOMPRESSED,
+        Codec::Gzip => Compression::GZIP(GzipLevel::default()),
+        Codec::Snappy => Compression::SNAPPY,
+        // The library has it in C only.
+        Codec::Zstd => return Err("Parquet can't be written with zstd; snappy and gzip can".into()),
+    };
+    Ok(WriterProperties::builder()
+        .set_compression(compression)
+        .set_created_by(format!("millrace version {}", env!("CARGO_PKG_VERSION")))
+        .build())
+}
+
 impl ParquetFile {
     /// Begins a file.
     pub fn begin(schema: &Schema, codec: Codec, out: &mut Vec<u8>) -> Result<Self, String> {
@@ -84,17 +101,7 @@ impl ParquetFile {
         codec: Codec,
         out: &mut Vec<u8>,
     ) -> Result<Self, String> {
-        let compression = match codec {
-            Codec::None => Compression::UNCOMPRESSED,
-            Codec::Gzip => Compression::GZIP(GzipLevel::default()),
-            Codec::Snappy => Compression::SNAPPY,
-            // The library has it in C only.
-            Codec::Zstd => return Err("Parquet can't be written with zstd; snappy and gzip can".into()),
-        };
-        let properties = WriterProperties::builder()
-            .set_compression(compression)
-            .set_created_by(format!("millrace version {}", env!("CARGO_PKG_VERSION")))
-            .build();
+        let properties = properties(codec)?;
         let root = Arc::new(schema::of(schema, ids).map_err(|error| failed(&error))?);
         let drain = Drained::default();
         let writer = SerializedFileWriter::new(drain.clone(), root, Arc::new(properties))

@@ -9,7 +9,7 @@ use crate::Codec;
 use crate::avro::AvroFile;
 use crate::datum::{Datum, Form, row};
 use crate::json::Json;
-use crate::parquet::ParquetFile;
+use crate::parquet::{JoinedFile, ParquetFile};
 use crate::types::infer::Shape;
 use crate::types::{Schema, avro};
 
@@ -265,5 +265,50 @@ proptest! {
         let ours: Vec<Value> = values.iter().map(without_null).collect();
         let theirs: Vec<Value> = rows.iter().map(without_null).collect();
         prop_assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn files_of_one_schema_are_joined_as_they_are() {
+    let schema = avro::read(SCHEMA).expect("a schema");
+    let files = [
+        parquet_file(&schema, &ROWS, Codec::Snappy, 3),
+        parquet_file(&schema, &ROWS[1..3], Codec::Gzip, 100),
+        parquet_file(&schema, &ROWS[..1], Codec::None, 1),
+    ]
+    .map(bytes::Bytes::from);
+    let mut out = Vec::new();
+    let mut joined = JoinedFile::begin(&files[0], &mut out).expect("begun");
+    for file in &files {
+        assert_eq!(joined.add(file, &mut out), Ok(true));
+    }
+    let other = avro::read(r#"{"type":"record","name":"R","fields":[{"name":"id","type":"long"}]}"#);
+    let other = parquet_file(&other.expect("a schema"), &[r#"{"id":1}"#], Codec::Snappy, 1);
+    assert_eq!(joined.add(&other.into(), &mut out), Ok(false));
+    let summary = joined.finish(&mut out).expect("finished");
+    assert_eq!((summary.rows, summary.groups.len()), (7, 4));
+    assert_eq!(summary.groups[0], 4);
+    assert_eq!(summary.columns[0].bounds, Some((Datum::Long(1), Datum::Long(i64::MAX))));
+    let wanted: Vec<Value> = files.iter().flat_map(|file| read_parquet(file.to_vec())).collect();
+    assert_eq!(read_parquet(out), wanted);
+}
+
+proptest! {
+    /// Whatever stands in a file that is to be joined: an answer, and no more.
+    #[test]
+    fn what_is_no_parquet_is_not_joined(at in 0_usize..2_000, byte in any::<u8>(), cut in 0_usize..2_000) {
+        let schema = avro::read(SCHEMA).expect("a schema");
+        let whole = parquet_file(&schema, &ROWS, Codec::Snappy, 2);
+        let mut broken = whole.clone();
+        let at = at % broken.len();
+        broken[at] = byte;
+        let cut = broken[..cut.min(broken.len())].to_vec();
+        for file in [broken, cut] {
+            let mut out = Vec::new();
+            if let Ok(mut joined) = JoinedFile::begin(&whole.clone().into(), &mut out) {
+                let _any = joined.add(&file.clone().into(), &mut out);
+            }
+            let _any = JoinedFile::begin(&file.into(), &mut out);
+        }
     }
 }

@@ -60,6 +60,13 @@ pub enum Format {
     Parquet,
 }
 
+impl Format {
+    /// Whether a file is none before its end, so that nothing can be added to it.
+    fn is_whole(self) -> bool {
+        matches!(self, Self::Avro | Self::Parquet)
+    }
+}
+
 /// How files are compressed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -117,18 +124,23 @@ pub fn unpacked(name: &str) -> (&str, Codec) {
 impl Settings {
     /// How records are written.
     pub fn format(&self) -> Format {
-        self.format.unwrap_or_else(|| match unpacked(&self.path).0.rsplit_once('.').map(|(_, end)| end) {
-            Some("csv") => Format::Csv,
-            Some("jsonl" | "ndjson") => Format::Jsonl,
-            Some("avro") => Format::Avro,
-            Some("parquet") => Format::Parquet,
-            _ => Format::Lines,
-        })
+        self.format.or_else(|| self.format_of_name()).unwrap_or(Format::Lines)
     }
 
-    /// Whether a file is none before its end, so that nothing can be added to it.
+    /// What readers take files for by their name.
+    fn format_of_name(&self) -> Option<Format> {
+        match unpacked(&self.path).0.rsplit_once('.')?.1 {
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "avro" => Some(Format::Avro),
+            "parquet" => Some(Format::Parquet),
+            _ => None,
+        }
+    }
+
+    /// Whether a file is none before its end.
     pub fn is_whole(&self) -> bool {
-        matches!(self.format(), Format::Avro | Format::Parquet)
+        self.format().is_whole()
     }
 
     /// How blocks, pages, or the whole of a text are compressed.
@@ -188,6 +200,15 @@ impl Settings {
         let mut problems = Vec::new();
         let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
         let packed_as = unpacked(&self.path).1;
+        if let Some(named) = self.format_of_name()
+            && named != self.format()
+            && (named.is_whole() || self.is_whole())
+        {
+            wrong(
+                "/path",
+                "readers take it for another format by its name: leave out format, or end as it does",
+            );
+        }
         if self.is_whole() {
             if packed_as != Codec::None {
                 wrong(

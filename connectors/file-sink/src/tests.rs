@@ -500,4 +500,7 @@ fn settings_that_make_no_sense_are_found() {
         ["/path", "/compression", "/schema", "/columns"]
     );
     assert_eq!(problems(json!({ "path": "a.avro", "compression": "zstd" })), [""; 0]);
+    assert_eq!(problems(json!({ "path": "a.avro", "format": "parquet" })), ["/path"]);
+    assert_eq!(problems(json!({ "path": "a.parquet", "format": "jsonl" })), ["/path"]);
+    assert_eq!(problems(json!({ "path": "a.csv", "format": "lines" })), [""; 0]);
 }

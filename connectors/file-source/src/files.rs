@@ -3,15 +3,18 @@
 //! Paths are used as the user wrote them, since that is the name under which their folder is granted. Lists are sorted, so that
 //! every run sees the same order.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use millrace_sdk::Error;
+use millrace_sdk::{Error, Finding};
 
 use crate::settings::Settings;
 
 /// Most files of one source: past that the pattern is a mistake.
 const FILES_MAX: usize = 100_000;
+/// Files that are opened to see whether they can be read.
+const OPENED_MAX: usize = 100;
 
 /// The files that the settings name, sorted.
 pub fn list(settings: &Settings) -> Result<Vec<String>, Error> {
@@ -29,6 +32,43 @@ pub fn list(settings: &Settings) -> Result<Vec<String>, Error> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether there are files, and they can be read, for `millrace doctor`.
+pub fn looked_at(settings: &Settings) -> Vec<Finding> {
+    let wanted = [&settings.path, &settings.folder, &settings.glob].into_iter().flatten().next();
+    let subject = format!("files of {}", wanted.map_or("", String::as_str));
+    let mut found = match list(settings) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::of(subject, &error)],
+    };
+    found.retain(|path| Path::new(path).exists());
+    // Opening what is no file, such as a pipe, may take for ever.
+    if let Some(path) = found.iter().find(|path| !Path::new(path).is_file()) {
+        return vec![Finding::failed(
+            subject,
+            format!("{path} is no file"),
+            "correct the path; a folder's files are read with `folder`",
+        )];
+    }
+    for path in found.iter().take(OPENED_MAX) {
+        if let Err(error) = File::open(path) {
+            let mend =
+                format!("let the user that runs this read it (chmod, chown), or leave it out: ls -l {path}");
+            return vec![Finding::failed(subject, format!("{path} can't be read: {error}"), mend)];
+        }
+    }
+    let count = found.len();
+    let word = if count == 1 { "file" } else { "files" };
+    let mend = "correct the path, or set `follow: true` to wait for them";
+    vec![match (count, settings.follow) {
+        (0, true) => Finding::ok(subject, "are not there yet"),
+        (0, false) if settings.path.is_some() => Finding::failed(subject, "are not there", mend),
+        // It would run, and be done at once.
+        (0, false) => Finding::warning(subject, "are not there", mend),
+        (1..=OPENED_MAX, _) => Finding::ok(subject, format!("{count} {word} can be read")),
+        _ => Finding::ok(subject, format!("{count} {word}, of which the first {OPENED_MAX} can be read")),
+    }]
 }
 
 /// What a folder holds, without hidden names.

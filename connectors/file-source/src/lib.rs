@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use millrace_connector_decode::hash::fnv1a;
 use millrace_connector_decode::options::split_compression;
-use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
+use millrace_sdk::{Checkpoint, Description, Error, Finding, Flow, Poll, PollLimits, Problem, Source, Task};
 
 use crate::position::Position;
 use crate::settings::Settings;
@@ -121,6 +121,10 @@ impl Source for FileSource {
 
     fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
         Ok(settings.problems())
+    }
+
+    fn diagnose(settings: &Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        Ok(files::looked_at(settings))
     }
 
     /// One file is one task. Several are dealt out: by size if that is all there will be, by name if more may come.

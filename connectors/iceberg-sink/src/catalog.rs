@@ -7,8 +7,13 @@ pub mod hadoop;
 pub mod rest;
 
 use millrace_sdk::Error;
+use millrace_sdk::object_store::Store;
 
+use self::hadoop::Hadoop;
+use self::rest::Rest;
 use crate::metadata::{Metadata, Update};
+use crate::place::Warehouse;
+use crate::settings::Settings;
 
 /// Code of the error that the table has gone on: whether from a commit or past it, it has to be read to know.
 pub const AHEAD: &str = "table.ahead";
@@ -64,5 +69,17 @@ pub trait Catalog: std::fmt::Debug {
     /// Whether only a new snapshot makes commits fail that were made of what was before.
     fn commits_are_snapshots(&self) -> bool {
         false
+    }
+}
+
+/// The catalog that the settings name. Asks it for nothing yet.
+pub fn of(settings: &Settings, store: &Store, warehouse: &Warehouse) -> Box<dyn Catalog> {
+    let folder = settings.names().join("/");
+    match &settings.catalog_connection {
+        None => Box::new(Hadoop::new(store.clone(), warehouse.clone(), folder)),
+        Some(connection) => {
+            let name = settings.catalog_warehouse.as_deref();
+            Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
+        }
     }
 }

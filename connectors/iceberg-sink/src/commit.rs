@@ -9,6 +9,7 @@
 //! answer is lost, the table is read, too: it says how many commits each task made.
 
 mod merge;
+mod rewrite;
 mod summary;
 mod upkeep;
 
@@ -19,6 +20,8 @@ use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
 use self::merge::Merging;
+pub use self::rewrite::Replaced;
+use self::rewrite::Rewriting;
 use self::summary::summary;
 pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
@@ -29,6 +32,7 @@ use crate::metadata::{Metadata, Snapshot, Update};
 use crate::partition::Divider;
 use crate::place::{self, Warehouse};
 use crate::schema::Columns;
+use crate::small::SmallFiles;
 
 /// Attempts to get a commit in between those of others.
 const ATTEMPTS_MAX: u32 = 30;
@@ -51,6 +55,8 @@ pub struct NewRows {
 pub struct Intent {
     /// None: nothing that was taken is a row.
     pub rows: Option<NewRows>,
+    /// What the rows were in before; none: they are new.
+    pub replaced: Option<Replaced>,
     /// The positions behind them.
     pub positions: BTreeMap<(String, i32), i64>,
     /// Files with lower numbers are in the table then.
@@ -104,6 +110,8 @@ pub struct Session {
     manifests: Option<(i64, List)>,
     /// Manifests that can't be merged, though they look like it.
     unmergeable: BTreeSet<String>,
+    small: SmallFiles,
+    rewriting: Option<Rewriting>,
     upkeep: Upkeep,
 }
 
@@ -127,8 +135,22 @@ impl Session {
         upkeep: Upkeep,
     ) -> Self {
         let (table, pending, manifests) = (None, None, None);
-        let unmergeable = BTreeSet::new();
-        Self { store, warehouse, catalog, table, read_ms: 0, fence, pending, manifests, unmergeable, upkeep }
+        let (unmergeable, small, rewriting) = (BTreeSet::new(), SmallFiles::default(), None);
+        let read_ms = 0;
+        Self {
+            store,
+            warehouse,
+            catalog,
+            table,
+            read_ms,
+            fence,
+            pending,
+            manifests,
+            unmergeable,
+            small,
+            rewriting,
+            upkeep,
+        }
     }
 
     /// The table as it was last seen.
@@ -241,7 +263,8 @@ impl Session {
         let written = Written { key: self.key(&self.fence.instance.claim_list())?, parent, sequence, list };
         let bytes = written.list.bytes(snapshot_id, parent, sequence).map_err(metadata_error)?;
         self.store.put(&written.key, bytes, Condition::Always)?;
-        let snapshot = self.snapshot_of(snapshot_id, &written, summary(None, 0, metadata), schema_id)?;
+        let snapshot =
+            self.snapshot_of(snapshot_id, &written, summary(None, 0, None, metadata), schema_id)?;
         Ok([Update::AddSnapshot { snapshot }, Update::set_main(snapshot_id)])
     }
 
@@ -377,17 +400,29 @@ impl Session {
         if pending.was_sent && !self.metadata().is_some_and(was_left) {
             return;
         }
-        let files = pending.intent.files().filter_map(|file| self.warehouse.key(&file.path).ok());
-        for key in files {
-            let _unneeded = self.store.delete(key);
+        for key in self.written(pending) {
+            let _unneeded = self.store.delete(&key);
         }
-        let instance = &self.fence.instance;
+    }
+
+    /// Everything that was written for an intent, whether or not it is there still.
+    fn written(&self, pending: &Pending) -> Vec<String> {
+        let files = pending.intent.files().filter_map(|file| self.warehouse.key(&file.path).ok());
+        let (instance, commits) = (&self.fence.instance, self.fence.mark.commits);
         let names = Of::ALL.map(|of| [instance.manifest(commits, of), instance.merged(commits, of)]);
         let manifests = names.as_flattened().iter().filter_map(|name| self.key(name).ok());
         let list = pending.list.as_ref().map(|list| list.key.clone());
-        for key in manifests.chain(list) {
-            let _unneeded = self.store.delete(&key);
+        files.map(str::to_owned).chain(manifests).chain(list).collect()
+    }
+
+    /// Removes what was written for an intent that has lost its object, if nothing can name it.
+    fn give_up(&self, pending: &Pending) -> Result<(), Error> {
+        if !pending.was_in_doubt {
+            for key in self.written(pending) {
+                self.store.delete(&key)?;
+            }
         }
+        Ok(())
     }
 
     fn commit(&mut self, pending: &mut Pending) -> Result<(), Error> {
@@ -405,7 +440,10 @@ impl Session {
                         pending.in_doubt = true;
                         continue;
                     }
-                    updates => updates?,
+                    updates => match updates? {
+                        Some(updates) => updates,
+                        None => return self.give_up(pending),
+                    },
                 };
                 let expired = self.expired()?;
                 if !expired.is_empty() {
@@ -438,6 +476,7 @@ impl Session {
             if let Some(written) = pending.list.take() {
                 self.manifests = Some((pending.snapshot, written.list));
             }
+            self.note_small(pending);
             let mark = self.fence.committed(&self.table()?.metadata, number)?;
             self.fence.mark =
                 mark.ok_or_else(|| metadata_error("it has lost what was just committed".to_owned()))?;
@@ -448,27 +487,28 @@ impl Session {
         Err(busy())
     }
 
-    /// The updates that add the files; none, if there are no files and none are needed.
-    fn snapshot(&mut self, pending: &mut Pending, number: u64) -> Result<Vec<Update>, Error> {
+    /// The updates that add the files: no updates, if there are no files and none are needed; none, if what they were to replace is not there.
+    fn snapshot(&mut self, pending: &mut Pending, number: u64) -> Result<Option<Vec<Update>>, Error> {
         if pending.intent.rows.is_none() && !self.catalog.commits_are_snapshots() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
-        let written = self.list(pending, number)?;
+        let Some(written) = self.list(pending, number)? else { return Ok(None) };
         let (intent, metadata) = (&pending.intent, &self.table()?.metadata);
-        let summary = summary(intent.rows.as_ref(), intent.partitions(), metadata);
+        let summary = summary(intent.rows.as_ref(), intent.partitions(), intent.replaced.as_ref(), metadata);
         let current = i32::try_from(metadata.schema_id()).unwrap_or(0);
         let schema_id = intent.rows.as_ref().map_or(current, |rows| rows.columns.schema_id);
         let snapshot = self.snapshot_of(pending.snapshot, &written, summary, schema_id)?;
-        Ok(vec![Update::AddSnapshot { snapshot }, Update::set_main(pending.snapshot)])
+        Ok(Some(vec![Update::AddSnapshot { snapshot }, Update::set_main(pending.snapshot)]))
     }
 
-    /// The list of manifests on top of the table's, which is written anew only when the table has changed.
-    fn list(&mut self, pending: &mut Pending, number: u64) -> Result<Written, Error> {
+    /// The list of manifests on top of the table's, which is written anew only when the table has changed; none: what the files are to replace is
+    /// not there.
+    fn list(&mut self, pending: &mut Pending, number: u64) -> Result<Option<Written>, Error> {
         let metadata = &self.table()?.metadata;
         let (parent, sequence) = (metadata.snapshot_id(), metadata.sequence() + 1);
         match &pending.list {
             Some(written) if (written.parent, written.sequence) == (parent, sequence) => {
-                return Ok(written.clone());
+                return Ok(Some(written.clone()));
             }
             Some(written) if !pending.was_in_doubt => {
                 // It came second, and nothing names it.
@@ -481,8 +521,10 @@ impl Session {
         divided_once(&pending.intent, &list)?;
         let added = self.added(pending, number)?;
         for of in Of::ALL {
-            if let Some(merged) = self.merged(pending, number, of, &list)? {
-                list = list.merged(&merged, sequence);
+            match self.merged(pending, number, of, &list)? {
+                Some(merged) => list = list.merged(&merged, sequence),
+                None if pending.intent.replaced.is_some() && of == Of::Data => return Ok(None),
+                None => {}
             }
         }
         let list = list.with(&added, sequence);
@@ -492,7 +534,7 @@ impl Session {
         self.store.put(&key, bytes, Condition::Always)?;
         let written = Written { key, parent, sequence, list };
         pending.list = Some(written.clone());
-        Ok(written)
+        Ok(Some(written))
     }
 
     /// The manifests of the files, which are written once.

@@ -73,6 +73,26 @@ impl Growing {
         })
     }
 
+    /// A file that has its bytes already.
+    pub fn whole(key: String, partition: Vec<Datum>, out: Vec<u8>, summary: Summary) -> Self {
+        let (number, content, count) = (0, Content::Data, 0);
+        let (uploaded, upload, parts, is_there) = (0, None, Vec::new(), false);
+        Self {
+            key,
+            number,
+            content,
+            partition,
+            count,
+            rows: None,
+            summary,
+            out,
+            uploaded,
+            upload,
+            parts,
+            is_there,
+        }
+    }
+
     /// Adds a row. Gives back the file's number, and the row's in it.
     pub fn push(&mut self, row: &[Datum]) -> Result<(u64, u64), Error> {
         match &mut self.rows {

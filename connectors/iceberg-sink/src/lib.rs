@@ -9,12 +9,13 @@
 //! Rooms: [`rows`] (records into rows), [`change`] (what records say of rows that have keys), [`key`] (which columns are those), `upsert` (what rows take the
 //! place of), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
-//! [`commit`] (the steps that survive a kill), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and from where), `writer` and
-//! `shelf` (which rows are in which file).
+//! [`commit`] (the steps that survive a kill), [`small`] (files that could be one), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and
+//! from where), `writer` and `shelf` (which rows are in which file), [`diagnosis`] (what `millrace doctor` is told).
 
 pub mod catalog;
 pub mod change;
 pub mod commit;
+pub mod diagnosis;
 pub mod expire;
 pub mod fence;
 pub mod file;
@@ -28,6 +29,7 @@ pub mod schema;
 pub mod settings;
 mod shelf;
 pub mod single;
+pub mod small;
 #[cfg(test)]
 mod tests;
 mod upsert;
@@ -39,13 +41,10 @@ use millrace_connector_encode::types::Schema;
 use millrace_sdk::clock::{now_ms, patiently};
 use millrace_sdk::object_store::Store;
 use millrace_sdk::{
-    Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
-    TopicOffset, TopicPartition,
+    Description, Durable, Error, Finding, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken,
+    Task, TopicOffset, TopicPartition,
 };
 
-use crate::catalog::Catalog;
-use crate::catalog::hadoop::Hadoop;
-use crate::catalog::rest::Rest;
 use crate::change::{Change, Changes};
 use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
@@ -114,6 +113,10 @@ impl Sink for IcebergSink {
         Ok(settings.problems())
     }
 
+    fn diagnose(settings: &Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        diagnosis::diagnose(settings)
+    }
+
     fn open(task: &Task, settings: Settings) -> Result<Self, Error> {
         let wrong = |pointer: &str, why: &str| Error::fatal("settings", format!("{pointer}: {why}"));
         if let Some(problem) = settings.problems().into_iter().find(|problem| !problem.warning) {
@@ -122,16 +125,14 @@ impl Sink for IcebergSink {
         let schema: Option<Schema> = settings.fields().transpose().map_err(|why| wrong("/schema", &why))?;
         let warehouse = Warehouse::new(&settings.warehouse).map_err(|why| wrong("/warehouse", &why))?;
         let store = Store::new(settings.connection.clone());
-        let folder = settings.names().join("/");
-        let catalog: Box<dyn Catalog> = match &settings.catalog_connection {
-            None => Box::new(Hadoop::new(store.clone(), warehouse.clone(), folder)),
-            Some(connection) => {
-                let name = settings.catalog_warehouse.as_deref();
-                Box::new(Rest::new(connection, name, &settings.names(), warehouse.uri(&folder)))
-            }
-        };
+        let catalog = catalog::of(&settings, &store, &warehouse);
         let properties = settings.properties();
-        let upkeep = Upkeep { expire_snapshots: settings.expire_snapshots, properties, told: None };
+        let upkeep = Upkeep {
+            expire_snapshots: settings.expire_snapshots,
+            merge_files: settings.merge_files,
+            properties,
+            told: None,
+        };
         let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
         let changes = settings.upserts().then(|| Changes::new(Reader::new(schema.clone())));
         Ok(Self {
@@ -218,6 +219,9 @@ impl Sink for IcebergSink {
             || self.writer.as_ref().is_some_and(Writer::is_full);
         if is_due || self.session.is_pending() {
             self.commit()?;
+        }
+        if is_due || self.session.is_rewriting() {
+            self.merge_files()?;
         }
         let held =
             self.session.fence.held.iter().map(|((topic, partition), offset)| (topic, *partition, *offset));
@@ -314,9 +318,17 @@ impl IcebergSink {
             }
             None => None,
         };
-        self.session.intend(Intent { rows, positions, numbers: self.next_file });
+        self.session.intend(Intent { rows, replaced: None, positions, numbers: self.next_file });
         self.session.settle()?;
         self.committed_ms = now_ms();
+        self.session.tidy()
+    }
+
+    /// Merges small data files, if it is wanted and time. Between two commits: no file is growing.
+    fn merge_files(&mut self) -> Result<(), Error> {
+        let Some(writer) = self.writer.as_ref().filter(|_| self.settings.merge_files) else { return Ok(()) };
+        let target = self.settings.target_file_size.bytes_u64();
+        self.session.rewrite(writer.columns(), writer.divider(), target, &mut self.next_file)?;
         self.session.tidy()
     }
 }

@@ -58,6 +58,9 @@ pub struct Settings {
     /// Whether old snapshots are expired.
     #[serde(default)]
     pub expire_snapshots: bool,
+    /// Whether small data files are merged.
+    #[serde(default)]
+    pub merge_files: bool,
     /// Time between two commits.
     #[serde(default = "default_interval")]
     pub commit_interval: Span,
@@ -136,6 +139,17 @@ fn default_buffer() -> Size {
     Size::from_bytes(64 << 20)
 }
 
+/// Properties that are read here, and are whole numbers.
+const NUMBERS: [&str; 5] = [
+    "commit.manifest.min-count-to-merge",
+    "commit.manifest.target-size-bytes",
+    "history.expire.max-snapshot-age-ms",
+    "history.expire.min-snapshots-to-keep",
+    "write.metadata.previous-versions-max",
+];
+/// Properties that are read here, and are true or false.
+const FLAGS: [&str; 2] = ["commit.manifest-merge.enabled", "write.metadata.delete-after-commit.enabled"];
+
 impl Settings {
     /// How pages are compressed.
     pub fn codec(&self) -> Codec {
@@ -191,9 +205,15 @@ impl Settings {
         if self.target_file_size.bytes_u64() == 0 {
             wrong("/target_file_size", "more than zero");
         }
-        for name in self.table_properties.keys() {
-            if name.starts_with("millrace.") || RESERVED.contains(&name.as_str()) {
-                wrong("/table_properties", &format!("{name} is not a property that can be chosen"));
+        for (name, value) in self.properties() {
+            let place = format!("/table_properties/{}", name.replace('~', "~0").replace('/', "~1"));
+            let name = name.as_str();
+            if name.starts_with("millrace.") || RESERVED.contains(&name) {
+                wrong(&place, &format!("{name} is not a property that can be chosen"));
+            } else if NUMBERS.contains(&name) && value.parse::<i64>().map_or(true, i64::is_negative) {
+                wrong(&place, &format!("{name} is a whole number"));
+            } else if FLAGS.contains(&name) && !matches!(value.as_str(), "true" | "false") {
+                wrong(&place, &format!("{name} is true or false"));
             }
         }
         if self.partition_by.len() > FIELDS_MAX {
@@ -244,6 +264,12 @@ impl Settings {
             {
                 wrong(&format!("/pk_fields/{at}"), &key::type_told(name));
             }
+        }
+        if self.merge_files && self.upserts() {
+            wrong(
+                "/merge_files",
+                "files of a table with deletes are not merged; let an engine do it, or leave it out",
+            );
         }
         if self.delete_enabled && !self.upserts() {
             wrong("/delete_enabled", "a row is deleted by its key: set insert_mode to upsert");

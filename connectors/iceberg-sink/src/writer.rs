@@ -65,7 +65,12 @@ impl Writer {
         &self.columns
     }
 
-    /// Those of them that are written.
+    /// How rows are divided.
+    pub(crate) fn divider(&self) -> &Divider {
+        &self.divider
+    }
+
+    /// Those of its columns that are written.
     pub(crate) fn fields(&self) -> &[Field] {
         &self.rows.layout.schema.fields
     }

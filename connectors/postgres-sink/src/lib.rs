@@ -11,9 +11,10 @@
 //! Whether a COMMIT whose answer was lost has happened is asked of the positions, in a new session.
 //!
 //! Rooms: [`record`], [`schema`], [`value`], [`calendar`] (what is read), [`table`], [`rows`], [`plan`] (what is to be done),
-//! [`sql`], [`writer`], [`positions`] (doing it).
+//! [`sql`], [`writer`], [`positions`] (doing it); [`diagnosis`] (what `millrace doctor` is told).
 
 pub mod calendar;
+pub mod diagnosis;
 pub mod plan;
 pub mod positions;
 pub mod record;
@@ -29,7 +30,8 @@ pub mod writer;
 
 use millrace_sdk::postgres::{Session, Status};
 use millrace_sdk::{
-    Description, Durable, Error, Problem, Records, Rejected, Sink, Taken, Task, TopicOffset, TopicPartition,
+    Description, Durable, Error, Finding, Problem, Records, Rejected, Sink, Taken, Task, TopicOffset,
+    TopicPartition,
 };
 
 use crate::plan::Op;
@@ -69,6 +71,10 @@ impl Sink for PostgresSink {
 
     fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
         Ok(settings.problems())
+    }
+
+    fn diagnose(settings: &Settings, topics: &[String]) -> Result<Vec<Finding>, Error> {
+        diagnosis::diagnose(settings, topics)
     }
 
     fn open(task: &Task, settings: Settings) -> Result<Self, Error> {

@@ -9,7 +9,7 @@ use millrace_sdk::{Error, RecordRef, Rejection};
 use crate::plan::{Op, Shape};
 use crate::record::{self, Field, Key, Read, Value};
 use crate::schema::Known;
-use crate::settings::{InsertMode, PkMode, Settings, qualified};
+use crate::settings::{InsertMode, KAFKA_KEY, PkMode, Settings, qualified};
 use crate::table::{self, Column, Name, Table};
 use crate::value::{self, Form};
 
@@ -343,8 +343,7 @@ fn key_fields<'a>(
         (PkMode::None, _) => Ok(Vec::new()),
         (PkMode::RecordValue, _) => chosen(value, "value"),
         (PkMode::Kafka, _) => {
-            let standard = ["__connect_topic", "__connect_partition", "__connect_offset"];
-            let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| standard[at].to_owned());
+            let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| KAFKA_KEY[at].to_owned());
             let field = |at: usize| Field { name: Cow::Owned(name(at)), value: &place[at], kind: None };
             Ok((0..3).map(field).collect())
         }

@@ -100,6 +100,9 @@ fn positions_table() -> String {
     "millrace_positions".to_owned()
 }
 
+/// Columns of `pk_mode: kafka`, unless `pk_fields` names others.
+pub const KAFKA_KEY: [&str; 3] = ["__connect_topic", "__connect_partition", "__connect_offset"];
+
 /// What may stand in `table_name_format`.
 pub const PARTS: [&str; 3] = ["topic", "source.schema", "source.table"];
 

@@ -13,8 +13,10 @@
 //! | `types`, `value` | PostgreSQL's types as JSON |
 //! | `shape`, `envelope`, `schema` | records |
 //! | `upstream`, `server` | what is asked of a server; a real one |
+//! | `diagnosis` | what `millrace doctor` is told |
 //! | `query` | the other mode: rows behind a cursor, for roles that may not replicate |
 
+mod diagnosis;
 mod envelope;
 mod frame;
 mod lsn;
@@ -32,7 +34,7 @@ mod types;
 mod upstream;
 mod value;
 
-use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
+use millrace_sdk::{Checkpoint, Description, Error, Finding, Flow, Poll, PollLimits, Problem, Source, Task};
 
 use crate::pull::Pull;
 use crate::query::Query;
@@ -75,6 +77,10 @@ impl Source for PostgresSource {
 
     fn validate(settings: &SourceSettings) -> Result<Vec<Problem>, Error> {
         Ok(settings.0.problems())
+    }
+
+    fn diagnose(settings: &SourceSettings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        diagnosis::diagnose(&settings.0)
     }
 
     fn open(

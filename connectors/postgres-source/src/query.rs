@@ -10,7 +10,7 @@
 //!
 //! Rooms: [`check`] (which cursors are safe), [`position`] (checkpoints), [`server`] (a real server).
 
-mod check;
+pub(crate) mod check;
 pub(crate) mod position;
 mod server;
 #[cfg(test)]

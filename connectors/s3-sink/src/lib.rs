@@ -23,10 +23,11 @@ use std::collections::BTreeMap;
 
 use millrace_connector_encode::content::{Added, Kind, NullValues, Options, Value};
 use millrace_sdk::clock::{now_ms, patiently};
+use millrace_sdk::object_store::probe::{self, Needs};
 use millrace_sdk::object_store::{Change, Store};
 use millrace_sdk::{
-    Description, Durable, Error, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken, Task,
-    TopicOffset, TopicPartition,
+    Description, Durable, Error, Finding, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken,
+    Task, TopicOffset, TopicPartition,
 };
 
 use crate::file::File;
@@ -66,6 +67,13 @@ impl Sink for S3Sink {
 
     fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
         Ok(settings.problems())
+    }
+
+    fn diagnose(settings: &Settings, topics: &[String]) -> Result<Vec<Finding>, Error> {
+        let needs = Needs { writes: true, uploads: true, ..Needs::default() };
+        let store = Store::new(settings.connection.as_str());
+        let prefixes = topics.iter().map(|topic| format!("{}/{topic}/", settings.topics_dir));
+        Ok(prefixes.flat_map(|prefix| probe::tried(&store, &prefix, needs)).collect())
     }
 
     fn open(task: &Task, settings: Settings) -> Result<Self, Error> {

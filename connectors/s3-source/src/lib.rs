@@ -3,11 +3,13 @@
 //! Exactly once: where it stands, within an object, too, is committed with the records. An object is known by its key and etag; nothing is
 //! written to the bucket, unless objects are to be deleted when their records are durable.
 //!
-//! Way of a record: [`listing`] finds objects, [`object`] reads ranges of one, the crate `decode` makes records of them, [`state`] is what survives.
+//! Way of a record: [`listing`] finds objects, [`object`] reads ranges of one, the crate `decode` makes records of them, [`state`] is what survives; `diagnosis` is what
+//! `millrace doctor` is told.
 //! A poll works on copies of the buckets that it changes: one that fails leaves everything as it was, and the object is opened again where it stood.
 //!
 //! What it does not do: order by time of modification (which the capability doesn't tell), move or tag objects.
 
+mod diagnosis;
 pub mod listing;
 pub mod object;
 pub mod settings;
@@ -21,7 +23,9 @@ use std::time::{Duration, Instant};
 use millrace_connector_decode::reader::{How, Place, Reader, Stop};
 use millrace_connector_decode::{Trouble, reject_rest};
 use millrace_sdk::object_store::{Meta, Refusal, Store};
-use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task, host};
+use millrace_sdk::{
+    Checkpoint, Description, Error, Finding, Flow, Poll, PollLimits, Problem, Source, Task, host,
+};
 
 use crate::listing::Listing;
 use crate::object::{CHANGED, MISSING, Object};
@@ -81,6 +85,10 @@ impl Source for S3Source {
 
     fn validate(settings: &Settings) -> Result<Vec<Problem>, Error> {
         Ok(settings.problems())
+    }
+
+    fn diagnose(settings: &Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(settings))
     }
 
     /// Objects are divided among tasks by the hash of their keys.

@@ -117,6 +117,25 @@ pub mod schemas {
     });
 }
 
+/// The interface `diagnosis`.
+pub mod diagnosis {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package millrace:sdk-diagnosis;
+            world exports-diagnosis {
+                export millrace:connect/diagnosis@0.1.0;
+            }
+        ",
+        world: "millrace:sdk-diagnosis/exports-diagnosis",
+        pub_export_macro: true,
+        default_bindings_module: "millrace_sdk::bindings::diagnosis",
+        export_macro_name: "export_diagnosis_interface",
+        with: { "millrace:connect/types@0.1.0": crate::bindings::connector::millrace::connect::types },
+    });
+    pub use export_diagnosis_interface as export;
+}
+
 /// The interface `source`.
 pub mod source {
     wit_bindgen::generate!({

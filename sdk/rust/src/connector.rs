@@ -110,6 +110,53 @@ impl Problem {
     }
 }
 
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// It works now, and may not for long; or it can't be told.
+    Warning,
+    /// The connector won't run.
+    Failed,
+}
+
+/// What `diagnose` found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at: `table public.orders`.
+    pub subject: String,
+    /// How it is.
+    pub health: Health,
+    /// The same in words.
+    pub said: String,
+    /// What to do about it, as a rule a statement to run; empty: nothing.
+    pub mend: String,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn ok(subject: impl Into<String>, said: impl Into<String>) -> Self {
+        Self { subject: subject.into(), health: Health::Ok, said: said.into(), mend: String::new() }
+    }
+
+    /// See [`Health::Warning`].
+    pub fn warning(subject: impl Into<String>, said: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { health: Health::Warning, mend: mend.into(), ..Self::ok(subject, said) }
+    }
+
+    /// See [`Health::Failed`].
+    pub fn failed(subject: impl Into<String>, said: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { health: Health::Failed, ..Self::warning(subject, said, mend) }
+    }
+
+    /// An error whose words end with the way out, behind a semicolon.
+    pub fn of(subject: impl Into<String>, error: &Error) -> Self {
+        let (said, mend) = error.message.split_once("; ").unwrap_or((&error.message, ""));
+        Self::failed(subject, said, mend)
+    }
+}
+
 /// Which task this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
@@ -190,6 +237,11 @@ pub trait Source: Sized {
         Ok(Vec::new())
     }
 
+    /// Looks at what a connector with these settings works with, for `millrace doctor`, and changes nothing of it. `topics`: where records go.
+    fn diagnose(_settings: &Self::Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Splits the work into at most `max_tasks` settings, each one JSON object. `config` is the original text of `settings`.
     fn plan(_settings: &Self::Settings, config: &str, _max_tasks: u32) -> Result<Vec<String>, Error> {
         Ok(vec![config.to_owned()])
@@ -253,6 +305,11 @@ pub trait Sink: Sized {
 
     /// Checks beyond the schema.
     fn validate(_settings: &Self::Settings) -> Result<Vec<Problem>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Looks at what a connector with these settings works with, for `millrace doctor`, and changes nothing of it. `topics`: what it reads.
+    fn diagnose(_settings: &Self::Settings, _topics: &[String]) -> Result<Vec<Finding>, Error> {
         Ok(Vec::new())
     }
 

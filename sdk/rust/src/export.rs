@@ -9,9 +9,10 @@ use std::cell::RefCell;
 
 use crate::batch::Records;
 use crate::bindings::connector::millrace::connect::types;
+use crate::bindings::diagnosis::exports::millrace::connect::diagnosis as diagnosis_world;
 use crate::bindings::source::exports::millrace::connect::source as source_world;
 use crate::connector::{
-    Durable, Flow, Output, Poll, PollLimits, Rejected, Sink, Source, Taken, Task, Transform,
+    Durable, Finding, Flow, Health, Output, Poll, PollLimits, Rejected, Sink, Source, Taken, Task, Transform,
 };
 use crate::error::Error;
 use crate::{BatchBuilder, Checkpoint, RecordBatch, settings};
@@ -42,6 +43,26 @@ fn task(context: types::TaskContext) -> (Task, String) {
 /// `source.plan`.
 pub fn plan<T: Source>(config: &str, max_tasks: u32) -> Result<Vec<String>, Error> {
     T::plan(&settings::parse(config)?, config, max_tasks)
+}
+
+/// `diagnosis.diagnose` of a source or sink, with its settings as they are written.
+pub fn diagnose<S: serde::de::DeserializeOwned>(
+    config: &str,
+    topics: &[String],
+    look: impl FnOnce(&S, &[String]) -> Result<Vec<Finding>, Error>,
+) -> Result<Vec<diagnosis_world::Finding>, Error> {
+    let health = |health| match health {
+        Health::Ok => diagnosis_world::Health::Ok,
+        Health::Warning => diagnosis_world::Health::Warning,
+        Health::Failed => diagnosis_world::Health::Failed,
+    };
+    let finding = |Finding { subject, health: how, said, mend }| diagnosis_world::Finding {
+        subject,
+        health: health(how),
+        said,
+        mend,
+    };
+    Ok(look(&settings::parse(config)?, topics)?.into_iter().map(finding).collect())
 }
 
 /// `source.open`.
@@ -175,6 +196,26 @@ macro_rules! __connector_exports {
     };
 }
 
+/// Implements the interface `diagnosis`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __diagnosis_exports {
+    ($trait:ident, $type:ty) => {
+        impl $crate::bindings::diagnosis::exports::millrace::connect::diagnosis::Guest for __MillraceExports {
+            fn diagnose(
+                config: ::std::string::String,
+                topics: ::std::vec::Vec<::std::string::String>,
+            ) -> ::std::result::Result<
+                ::std::vec::Vec<$crate::bindings::diagnosis::exports::millrace::connect::diagnosis::Finding>,
+                $crate::bindings::connector::millrace::connect::types::Error,
+            > {
+                Ok($crate::export::diagnose(&config, &topics, <$type as $crate::$trait>::diagnose)?)
+            }
+        }
+        $crate::bindings::diagnosis::export!(__MillraceExports with_types_in $crate::bindings::diagnosis);
+    };
+}
+
 /// Makes a type that implements [`Source`](crate::Source) the component's export.
 #[macro_export]
 macro_rules! export_source {
@@ -189,6 +230,7 @@ macro_rules! export_source {
                 static TASK: $crate::export::Slot<$type> = const { ::std::cell::RefCell::new(None) };
             }
             $crate::__connector_exports!(Source, $type);
+            $crate::__diagnosis_exports!(Source, $type);
 
             impl world::Guest for __MillraceExports {
                 fn plan(config: String, max_tasks: u32) -> Result<Vec<String>, types::Error> {
@@ -236,6 +278,7 @@ macro_rules! export_sink {
                 static TASK: $crate::export::Slot<$type> = const { ::std::cell::RefCell::new(None) };
             }
             $crate::__connector_exports!(Sink, $type);
+            $crate::__diagnosis_exports!(Sink, $type);
 
             impl world::Guest for __MillraceExports {
                 fn open(task: types::TaskContext) -> Result<(), types::Error> {

@@ -82,7 +82,7 @@ pub use bindings::connector::millrace::connect::types::{
     Checkpoint, RecordBatch, TopicOffset, TopicPartition,
 };
 pub use connector::{
-    Description, Durable, Flow, Output, Poll, PollLimits, Problem, Rejected, Sink, Source, Taken, Task,
-    Transform,
+    Description, Durable, Finding, Flow, Health, Output, Poll, PollLimits, Problem, Rejected, Sink, Source,
+    Taken, Task, Transform,
 };
 pub use error::{Error, ErrorKind, Rejection};

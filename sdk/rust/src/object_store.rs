@@ -6,6 +6,8 @@
 //!
 //! Natively calls go to [`crate::testing::object_store`].
 
+pub mod probe;
+
 use crate::bindings::object_store::millrace::connect::object_store as wit;
 use crate::error::Error;
 

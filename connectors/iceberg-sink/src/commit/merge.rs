@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use millrace_sdk::object_store::{Condition, Refusal};
 use millrace_sdk::{Error, warn};
 
+use super::rewrite::has_deletes;
 use super::{Intent, NewRows, Pending, Session, metadata_error};
 use crate::manifest::Of;
 use crate::manifest::list::{List, Named};
@@ -69,6 +70,9 @@ impl Session {
         of: Of,
         list: &List,
     ) -> Result<Option<Merged>, Error> {
+        if pending.intent.replaced.is_some() && (of == Of::Deletes || has_deletes(list)) {
+            return self.merge_nothing(pending, number, of);
+        }
         match of.of(pending.merging.each_ref()) {
             Merging::Over => return Ok(None),
             Merging::Done(merged) => {
@@ -78,9 +82,11 @@ impl Session {
                 }
             }
             Merging::Open | Merging::Tried => {
-                let Some(merger) = self.merge(&pending.intent, of, list)? else {
-                    return self.merge_nothing(pending, number, of);
+                let merger = match &pending.intent.replaced {
+                    Some(_) => self.replace(pending, list)?,
+                    None => self.merge(&pending.intent, of, list)?,
                 };
+                let Some(merger) = merger else { return self.merge_nothing(pending, number, of) };
                 let key = self.key(&self.fence.instance.merged(number, of))?;
                 let uri = self.warehouse.uri(&key);
                 let (bytes, merged) = merger.finish(&uri, pending.snapshot).map_err(metadata_error)?;
@@ -110,8 +116,7 @@ impl Session {
         };
         let is_small = |manifest: &Named<'_>| {
             manifest.bytes < policy.target_bytes / 2
-                && (manifest.content, manifest.spec_id, manifest.removed_files)
-                    == (of.number(), divider.spec.id, 0)
+                && (manifest.content, manifest.spec_id) == (of.number(), divider.spec.id)
                 && is_manifest(manifest.path)
                 && !self.unmergeable.contains(manifest.path)
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::NewRows;
+use super::rewrite::Replaced;
 use crate::manifest::{Content, DataFile};
 use crate::metadata::Metadata;
 
@@ -10,6 +11,7 @@ use crate::metadata::Metadata;
 pub(super) fn summary(
     rows: Option<&NewRows>,
     partitions: usize,
+    replaced: Option<&Replaced>,
     metadata: &Metadata,
 ) -> BTreeMap<&'static str, String> {
     let (files, deletes) = rows.map_or((&[][..], &[][..]), |rows| (&rows.files[..], &rows.deletes[..]));
@@ -43,22 +45,33 @@ pub(super) fn summary(
     if !deletes.is_empty() {
         summary.insert("added-delete-files", deletes.len().to_string());
     }
+    let mut less = [0; 3];
+    if let Some(replaced) = replaced {
+        // What is in the new files is what was in the old ones.
+        less = [replaced.files.len() as u64, records, replaced.bytes];
+        summary.insert("operation", "replace".to_owned());
+        for (name, less) in
+            ["deleted-data-files", "deleted-records", "removed-files-size"].into_iter().zip(less)
+        {
+            summary.insert(name, less.to_string());
+        }
+    }
     // Totals go on from those of the snapshot before, if it has them.
     let before = metadata.snapshot();
-    for (name, more) in [
-        ("total-data-files", files.len() as u64),
-        ("total-records", records),
-        ("total-files-size", bytes),
-        ("total-delete-files", deletes.len() as u64),
-        ("total-position-deletes", count(&positions)),
-        ("total-equality-deletes", count(&keys)),
+    for (name, more, less) in [
+        ("total-data-files", files.len() as u64, less[0]),
+        ("total-records", records, less[1]),
+        ("total-files-size", bytes, less[2]),
+        ("total-delete-files", deletes.len() as u64, 0),
+        ("total-position-deletes", count(&positions), 0),
+        ("total-equality-deletes", count(&keys), 0),
     ] {
         let total = match before {
             None => Some(0),
             Some(snapshot) => snapshot["summary"][name].as_str().and_then(|text| text.parse::<u64>().ok()),
         };
         if let Some(total) = total {
-            summary.insert(name, (total + more).to_string());
+            summary.insert(name, (total + more).saturating_sub(less).to_string());
         }
     }
     summary

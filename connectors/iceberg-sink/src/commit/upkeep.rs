@@ -14,6 +14,8 @@ use crate::metadata::history::Expired;
 pub struct Upkeep {
     /// Whether it expires snapshots.
     pub expire_snapshots: bool,
+    /// Whether it merges small data files.
+    pub merge_files: bool,
     /// Properties that the table is to have.
     pub properties: BTreeMap<String, String>,
     /// Why none is expired, once it was said.

@@ -89,6 +89,14 @@ pub struct List(Vec<Vec<Datum>>);
 pub struct Added(Vec<Datum>);
 
 impl Added {
+    /// The manifest's URI.
+    pub fn uri(&self) -> &str {
+        match &self.0[PATH] {
+            Datum::Text(uri) => uri,
+            _ => "",
+        }
+    }
+
     /// What a list says of a manifest.
     pub fn new(
         of: Of,
@@ -170,12 +178,14 @@ fn partitions(bounds: &[Bounds], divider: &Divider) -> Datum {
 /// A row of a list.
 pub type Row = Vec<Datum>;
 
-/// What a list says of a manifest of files that were there: how many, their rows, and the least number of a snapshot that added one.
+/// What a list says of a manifest of files that were there: how many, their rows, and the least number of a snapshot that added one; and of those
+/// that its own snapshot removed.
 pub(super) fn existing(
     of: Of,
     (uri, bytes): (&str, usize),
     snapshot: i64,
     (files, rows, sequence_min): (i32, i64, i64),
+    (removed_files, removed_rows): (i32, i64),
     bounds: &[Bounds],
     divider: &Divider,
 ) -> Row {
@@ -189,10 +199,10 @@ pub(super) fn existing(
         Datum::Long(snapshot),
         Datum::Int(0),
         Datum::Int(files),
-        Datum::Int(0),
+        Datum::Int(removed_files),
         Datum::Long(0),
         Datum::Long(rows),
-        Datum::Long(0),
+        Datum::Long(removed_rows),
         partitions(bounds, divider),
         Datum::Null,
     ]
@@ -228,6 +238,10 @@ impl List {
         let mut rows: Vec<Row> = self.0.iter().filter(|row| !is_input(row)).cloned().collect();
         let mut row = merged.row.clone();
         row[SEQUENCE] = Datum::Long(sequence);
+        // Nothing of it is left but what was removed.
+        if row[SEQUENCE_MIN] == Datum::Long(i64::MAX) {
+            row[SEQUENCE_MIN] = Datum::Long(sequence);
+        }
         rows.push(row);
         Self(rows)
     }

@@ -27,11 +27,17 @@ pub struct Merger {
     sequence_min: i64,
     /// The URIs of those that are in it.
     inputs: BTreeSet<String>,
+    /// The URIs of files that are removed, by which snapshot, and how many of them there were, with their rows.
+    without: BTreeSet<String>,
+    without_by: i64,
+    removed: (i32, i64),
 }
 
 /// A manifest that takes the place of others.
 #[derive(Clone, Debug)]
 pub struct Merged {
+    /// Its own URI.
+    pub uri: String,
     /// The URIs of those others.
     pub inputs: BTreeSet<String>,
     /// What a list says of it.
@@ -58,7 +64,21 @@ impl Merger {
             rows,
             sequence_min,
             inputs: BTreeSet::new(),
+            without: BTreeSet::new(),
+            without_by: 0,
+            removed: (0, 0),
         }
+    }
+
+    /// Says of these files that this snapshot removes them.
+    #[must_use]
+    pub fn without(self, files: &BTreeSet<String>, snapshot: i64) -> Self {
+        Self { without: files.clone(), without_by: snapshot, ..self }
+    }
+
+    /// How many of those were there.
+    pub fn removed(&self) -> usize {
+        usize::try_from(self.removed.0).unwrap_or(0)
     }
 
     /// Adds a manifest's files. False: it is of another make, and nothing was added. After an error this one is of no use.
@@ -66,7 +86,8 @@ impl Merger {
         if !avro::is_of(bytes, ENTRY, &self.defs)? {
             return Ok(false);
         }
-        let Self { defs, file, out, bounds, files, rows, sequence_min, .. } = self;
+        let Self { defs, file, out, bounds, files, rows, sequence_min, without, without_by, removed, .. } =
+            self;
         avro::each(bytes, defs, avro::Unknown::Error, |mut entry| {
             let [status, snapshot, sequence, file_sequence, Datum::Struct(data)] = entry.as_mut_slice()
             else {
@@ -78,13 +99,21 @@ impl Merger {
             *status = Datum::Int(EXISTING);
             // What is left out is the manifest's own.
             for (place, own) in [
-                (snapshot, named.added_by),
+                (&mut *snapshot, named.added_by),
                 (&mut *sequence, named.sequence),
                 (file_sequence, named.sequence),
             ] {
                 if *place == Datum::Null {
                     *place = Datum::Long(own);
                 }
+            }
+            if matches!(data.get(1), Some(Datum::Text(path)) if without.contains(path)) {
+                (*status, *snapshot) = (Datum::Int(DELETED), Datum::Long(*without_by));
+                removed.0 = removed.0.saturating_add(1);
+                if let Some(Datum::Long(count)) = data.get(4) {
+                    removed.1 += count;
+                }
+                return file.push(&entry, out);
             }
             if let (Datum::Long(sequence), Some(Datum::Long(count))) = (&*sequence, data.get(4)) {
                 *sequence_min = (*sequence_min).min(*sequence);
@@ -113,9 +142,10 @@ impl Merger {
             (uri, self.out.len()),
             snapshot,
             (self.files, self.rows, self.sequence_min),
+            self.removed,
             &self.bounds,
             &self.divider,
         );
-        Ok((self.out, Merged { inputs: self.inputs, row }))
+        Ok((self.out, Merged { uri: uri.to_owned(), inputs: self.inputs, row }))
     }
 }

@@ -1,8 +1,9 @@
 //! Manifests are merged when there are many, and say the same afterwards.
 
-use millrace_sdk::testing::Record;
+use millrace_sdk::object_store::{Condition, Store};
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::bucket;
+use millrace_sdk::testing::{Record, SinkTest};
 use serde_json::{Value, json};
 
 use super::read::{entries, metadata, rows, unreachable};
@@ -114,4 +115,110 @@ fn manifests_of_another_make_stay_as_they_are() {
     assert!(entries().iter().any(|entry| entry["status"] == 0));
     assert_eq!(rows().len(), 11);
     assert_eq!(metadata()["snapshots"].as_array().map(Vec::len), Some(11));
+}
+
+fn fill(sink: &mut SinkTest<crate::IcebergSink>, numbers: std::ops::Range<i64>) {
+    for n in numbers {
+        let value = json!({ "n": n, "k": (["a", "b"][n as usize % 2]) }).to_string();
+        sink.put(&[Record::value(value).at("t", 0, n)]).expect("taken");
+        advance(300_000);
+        sink.flush().expect("flushed");
+    }
+}
+
+#[test]
+fn small_files_become_one() {
+    for catalog in [json!({}), json!({ "catalog_connection": "catalog", "catalog_warehouse": "birds" })] {
+        let mut case = Case::new(catalog);
+        case.settings["merge_files"] = json!(true);
+        case.settings["partition_by"] = json!(["k"]);
+        let mut sink = case.assigned();
+        fill(&mut sink, 0..5);
+        // Three of partition a were one at once.
+        let files = entries().into_iter().filter(|entry| entry["status"] != 2);
+        let mut told: Vec<(i64, i64)> = files
+            .map(|entry| {
+                let number = |value: &Value| value.as_i64().expect("a number");
+                (number(&entry["data_file"]["record_count"]), number(&entry["status"]))
+            })
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [(1, 1), (1, 1), (3, 1)]);
+        let table = metadata();
+        let snapshots = table["snapshots"].as_array().expect("snapshots");
+        let summary = &snapshots.last().expect("a snapshot")["summary"];
+        for (name, wanted) in [
+            ("operation", "replace"),
+            ("added-data-files", "1"),
+            ("deleted-data-files", "3"),
+            ("added-records", "3"),
+            ("deleted-records", "3"),
+            ("total-data-files", "3"),
+            ("total-records", "5"),
+        ] {
+            assert_eq!(summary[name], wanted, "{name}");
+        }
+        assert_eq!(numbers_there(), [0, 1, 2, 3, 4]);
+        // What is there still is that of earlier snapshots.
+        assert_eq!(unreachable(), [""; 0]);
+        fill(&mut sink, 5..40);
+        sink.close().expect("closes");
+        assert_eq!(numbers_there(), (0..40).collect::<Vec<_>>());
+        let live = entries().into_iter().filter(|entry| entry["status"] != 2).count();
+        assert!(live < 20, "{live} files");
+    }
+}
+
+/// Columns that came later are in other files, and these are not merged with those before.
+#[test]
+fn files_of_other_columns_stay_apart() {
+    let mut case = Case::new(json!({ "merge_files": true, "auto_evolve": true }));
+    let mut sink = case.assigned();
+    for n in 0..9 {
+        let mut value = json!({ "n": n });
+        if n >= 5 {
+            value["late"] = json!(n);
+        }
+        sink.put(&[Record::value(value.to_string()).at("t", 0, n)]).expect("taken");
+        advance(300_000);
+        sink.flush().expect("flushed");
+    }
+    let mut counts: Vec<i64> = entries()
+        .iter()
+        .filter(|entry| entry["status"] != 2)
+        .map(|entry| entry["data_file"]["record_count"].as_i64().expect("a count"))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 1, 3, 3]);
+    assert_eq!(numbers_there(), (0..9).collect::<Vec<_>>());
+    assert_eq!(rows().iter().filter(|row| row["late"].is_i64()).count(), 4);
+}
+
+/// A file that isn't as it was written, or not there: it and its like are left alone, and the sink goes on.
+#[test]
+fn what_is_not_as_it_was_is_not_merged() {
+    for broken in [None, Some(b"PAR1".to_vec()), Some(Vec::new())] {
+        let mut case = Case::new(json!({ "merge_files": true }));
+        let mut sink = case.assigned();
+        fill(&mut sink, 0..2);
+        let small =
+            bucket().objects().into_keys().find(|key| key.ends_with(".parquet")).expect("a data file");
+        let written = bucket().objects()[&small].clone();
+        let store = Store::new("lake");
+        match broken {
+            // As long as it was.
+            Some(bytes) if bytes.is_empty() => store.put(&small, vec![7; written.len()], Condition::Always),
+            Some(bytes) => store.put(&small, bytes, Condition::Always),
+            None => store.delete(&small).map(|()| String::new()),
+        }
+        .expect("changed");
+        fill(&mut sink, 2..3);
+        store.put(&small, written, Condition::Always).expect("put");
+        assert_eq!(numbers_there(), [0, 1, 2]);
+        assert!(entries().iter().all(|entry| entry["status"] == 1));
+        assert_eq!(unreachable(), [""; 0]);
+        fill(&mut sink, 3..6);
+        assert_eq!(numbers_there(), (0..6).collect::<Vec<_>>());
+        assert!(entries().iter().any(|entry| entry["status"] == 2), "others are merged");
+    }
 }

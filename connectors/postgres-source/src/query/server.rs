@@ -35,7 +35,7 @@ impl Server {
         Ok(database)
     }
 
-    fn facts(&mut self, table: &str) -> Result<Facts, Error> {
+    pub(crate) fn facts(&mut self, table: &str) -> Result<Facts, Error> {
         let relation = format!("to_regclass({})", literal(&quoted_table(table)));
         let columns = self.rows(&format!(
             "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), \

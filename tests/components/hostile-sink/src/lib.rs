@@ -17,6 +17,9 @@
 //! - `log`: writes twenty thousand lines of log
 //! - `result`: answers with an error message of 200 MiB
 //!
+//! For `millrace doctor` it does what its setting `diagnosis` says: `trap`, `loop` and `memory` as above, `fatal` and `retriable` (an error of that kind),
+//! `flood` (500 findings of 5 KB texts that clear the screen), `secret` (tells its password); otherwise it finds nothing.
+//!
 //! Records are counted, not kept.
 
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
@@ -29,7 +32,7 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 use millrace_sdk::host;
 use millrace_sdk::http::{self, Request};
-use millrace_sdk::{Description, Durable, Error, Records, Rejected, Rejection, Sink, Taken, Task};
+use millrace_sdk::{Description, Durable, Error, Finding, Records, Rejected, Rejection, Sink, Taken, Task};
 use serde::Deserialize;
 
 struct Hostile {
@@ -48,6 +51,10 @@ struct Settings {
     bucket: String,
     #[serde(default, rename = "match")]
     matching: String,
+    #[serde(default)]
+    diagnosis: String,
+    #[serde(default)]
+    password: String,
 }
 
 const SCHEMA: &str = r#"{
@@ -58,7 +65,9 @@ const SCHEMA: &str = r#"{
     "connection": { "description": "For http.", "type": "string", "x-connection": "http" },
     "bucket": { "description": "For bucket.", "type": "string", "x-connection": "s3" },
     "machine": { "description": "For tcp and lookup.", "type": "string", "x-connection": "tcp" },
-    "match": { "description": "For reject.", "type": "string" }
+    "match": { "description": "For reject.", "type": "string" },
+    "diagnosis": { "description": "What to do wrong when it is asked how things are.", "type": "string" },
+    "password": { "description": "For secret.", "type": "string", "x-secret": true }
   }
 }"#;
 
@@ -67,6 +76,25 @@ impl Sink for Hostile {
 
     fn describe() -> Description {
         Description::new("hostile-sink", "0.1.0", "Misbehaves on request").settings(SCHEMA)
+    }
+
+    fn diagnose(settings: &Settings, topics: &[String]) -> Result<Vec<Finding>, Error> {
+        match settings.diagnosis.as_str() {
+            "trap" => panic!("on purpose"),
+            "loop" => endless(),
+            "memory" => bomb(),
+            "fatal" => Err(Error::fatal("test.fatal", "nobody lets it look")),
+            "retriable" => Err(Error::retriable("test.retriable", "nobody answers")),
+            "flood" => {
+                let text = "\x1b[2J".repeat(1_250);
+                Ok(vec![Finding::failed(text.as_str(), text.as_str(), text.as_str()); 500])
+            }
+            "secret" => {
+                let said = format!("the password is {}", settings.password);
+                Ok(vec![Finding::failed("door", said, format!("say {}", settings.password))])
+            }
+            _ => Ok(vec![Finding::ok("topics", topics.join(", "))]),
+        }
     }
 
     fn open(_task: &Task, settings: Settings) -> Result<Self, Error> {
