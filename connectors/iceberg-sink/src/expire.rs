@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_sdk::clock::now_ms;
 use millrace_sdk::object_store::{Change, Refusal, Store};
 use millrace_sdk::{Error, host, warn};
 
@@ -17,6 +18,10 @@ use crate::place::Warehouse;
 
 /// Snapshots that one commit expires at most: their lists stand in the table until they are cleaned up after.
 pub const SNAPSHOTS_MAX: usize = 100;
+/// Lists that one call reads: those of so many bytes,
+const READ_BYTES_MAX: usize = if cfg!(test) { 5_000 } else { 8 << 20 };
+/// and no more after this time. The next commit goes on.
+const READ_MS_MAX: i64 = 5_000;
 /// Objects that are removed at a time.
 const DELETES_MAX: usize = 500;
 
@@ -42,28 +47,37 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// Removes what these snapshots leave. The metadata is such that has none of them any more.
+/// Removes what the first of these snapshots leave: of as many as may be read in one call. Gives back how many those are. The metadata is such that has
+/// none of them any more.
 pub fn clean(
     store: &Store,
     warehouse: &Warehouse,
     metadata: &Metadata,
     gone: &[Expired],
-) -> Result<(), Fault> {
-    let ids: BTreeSet<i64> = gone.iter().map(|one| one.snapshot).collect();
+) -> Result<usize, Fault> {
+    let (since, mut bytes) = (now_ms(), 0);
     let mut kept = BTreeSet::new();
     for uri in metadata.ends().map_err(Fault::Never)? {
         let list = list(store, warehouse, &uri)?;
         // Somebody expired it in the meantime: the table has to be read again.
-        let list =
+        let (list, _) =
             list.ok_or_else(|| Fault::Later(Error::retriable("table.ahead", format!("{uri} is gone"))))?;
         kept.extend(list.manifests().map(|manifest| manifest.path.to_owned()));
     }
-    // By URI, with whether it tells of files that one of these snapshots removed.
+    // By URI, with whether it tells of files that nobody needs any more: such as a snapshot removed that is expired, whoever did that and whether or not
+    // it has cleaned up, since the manifest goes now if no other snapshot has it.
     let mut manifests: BTreeMap<String, bool> = BTreeMap::new();
+    let mut done = 0;
     for one in gone {
-        let Some(list) = list(store, warehouse, &one.list)? else { continue };
+        let is_enough = bytes >= READ_BYTES_MAX || !(0..READ_MS_MAX).contains(&(now_ms() - since));
+        if done > 0 && is_enough {
+            break;
+        }
+        done += 1;
+        let Some((list, length)) = list(store, warehouse, &one.list)? else { continue };
+        bytes += length;
         for manifest in list.manifests() {
-            let removes = manifest.removed_files > 0 && ids.contains(&manifest.added_by);
+            let removes = manifest.removed_files > 0 && !metadata.has_snapshot(manifest.added_by);
             if removes || !kept.contains(manifest.path) {
                 *manifests.entry(manifest.path.to_owned()).or_default() |= removes;
             }
@@ -78,7 +92,8 @@ pub fn clean(
             delete(store, warehouse, [uri.as_str()])?;
         }
     }
-    delete(store, warehouse, gone.iter().map(|one| one.list.as_str()))
+    delete(store, warehouse, gone[..done].iter().map(|one| one.list.as_str()))?;
+    Ok(done)
 }
 
 /// An object of the table; none: it is not there any more.
@@ -91,9 +106,11 @@ fn read(store: &Store, warehouse: &Warehouse, uri: &str) -> Result<Option<Vec<u8
     }
 }
 
-fn list(store: &Store, warehouse: &Warehouse, uri: &str) -> Result<Option<List>, Fault> {
+/// A list, and its size.
+fn list(store: &Store, warehouse: &Warehouse, uri: &str) -> Result<Option<(List, usize)>, Fault> {
     let Some(bytes) = read(store, warehouse, uri)? else { return Ok(None) };
-    List::read(&bytes).map(Some).map_err(|why| Fault::Never(format!("{uri}: {why}")))
+    let list = List::read(&bytes).map_err(|why| Fault::Never(format!("{uri}: {why}")))?;
+    Ok(Some((list, bytes.len())))
 }
 
 fn delete<'u>(

@@ -41,19 +41,21 @@ impl Session {
         }
     }
 
-    /// Removes what snapshots leave that were expired. What can't be removed for now is tried again after the next commit.
+    /// Removes what snapshots leave that were expired. What can't be removed for now, or is too much for one call, is left for the next commit.
     pub fn tidy(&mut self) -> Result<(), Error> {
         let gone = &self.fence.mark.expired;
         if gone.is_empty() {
             return Ok(());
         }
         match expire::clean(&self.store, &self.warehouse, &self.table()?.metadata, gone) {
-            Ok(()) => {}
-            Err(Fault::Later(_)) => return Ok(()),
-            Err(Fault::Never(why)) => warn!("files of expired snapshots stay: {why}"),
+            Ok(done) => drop(self.fence.mark.expired.drain(..done)),
+            Err(Fault::Later(_)) => {}
+            Err(Fault::Never(why)) => {
+                warn!("files of expired snapshots stay: {why}");
+                self.fence.mark.expired.clear();
+            }
             Err(Fault::Fatal(error)) => return Err(error),
         }
-        self.fence.mark.expired.clear();
         Ok(())
     }
 }

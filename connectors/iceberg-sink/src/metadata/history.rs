@@ -55,6 +55,11 @@ impl Metadata {
         Ok(line[kept..].iter().rev().take(most).map_while(expired).collect())
     }
 
+    /// Whether it has a snapshot with this id.
+    pub fn has_snapshot(&self, id: i64) -> bool {
+        self.list("snapshots").iter().any(|snapshot| snapshot["snapshot-id"].as_i64() == Some(id))
+    }
+
     /// The snapshots, newest first; or why they are no line.
     fn line(&self) -> Result<Vec<&Value>, String> {
         let refs = self.0.get("refs").and_then(Value::as_object);

@@ -1,13 +1,18 @@
 //! Old snapshots: which go, what goes with them, and what never does.
 
+use apache_avro::types::Value as Avro;
 use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::testing::clock::advance;
 use millrace_sdk::testing::object_store::{Fate, bucket};
 use millrace_sdk::{Error, Sink};
 use serde_json::{Value, json};
 
-use super::read::{metadata, unreachable};
+use super::read::{metadata, unreachable, with_rows};
 use super::{Case, numbers, numbers_there};
+use crate::expire::clean;
+use crate::metadata::Metadata;
+use crate::metadata::history::Expired;
+use crate::place::Warehouse;
 
 /// Snapshots of the last minute are kept, and two at least.
 fn settings(further: Value) -> Value {
@@ -143,4 +148,74 @@ fn files_stay_where_they_may_not_be_removed_and_are_removed_later_where_they_can
     sink.sink.close().expect("closes");
     assert!(lists() > snapshots(), "they are orphans now");
     assert_eq!(numbers_there(), (0..8).collect::<Vec<_>>());
+}
+
+/// Snapshots 7 and 8 have a manifest by which 7 removed a file; 9 is kept, and doesn't have it any more, as engines leave such out.
+#[test]
+fn what_a_snapshot_removed_goes_whoever_expired_it() {
+    let mut case = Case::new(json!({}));
+    commits(&mut case, 0, 2);
+    let store = Store::new("lake");
+    let put = |key: &str, bytes: Vec<u8>| {
+        store.put(key, bytes, Condition::Always).expect("put");
+        format!("s3://b/w/{key}")
+    };
+    let first = rows_of("-manifest.avro", 0);
+    let removing = with_rows(&first.1, |row| {
+        row[0].1 = Avro::Int(2);
+        row[1].1 = Avro::Union(1, Box::new(Avro::Long(7)));
+        true
+    });
+    let manifest = put("db/t/metadata/engine-m.avro", removing);
+    let newest = rows_of("-snapshot-", 1);
+    let is_first = |row: &[(String, Avro)]| row[0].1 == Avro::String(format!("s3://b/w/{}", first.0));
+    let list = with_rows(&newest.1, |row| {
+        if is_first(row) {
+            row[0].1 = Avro::String(manifest.clone());
+            (row[6].1, row[7].1, row[9].1) = (Avro::Long(7), Avro::Int(0), Avro::Int(1));
+        }
+        true
+    });
+    let lists = ["7", "8"].map(|id| put(&format!("db/t/metadata/engine-{id}.avro"), list.clone()));
+    let kept = put("db/t/metadata/engine-9.avro", with_rows(&newest.1, |row| !is_first(row)));
+    let mut table = metadata();
+    table["snapshots"] = json!([{ "snapshot-id": 9, "manifest-list": kept }]);
+    table["refs"] = json!({ "main": { "snapshot-id": 9, "type": "branch" } });
+    let table = Metadata::read(table).expect("metadata");
+    let warehouse = Warehouse::new("s3://b/w").expect("a warehouse");
+    let data = || bucket().objects().into_keys().filter(|key| key.ends_with(".parquet")).count();
+    assert_eq!(data(), 2);
+    // One task has expired 7, another one 8: the second is the first to clean up.
+    for (snapshot, list) in [(8, &lists[1]), (7, &lists[0])] {
+        let gone = [Expired { snapshot, list: list.clone() }];
+        assert!(matches!(clean(&store, &warehouse, &table, &gone), Ok(1)));
+    }
+    assert_eq!(data(), 1);
+    let left: Vec<String> = bucket().objects().into_keys().filter(|key| key.contains("engine-")).collect();
+    assert_eq!(left, ["db/t/metadata/engine-9.avro"]);
+}
+
+/// One of the objects with such a name, by its key and its bytes.
+fn rows_of(name: &str, at: usize) -> (String, Vec<u8>) {
+    bucket().objects().into_iter().filter(|(key, _)| key.contains(name)).nth(at).expect("an object")
+}
+
+#[test]
+fn a_call_cleans_up_after_some_and_the_next_goes_on() {
+    let mut case = Case::new(settings(json!({})));
+    case.settings["expire_snapshots"] = json!(false);
+    commits(&mut case, 0, 12);
+    case.settings["expire_snapshots"] = json!(true);
+    let lists = || bucket().objects().into_keys().filter(|key| key.contains("-snapshot-")).count();
+    let mut sink = case.assigned();
+    let mut left = Vec::new();
+    for n in 12..20 {
+        sink.put(&numbers(n, n + 1)).expect("taken");
+        sink.sink.commit().expect("committed");
+        left.push(lists() - snapshots());
+    }
+    assert!(left[0] > 0 && left.last() == Some(&0), "{left:?}");
+    sink.close().expect("closes");
+    assert_eq!(numbers_there(), (0..20).collect::<Vec<_>>());
+    assert_eq!(unreachable(), [""; 0]);
 }

@@ -149,6 +149,20 @@ pub(super) fn with_fewer_columns(manifest: &[u8]) -> Vec<u8> {
     writer.into_inner().expect("finished")
 }
 
+/// The same Avro file with rows that `change` has changed; without such for which it says false.
+pub(super) fn with_rows(file: &[u8], mut change: impl FnMut(&mut Vec<(String, Avro)>) -> bool) -> Vec<u8> {
+    let reader = apache_avro::Reader::new(Cursor::new(file)).expect("an Avro file");
+    let schema = apache_avro::Schema::parse_str(&schema_of(file)).expect("a schema");
+    let mut writer = apache_avro::Writer::new(&schema, Vec::new()).expect("a writer");
+    for row in reader {
+        let Avro::Record(mut row) = row.expect("a row") else { panic!("a record") };
+        if change(&mut row) {
+            writer.append_value(Avro::Record(row)).expect("written");
+        }
+    }
+    writer.into_inner().expect("finished")
+}
+
 /// The schema that stands in a file's header.
 fn schema_of(file: &[u8]) -> String {
     let text = String::from_utf8_lossy(file);
