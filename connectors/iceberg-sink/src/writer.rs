@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use millrace_connector_encode::datum::Datum;
 use millrace_sdk::Error;
-use millrace_sdk::object_store::Store;
 
 use crate::commit::{NewRows, Session};
 use crate::file::{self, Growing};
@@ -13,6 +12,7 @@ use crate::partition::Divider;
 use crate::place::Warehouse;
 use crate::schema::{Columns, Layout};
 use crate::settings::Settings;
+use crate::store::Store;
 
 /// Most files that grow at a time; past it the largest is finished.
 const OPEN_MAX: usize = if cfg!(test) { 8 } else { 1000 };
