@@ -85,8 +85,8 @@ mod tests {
             "warehouse": { "x-location-of": ["connection", "folder"] } } });
         let of = |settings: Value| folders(&schema, settings.as_object().expect("an object"));
         assert_eq!(of(json!({ "folder": "lake" })), [("warehouse".to_owned(), "lake".to_owned())]);
-        assert_eq!(of(json!({ "connection": "lake" })), []);
-        assert_eq!(of(json!({ "folder": "lake", "warehouse": "file:///there" })), []);
+        assert!(of(json!({ "connection": "lake" })).is_empty());
+        assert!(of(json!({ "folder": "lake", "warehouse": "file:///there" })).is_empty());
         assert_eq!(uri(Path::new("/data/lake")).as_deref(), Some("file:///data/lake"));
         assert!(uri(Path::new("lake")).expect("a URI").ends_with("/lake"));
     }

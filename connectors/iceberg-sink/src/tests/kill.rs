@@ -147,7 +147,9 @@ const UNTIL: i64 = 22;
 fn a_kill_at_any_request_loses_and_doubles_nothing() {
     let mut points = 0;
     for settings in all_settings() {
-        for done in [false, true] {
+        // Of a folder each step is one: that it was done is the kill before the next one.
+        let both = settings.get("folder").is_none();
+        for done in [false, true].into_iter().filter(|done| both || !done) {
             let mut number = 0;
             loop {
                 let mut case = Case::new(settings.clone());
