@@ -6,6 +6,7 @@ mod data;
 mod doctor;
 mod expire;
 mod faults;
+mod folder;
 mod lake;
 mod merge;
 mod sink;

@@ -27,19 +27,25 @@ pub(super) struct Block<'s> {
 pub(super) fn guest(planner: &mut Planner<'_>, block: &Block<'_>) -> Option<GuestPlan> {
     let component = block.component?;
     let described = planner.description(block, component)?;
-    let settings = typed_references(block.settings, &described.config_schema);
+    let mut settings = typed_references(block.settings, &described.config_schema);
     let fit = settings_fit(planner, block, &described, &settings);
     if !fit || !block.settings.is_whole() {
         return None;
     }
     let mut files = block.files.to_vec();
     for (path, access, place) in paths(planner, block, &described, &settings) {
-        if access == Access::Write && block.role == Role::Sink {
+        // A folder may be shared: whoever writes to it has names of its own there.
+        if access == Access::Write && block.role == Role::Sink && !path.is_folder {
             planner.writes(block.name, path.host.clone(), place);
         }
         grant(&mut files, path.folder(access));
     }
     let connections = connections(planner, block, &described, &settings)?;
+    for (setting, folder) in location::folders(&described.config_schema, &settings) {
+        if let Some(uri) = location::uri(&planner.absolute(Path::new(&folder))) {
+            settings.insert(setting, uri.into());
+        }
+    }
     let grants = Grants { files, connections };
     let guest = GuestPlan { component: component.clone(), settings, grants, limits: block.limits };
     planner.ask(block, &guest);
@@ -229,8 +235,7 @@ fn connections(
     }
     for (setting, schema) in schema::noted(&described.config_schema, "x-location-of") {
         let named = |setting: &str| settings.get(setting).and_then(Value::as_str);
-        let connection = schema.get("x-location-of").and_then(Value::as_str).and_then(named);
-        let connection = connection.and_then(|name| granted.get(name));
+        let connection = location::of(schema).filter_map(named).find_map(|name| granted.get(name));
         let fault =
             named(setting).zip(connection).and_then(|(uri, connection)| location::fault(uri, connection));
         let Some((message, expected)) = fault else { continue };

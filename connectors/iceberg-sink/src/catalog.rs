@@ -7,13 +7,13 @@ pub mod hadoop;
 pub mod rest;
 
 use millrace_sdk::Error;
-use millrace_sdk::object_store::Store;
 
 use self::hadoop::Hadoop;
 use self::rest::Rest;
 use crate::metadata::{Metadata, Update};
 use crate::place::Warehouse;
 use crate::settings::Settings;
+use crate::store::Store;
 
 /// Code of the error that the table has gone on: whether from a commit or past it, it has to be read to know.
 pub const AHEAD: &str = "table.ahead";

@@ -16,7 +16,7 @@ mod upkeep;
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_sdk::clock::{PAUSE_MS_MAX, now_ms, patiently, pause};
-use millrace_sdk::object_store::{Condition, Refusal, Store};
+use millrace_sdk::object_store::{Condition, Refusal};
 use millrace_sdk::{Error, ErrorKind, TopicPartition, host};
 
 use self::merge::Merging;
@@ -33,6 +33,7 @@ use crate::partition::Divider;
 use crate::place::{self, Warehouse};
 use crate::schema::Columns;
 use crate::small::SmallFiles;
+use crate::store::Store;
 
 /// Attempts to get a commit in between those of others.
 const ATTEMPTS_MAX: u32 = 30;
@@ -250,7 +251,18 @@ impl Session {
             self.own(claim);
         }
         self.sweep()?;
+        self.sweep_unfinished()?;
         self.tidy()
+    }
+
+    /// Removes hidden files of instances that were replaced before they were in the table.
+    pub fn sweep_unfinished(&self) -> Result<(), Error> {
+        let Store::Folder(folder) = &self.store else { return Ok(()) };
+        let all = self.key(self.fence.instance.all_metadata().as_str())?;
+        for name in folder.names(&all)?.into_iter().filter(|name| self.fence.instance.is_after(name)) {
+            patiently(|| place::sweep_uploads(&self.store, &format!("{all}/{name}/")))?;
+        }
+        Ok(())
     }
 
     /// A snapshot that has what the one before has.

@@ -1,14 +1,13 @@
 //! What `millrace doctor` is told: whether the catalog gives the table, it is as the settings say, and objects can be written where it lies. Nothing is
 //! made. Whether a catalog takes commits is found out by none that changes nothing.
 
-use millrace_sdk::object_store::Store;
 use millrace_sdk::object_store::probe::{self, Needs};
 use millrace_sdk::{Error, ErrorKind, Finding};
 
 use crate::catalog;
 use crate::metadata::Metadata;
-use crate::place::Warehouse;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::widen::check_division;
 
 /// What the sink does with objects: it writes and reads them, removes what failed commits and expired snapshots leave, and uploads in parts.
@@ -16,9 +15,9 @@ const NEEDS: Needs = Needs { writes: true, deletes: true, uploads: true };
 
 /// Looks at everything.
 pub fn diagnose(settings: &Settings) -> Result<Vec<Finding>, Error> {
-    let warehouse = Warehouse::new(&settings.warehouse);
-    let warehouse = warehouse.map_err(|why| Error::fatal("settings", format!("/warehouse: {why}")))?;
-    let store = Store::new(settings.connection.as_str());
+    let warehouse =
+        settings.warehouse().map_err(|why| Error::fatal("settings", format!("/warehouse: {why}")))?;
+    let store = Store::of(settings, "");
     let catalog = catalog::of(settings, &store, &warehouse);
     let subject = format!("table {}", settings.table);
     let (found, location) = match catalog.load() {
@@ -32,7 +31,12 @@ pub fn diagnose(settings: &Settings) -> Result<Vec<Finding>, Error> {
     };
     let mut findings = vec![found];
     match warehouse.key(&location) {
-        Ok(folder) => findings.extend(probe::tried(&store, &format!("{folder}/"), NEEDS)),
+        Ok(folder) => {
+            // A folder is looked at by the host, and granted to read only.
+            if let Store::Bucket(bucket) = &store {
+                findings.extend(probe::tried(bucket, &format!("{folder}/"), NEEDS));
+            }
+        }
         Err(error) => findings.push(Finding::of("objects of the table", &error)),
     }
     Ok(findings)

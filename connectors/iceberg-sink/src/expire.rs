@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_sdk::clock::now_ms;
-use millrace_sdk::object_store::{Change, Refusal, Store};
+use millrace_sdk::object_store::{Change, Refusal};
 use millrace_sdk::{Error, host, warn};
 
 use crate::manifest::list::List;
@@ -15,6 +15,7 @@ use crate::manifest::removed_files;
 use crate::metadata::Metadata;
 use crate::metadata::history::Expired;
 use crate::place::Warehouse;
+use crate::store::Store;
 
 /// Snapshots that one commit expires at most: their lists stand in the table until they are cleaned up after.
 pub const SNAPSHOTS_MAX: usize = 100;

@@ -4,13 +4,14 @@ use millrace_connector_encode::Codec;
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::parquet::{ParquetFile, Summary};
 use millrace_sdk::object_store::{
-    Attributes, Change, Condition, NewObject, NewUpload, PARTS_MAX, Part, Refusal, Store, Upload, Whole,
+    Attributes, Change, Condition, NewObject, NewUpload, PARTS_MAX, Part, Refusal, Upload, Whole,
 };
 use millrace_sdk::{Error, host};
 
 use crate::manifest::{Content, DataFile};
 use crate::place::Warehouse;
 use crate::schema::Layout;
+use crate::store::Store;
 
 /// Size of parts that larger files are uploaded in.
 pub const PART_BYTES: usize = 8 << 20;

@@ -10,7 +10,7 @@
 //! place of), [`schema`] (the table's columns, and how they change), [`partition`] (how rows are divided), [`mod@file`]
 //! (data files in the making), [`manifest`] and [`metadata`] (what the format keeps of them), [`catalog`] (which metadata is the table's),
 //! [`commit`] (the steps that survive a kill), [`small`] (files that could be one), [`expire`] (what old snapshots leave), [`fence`] (who may commit, and
-//! from where), `writer` and `shelf` (which rows are in which file), [`diagnosis`] (what `millrace doctor` is told).
+//! from where), [`store`] (a bucket or a folder), `writer` and `shelf` (which rows are in which file), [`diagnosis`] (what `millrace doctor` is told).
 
 pub mod catalog;
 pub mod change;
@@ -30,6 +30,7 @@ pub mod settings;
 mod shelf;
 pub mod single;
 pub mod small;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod upsert;
@@ -39,7 +40,6 @@ mod writer;
 use millrace_connector_encode::content::NullValues;
 use millrace_connector_encode::types::Schema;
 use millrace_sdk::clock::{now_ms, patiently};
-use millrace_sdk::object_store::Store;
 use millrace_sdk::{
     Description, Durable, Error, Finding, Problem, RecordRef, Records, Rejected, Rejection, Sink, Taken,
     Task, TopicOffset, TopicPartition,
@@ -49,10 +49,10 @@ use crate::change::{Change, Changes};
 use crate::commit::{Intent, Session, Upkeep};
 use crate::fence::Fence;
 use crate::key::Key;
-use crate::place::Warehouse;
 use crate::rows::{Reader, Value};
 use crate::settings::Settings;
 use crate::shelf::Making;
+use crate::store::Store;
 use crate::writer::Writer;
 
 /// One task of the sink.
@@ -123,8 +123,10 @@ impl Sink for IcebergSink {
             return Err(wrong(&problem.path, &problem.message));
         }
         let schema: Option<Schema> = settings.fields().transpose().map_err(|why| wrong("/schema", &why))?;
-        let warehouse = Warehouse::new(&settings.warehouse).map_err(|why| wrong("/warehouse", &why))?;
-        let store = Store::new(settings.connection.clone());
+        let warehouse = settings.warehouse().map_err(|why| wrong("/warehouse", &why))?;
+        let fence = Fence::new(task);
+        let store =
+            Store::of(&settings, &format!("{}/{}", settings.names().join("/"), fence.instance.scratch()));
         let catalog = catalog::of(&settings, &store, &warehouse);
         let properties = settings.properties();
         let upkeep = Upkeep {
@@ -133,7 +135,7 @@ impl Sink for IcebergSink {
             properties,
             told: None,
         };
-        let session = Session::new(store.clone(), warehouse, catalog, Fence::new(task), upkeep);
+        let session = Session::new(store.clone(), warehouse, catalog, fence, upkeep);
         let changes = settings.upserts().then(|| Changes::new(Reader::new(schema.clone())));
         Ok(Self {
             settings,
@@ -159,6 +161,8 @@ impl Sink for IcebergSink {
         } else if !self.settings.auto_create {
             let message = format!("there is no table {}; make it, or set auto_create", self.settings.table);
             return Err(Error::fatal("table.missing", message));
+        } else {
+            self.session.sweep_unfinished()?;
         }
         let mut held = Vec::new();
         for of in partitions {

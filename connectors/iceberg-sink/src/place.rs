@@ -3,10 +3,11 @@
 //! What a task writes lies in folders of its own, named by its connector, its number, its generation and this very instance, and is numbered.
 //! So no two writers ever use one name, and what a dead one left beyond its last commit can be told by its number alone.
 
-use millrace_sdk::object_store::{Change, Refusal, Store};
+use millrace_sdk::object_store::{Change, Refusal};
 use millrace_sdk::{Error, ErrorKind, Task, warn};
 
 use crate::manifest::Of;
+use crate::store::Store;
 
 /// Objects that one list asks for.
 const LIST_MAX: u32 = 1000;
@@ -22,6 +23,9 @@ pub fn is_manifest(uri: &str) -> bool {
 
 /// Schemes that mean S3, by whichever program.
 const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
+
+/// Before the path of a folder.
+const FILE: &str = "file://";
 
 /// The URI that a connection's keys are relative to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,17 @@ impl Warehouse {
         Ok(Self(uri.trim_end_matches('/').to_owned()))
     }
 
+    /// Of a folder, where readers find it.
+    pub fn of_folder(uri: &str) -> Result<Self, String> {
+        let path = uri.strip_prefix(FILE).and_then(|rest| rest.strip_prefix('/'));
+        let path = path.ok_or("a URI such as file:///data/lake: where readers find the folder")?;
+        let path = path.trim_end_matches('/');
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err("an absolute path below /, without empty names".to_owned());
+        }
+        Ok(Self(format!("{FILE}/{path}")))
+    }
+
     /// The URI of a key.
     pub fn uri(&self, key: &str) -> String {
         format!("{}/{key}", self.0)
@@ -47,12 +62,19 @@ impl Warehouse {
 
     /// The key of a URI.
     pub fn key<'u>(&self, uri: &'u str) -> Result<&'u str, Error> {
+        // Others say file:/ for it.
+        if let Some(own) = self.0.strip_prefix(FILE)
+            && let Some(path) = uri.strip_prefix(FILE).or_else(|| uri.strip_prefix("file:"))
+            && let Some(key) = path.strip_prefix(own).and_then(|rest| rest.strip_prefix('/'))
+        {
+            return Ok(key);
+        }
         let bare = |uri: &'u str| SCHEMES.iter().find_map(|scheme| uri.strip_prefix(scheme)).unwrap_or(uri);
         let own = SCHEMES.iter().find_map(|scheme| self.0.strip_prefix(scheme)).unwrap_or(&self.0);
         let key = bare(uri).strip_prefix(own).and_then(|rest| rest.strip_prefix('/'));
         key.ok_or_else(|| {
             let message = format!(
-                "{uri} does not lie below {}, which the connection leads to; correct `warehouse`, or give another connection",
+                "{uri} does not lie below {}, which the connection or the folder leads to; correct `warehouse`, or give another one",
                 self.0
             );
             Error::fatal("table.location", message)
@@ -85,6 +107,26 @@ impl Instance {
     /// Its folder of manifests and their lists.
     pub fn metadata(&self, of: &str) -> String {
         format!("metadata/{}/{of}/", self.connector)
+    }
+
+    /// Its folder of files that are not finished.
+    pub fn scratch(&self) -> String {
+        self.metadata(&self.name)
+    }
+
+    /// The folder of all of the connector's.
+    pub fn all_metadata(&self) -> String {
+        format!("metadata/{}", self.connector)
+    }
+
+    /// Whether it was started in the place of the instance with this name.
+    pub fn is_after(&self, name: &str) -> bool {
+        let of = |name: &str| {
+            let mut parts = name.splitn(3, '-').map(|part| part.parse::<u64>().ok());
+            Some((parts.next()??, parts.next()??))
+        };
+        let both = of(name).zip(of(&self.name));
+        both.is_some_and(|((task, start), (own, now))| task == own && start < now)
     }
 
     /// A data file.
@@ -139,7 +181,12 @@ pub fn sweep(store: &Store, folder: &str, from: u64) -> Result<(), Error> {
             _ => break,
         }
     }
-    match store.uploads(folder, None, LIST_MAX) {
+    sweep_uploads(store, folder)
+}
+
+/// Removes what it did not finish.
+pub fn sweep_uploads(store: &Store, folder: &str) -> Result<(), Error> {
+    match store.uploads(folder, LIST_MAX) {
         Ok(page) => {
             let aborts: Vec<Change> = page.uploads.into_iter().map(Change::AbortUpload).collect();
             let refused = store.apply(&aborts).into_iter().filter_map(Result::err);
@@ -169,8 +216,29 @@ mod tests {
         for other in ["s3://lake/rawer/f", "s3://lake", "gs://lake/raw/t"] {
             assert_eq!(warehouse.key(other).expect_err("elsewhere").code, "table.location", "{other}");
         }
+        let folder = Warehouse::of_folder("file:///data/lake/").expect("a folder");
+        assert_eq!(folder.uri("t/f"), "file:///data/lake/t/f");
+        for same in ["file:///data/lake/t/f", "file:/data/lake/t/f"] {
+            assert_eq!(folder.key(same), Ok("t/f"));
+        }
+        for other in ["file:///data/lakes/t", "s3://data/lake/t"] {
+            assert_eq!(folder.key(other).expect_err("elsewhere").code, "table.location", "{other}");
+        }
+        for bad in ["lake", "file://lake", "file:///", "file:///a/../b", "s3://lake"] {
+            assert!(Warehouse::of_folder(bad).is_err(), "{bad}");
+        }
         for bad in ["lake", "s3://", "s3://lake//x", "s3://lake/../x", "file:///x"] {
             assert!(Warehouse::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn instances_follow_each_other() {
+        let of = |name: &str| Instance { connector: "c".into(), name: name.into() };
+        for (before, is_it) in
+            [("1-2-x", true), ("1-3-x", false), ("1-4-x", false), ("2-2-x", false), ("x", false)]
+        {
+            assert_eq!(of("1-3-y").is_after(before), is_it, "{before}");
         }
     }
 

@@ -32,9 +32,11 @@ const RESERVED: [&str; 8] = [
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Connection to the data.
-    pub connection: String,
-    /// What it leads to.
-    pub warehouse: String,
+    pub connection: Option<String>,
+    /// Folder of the data.
+    pub folder: Option<String>,
+    /// What either leads to.
+    pub warehouse: Option<String>,
     /// Connection to a REST catalog.
     pub catalog_connection: Option<String>,
     /// What the catalog calls its warehouse.
@@ -170,6 +172,15 @@ impl Settings {
         self.insert_mode == InsertMode::Upsert
     }
 
+    /// The URI of what the connection or the folder leads to.
+    pub fn warehouse(&self) -> Result<Warehouse, String> {
+        match (&self.folder, &self.warehouse) {
+            (Some(_), Some(uri)) => Warehouse::of_folder(uri),
+            (None, Some(uri)) => Warehouse::new(uri),
+            (_, None) => Err("it is missing: the URI by which readers find the table".to_owned()),
+        }
+    }
+
     /// Namespace and name.
     pub fn names(&self) -> Vec<&str> {
         self.table.split('.').collect()
@@ -185,8 +196,19 @@ impl Settings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |path: &str, message: &str| problems.push(Problem::error(path, message));
-        if let Err(why) = Warehouse::new(&self.warehouse) {
-            wrong("/warehouse", &why);
+        match (&self.connection, &self.folder) {
+            (None, None) => {
+                wrong("", "connection (a bucket) or folder is missing: where the table's files go")
+            }
+            (Some(_), Some(_)) => wrong("/folder", "connection or folder, not both"),
+            _ => {
+                if let Err(why) = self.warehouse() {
+                    wrong("/warehouse", &why);
+                }
+            }
+        }
+        if self.folder.is_some() && self.catalog_connection.is_some() {
+            wrong("/catalog_connection", "a folder's tables need no catalog: leave it out");
         }
         let is_name =
             |name: &&str| !name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_control);

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod expire;
+mod folder;
 mod kill;
 mod merge;
 mod read;
@@ -30,6 +31,7 @@ impl Case {
         let mut settings =
             json!({ "connection": "lake", "warehouse": "s3://b/w", "table": "db.t", "auto_create": true });
         settings.as_object_mut().expect("an object").extend(further.as_object().expect("an object").clone());
+        folder::start(&mut settings);
         Self { settings, task: task() }
     }
 
@@ -201,6 +203,11 @@ fn rows_are_divided_by_the_spec() {
 #[test]
 fn a_large_file_goes_in_parts_and_memory_stays_within_the_budget() {
     let mut case = Case::new(json!({ "buffer": "9MiB", "compression": "none", "target_file_size": "20MiB" }));
+    write_a_large_file(&mut case);
+    assert_eq!(bucket().unfinished(), []);
+}
+
+fn write_a_large_file(case: &mut Case) {
     let mut sink = case.assigned();
     // Nothing that repeats: dictionaries would make it small.
     let body = |n: i64| -> String {
@@ -223,7 +230,6 @@ fn a_large_file_goes_in_parts_and_memory_stays_within_the_budget() {
     sink.close().expect("closes");
     assert_eq!(numbers_there(), (0..100).collect::<Vec<_>>());
     assert!(read::files().len() >= 2);
-    assert_eq!(bucket().unfinished(), []);
 }
 
 #[test]
@@ -304,6 +310,13 @@ fn run_error(settings: Value) -> Error {
 fn settings_that_make_no_sense_are_told() {
     for (settings, pointer) in [
         (json!({ "warehouse": "lake" }), "/warehouse"),
+        (json!({ "folder": "lake" }), "/folder"),
+        (json!({ "connection": null }), ""),
+        (json!({ "connection": null, "folder": "lake" }), "/warehouse"),
+        (
+            json!({ "connection": null, "folder": "lake", "warehouse": "file:///lake", "catalog_connection": "c" }),
+            "/catalog_connection",
+        ),
         (json!({ "catalog_warehouse": "x" }), "/catalog_warehouse"),
         (json!({ "table": "orders" }), "/table"),
         (json!({ "table": "a..b" }), "/table"),

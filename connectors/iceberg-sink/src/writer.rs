@@ -2,7 +2,6 @@
 
 use millrace_connector_encode::datum::Datum;
 use millrace_connector_encode::types::Field;
-use millrace_sdk::object_store::Store;
 use millrace_sdk::{Error, Rejection};
 
 use crate::commit::NewRows;
@@ -15,6 +14,7 @@ use crate::rows::Value;
 use crate::schema::Columns;
 use crate::settings::Settings;
 use crate::shelf::{Making, Shelf};
+use crate::store::Store;
 use crate::upsert::Upserts;
 
 /// Files that are finished and not committed after which a commit is due: each is remembered with what is in it.

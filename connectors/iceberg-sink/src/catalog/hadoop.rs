@@ -6,14 +6,18 @@
 //!
 //! A committer that slept through a hundred commits may find its number free again, because somebody removed old metadata. The hint tells:
 //! it is ahead then, and what was committed is looked for in the newest metadata.
+//!
+//! Files of a folder have no etags, so there the hint may go back for a moment, and is for readers only: what is newest is what the list says,
+//! which is asked behind each write, too. Whoever moves the hint looks again afterwards whether it is the newest one's.
 
 use millrace_sdk::clock::now_ms;
-use millrace_sdk::object_store::{Change, Condition, Refusal, Store};
+use millrace_sdk::object_store::{Change, Condition, Refusal};
 use millrace_sdk::{Error, ErrorKind, warn};
 
 use super::{AHEAD, Catalog, Outcome, Table, Version};
 use crate::metadata::{Metadata, Update};
 use crate::place::Warehouse;
+use crate::store::Store;
 
 /// Newer versions that are tried one by one, before all are listed.
 const PROBES_MAX: u64 = 50;
@@ -117,14 +121,19 @@ impl Hadoop {
             }
             Err(refusal) => return Err(refusal.into()),
         }
-        Ok(match self.move_hint(number, hint) {
+        let moved = if self.store.is_folder() { self.point() } else { self.move_hint(number, hint) };
+        Ok(match moved {
+            // An older one of this number would have gone on, and been removed.
+            Hint::At(newest) if newest != number => ahead(),
+            Hint::At(_) => {
+                let version = Version::File { number, hint: None };
+                Outcome::Done(Box::new(Table { metadata, version }))
+            }
             Hint::Moved(hint) => {
                 let version = Version::File { number, hint: Some(hint) };
                 Outcome::Done(Box::new(Table { metadata, version }))
             }
-            Hint::Ahead => {
-                Outcome::Unknown(Error::retriable(AHEAD, "the table has gone on since this commit was made"))
-            }
+            Hint::Ahead => ahead(),
         })
     }
 
@@ -141,6 +150,26 @@ impl Hadoop {
         if let Some(refusal) = self.store.apply(&changes).into_iter().find_map(Result::err) {
             warn!("an earlier version of the metadata stays: {}", Error::from(refusal).message);
         }
+    }
+
+    /// Lets the hint of a folder lead to the newest version.
+    fn point(&self) -> Hint {
+        let mut told = None;
+        for _ in 0..HINTS_MAX {
+            let Ok(Some(newest)) = self.newest() else { break };
+            if told == Some(newest) {
+                return Hint::At(newest);
+            }
+            if let Err(refusal) = self.store.put(&self.hint_key(), newest.to_string(), Condition::Always) {
+                let why = Error::from(refusal).message;
+                warn!(
+                    "the hint to version {newest} can't be written: {why}; readers that go by it see an older one for now"
+                );
+                break;
+            }
+            told = Some(newest);
+        }
+        Hint::Ahead
     }
 
     fn move_hint(&self, number: u64, mut etag: Option<String>) -> Hint {
@@ -169,7 +198,13 @@ impl Hadoop {
     }
 }
 
+fn ahead() -> Outcome {
+    Outcome::Unknown(Error::retriable(AHEAD, "the table has gone on since this commit was made"))
+}
+
 enum Hint {
+    /// Leads to the newest version of a folder, which is this one.
+    At(u64),
     /// Its etag.
     Moved(String),
     /// Others may have gone on: it has to be looked whether they went on from here.
@@ -178,7 +213,7 @@ enum Hint {
 
 impl Catalog for Hadoop {
     fn load(&self) -> Result<Option<Table>, Error> {
-        let hint = self.hint()?;
+        let hint = if self.store.is_folder() { None } else { self.hint()? };
         let (mut number, hint) = match hint {
             Some((number, etag)) => (number, Some(etag)),
             None => match self.newest()? {

@@ -185,10 +185,11 @@ fn what_a_snapshot_removed_goes_whoever_expired_it() {
     let warehouse = Warehouse::new("s3://b/w").expect("a warehouse");
     let data = || bucket().objects().into_keys().filter(|key| key.ends_with(".parquet")).count();
     assert_eq!(data(), 2);
+    let bucket_store = crate::store::Store::Bucket(store.clone());
     // One task has expired 7, another one 8: the second is the first to clean up.
     for (snapshot, list) in [(8, &lists[1]), (7, &lists[0])] {
         let gone = [Expired { snapshot, list: list.clone() }];
-        assert!(matches!(clean(&store, &warehouse, &table, &gone), Ok(1)));
+        assert!(matches!(clean(&bucket_store, &warehouse, &table, &gone), Ok(1)));
     }
     assert_eq!(data(), 1);
     let left: Vec<String> = bucket().objects().into_keys().filter(|key| key.contains("engine-")).collect();

@@ -10,9 +10,28 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Value, json};
 
+/// All that lies in the bucket, or in the folder.
+pub(super) fn objects() -> BTreeMap<String, Vec<u8>> {
+    let Some(root) = super::folder::root() else { return bucket().objects() };
+    let (mut found, mut folders) = (BTreeMap::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let key = path.strip_prefix(&root).expect("below it").display().to_string();
+            found.insert(key, std::fs::read(&path).expect("a file"));
+        }
+    }
+    found
+}
+
 fn object(uri: &str) -> Vec<u8> {
-    let key = uri.strip_prefix("s3://b/w/").unwrap_or_else(|| panic!("{uri} lies elsewhere"));
-    bucket().objects().remove(key).unwrap_or_else(|| panic!("{uri} is not there"))
+    let key = uri.strip_prefix("s3://b/w/").or_else(|| uri.strip_prefix("file:///b/w/"));
+    let key = key.unwrap_or_else(|| panic!("{uri} lies elsewhere"));
+    objects().remove(key).unwrap_or_else(|| panic!("{uri} is not there"))
 }
 
 /// The newest metadata.
@@ -20,7 +39,7 @@ pub(super) fn metadata() -> Value {
     if let Some(table) = super::catalog::table() {
         return table;
     }
-    let objects = bucket().objects();
+    let objects = objects();
     // As engines find it: from the hint on.
     let key = |n: &u64| format!("db/t/metadata/v{n}.metadata.json");
     let hint = objects.get("db/t/metadata/version-hint.text");
@@ -258,12 +277,13 @@ pub(super) fn rows() -> Vec<Value> {
 /// Keys of files that no snapshot has.
 pub(super) fn unreachable() -> Vec<String> {
     let (uris, _) = walk();
-    let is_file = |key: &String| key.contains("/data/") || key.ends_with(".avro");
-    bucket()
-        .objects()
+    let is_file = |key: &String| key.contains("/data/") || key.ends_with(".avro") || key.ends_with(".new");
+    objects()
         .into_keys()
         .filter(is_file)
-        .filter(|key| !uris.contains(&format!("s3://b/w/{key}")))
+        .filter(|key| {
+            !uris.contains(&format!("s3://b/w/{key}")) && !uris.contains(&format!("file:///b/w/{key}"))
+        })
         .collect()
 }
 

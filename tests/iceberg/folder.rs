@@ -1,0 +1,76 @@
+//! A table in a folder of this machine, without any server: workers are killed, two tasks commit to it at once, and two engines read it where it
+//! lies.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use millrace_tests::process::Process;
+use millrace_tests::random::{Random, seed};
+use millrace_tests::s3::{run, write};
+use millrace_tests::strikes::{row, write_rows};
+use millrace_tests::tools;
+use serde_json::Value;
+
+use crate::data::{by_number, schema};
+
+/// Longest run to the end, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+const ROWS: u64 = 20_000;
+
+/// The table as engines read it.
+fn read(table: &Path) -> Value {
+    let mut python = tools::python();
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("iceberg/folder.py")).arg(table);
+    let output = python.output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Hidden files that were left anywhere below.
+fn hidden(folder: &Path) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false if name.starts_with('.') => found.push(name),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn kills_of_the_worker_lose_and_double_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().canonicalize().expect("a path");
+    let seed = seed();
+    println!("MILLRACE_SEED={seed}");
+    let mut random = Random::new(seed);
+    write_rows(&folder, "in.jsonl", 0..ROWS);
+    let pipeline = format!(
+        "version: 1\npipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl, key: n }}\n    \
+         topic: {{ name: strikes, partitions: 3 }}\n    sinks:\n      lake:\n        connector: iceberg-sink\n        folder: lake\n        \
+         table: birds.strikes\n        auto_create: true\n        {}        partition_by: [kind]\n        commit_interval: 100ms\n        \
+         flush_interval: 50ms\n        target_file_size: 20KB\n        tasks: 2\n        errors: {{ retry_timeout: 60s }}\n",
+        schema()
+    );
+    write(&folder, "pipeline.yaml", pipeline);
+    for _ in 0..8 {
+        let mut process = Process::spawn(&mut run(&folder), folder.join("run.log"));
+        thread::sleep(Duration::from_millis(400 + random.below(1400)));
+        process.kill();
+    }
+    Process::spawn(&mut run(&folder), folder.join("last.log")).succeed(LIMIT);
+    let lake = folder.join("lake");
+    let table = read(&lake.join("birds/strikes"));
+    assert_eq!(table["location"], format!("file://{}/birds/strikes", lake.display()));
+    let rows = by_number(&table);
+    assert_eq!(rows.len() as u64, ROWS);
+    assert!(rows.into_iter().all(|(n, found)| found["kind"] == row(n)["kind"]));
+    assert_eq!(hidden(&lake), [""; 0], "what killed tasks left");
+}
