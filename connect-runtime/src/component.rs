@@ -41,7 +41,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -164,6 +164,9 @@ pub enum Error {
 #[derive(Clone)]
 pub struct ComponentHost(Arc<Host>);
 
+/// A component that is loaded, or being loaded.
+type Slot = OnceCell<Arc<Component>>;
+
 struct Host {
     engine: Engine,
     linker: Linker<state::GuestState>,
@@ -173,8 +176,10 @@ struct Host {
     connections: Connections,
     /// Compiled code by the address of the bundled bytes, which several names may share.
     shared: parking_lot::Mutex<BTreeMap<usize, (Digest, wasmtime::component::Component)>>,
-    /// By name, or by path and digest.
-    loaded: Mutex<BTreeMap<ComponentRef, Arc<Component>>>,
+    /// By name, or by path and digest. One that takes its time to say what it is holds up nobody but who waits for it.
+    loaded: parking_lot::Mutex<BTreeMap<ComponentRef, Arc<Slot>>>,
+    /// Held while code is compiled: one at a time takes memory enough.
+    compiling: Mutex<()>,
     files: file::Files,
 }
 
@@ -196,9 +201,10 @@ impl ComponentHost {
         });
         let bundled = config.bundled.into_iter().map(|component| (component.name, component.wasm)).collect();
         let (ticker, connections) = (Arc::new(ticker), config.connections);
-        let (shared, loaded, files) =
-            (parking_lot::Mutex::default(), Mutex::default(), file::Files::default());
-        let host = Host { engine, linker, ticker, cache, bundled, connections, shared, loaded, files };
+        let (shared, loaded, compiling) = Default::default();
+        let files = file::Files::default();
+        let host =
+            Host { engine, linker, ticker, cache, bundled, connections, shared, loaded, compiling, files };
         Ok(Self(Arc::new(host)))
     }
 
@@ -223,24 +229,11 @@ impl ComponentHost {
             ComponentRef::Path(path) => ComponentRef::Build(path.clone(), self.digest(path).await?),
             known => known.clone(),
         };
-        let mut loaded = self.0.loaded.lock().await;
-        let new = match loaded.get(&wanted) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let (host, asked) = (Arc::clone(&self.0), wanted.clone());
-                let (digest, compiled) = blocking(move || host.compile(&asked)).await?;
-                let (linker, ticker) = (&self.0.linker, Arc::clone(&self.0.ticker));
-                let new = load::Component::new(wanted.clone(), digest, &compiled, linker, ticker).await?;
-                Arc::new(new)
-            }
-        };
-        if self.0.cache.is_some() {
-            // Builds that nobody uses any more: the cache still has them.
-            let of_one_file = |other: &ComponentRef| other.to_string() == wanted.to_string();
-            loaded.retain(|other, known| !of_one_file(other) || Arc::strong_count(known) > 1);
-        }
-        loaded.insert(wanted, Arc::clone(&new));
-        drop(loaded);
+        let slot = Arc::clone(self.0.loaded.lock().entry(wanted.clone()).or_default());
+        let new = slot.get_or_try_init(|| self.begin(&wanted)).await.map(Arc::clone);
+        drop(slot);
+        self.forget_unused(&wanted);
+        let new = new?;
         if let ComponentRef::Build(path, digest) = component.clone() {
             // A connector runs it.
             let host = Arc::clone(&self.0);
@@ -251,6 +244,27 @@ impl ComponentHost {
             .await?;
         }
         Ok(new)
+    }
+
+    async fn begin(&self, wanted: &ComponentRef) -> Result<Arc<Component>, Error> {
+        let (host, asked) = (Arc::clone(&self.0), wanted.clone());
+        let compiled = {
+            let _one = self.0.compiling.lock().await;
+            blocking(move || host.compile(&asked)).await
+        };
+        let (digest, compiled) = compiled?;
+        let (linker, ticker) = (&self.0.linker, Arc::clone(&self.0.ticker));
+        Ok(Arc::new(load::Component::new(wanted.clone(), digest, &compiled, linker, ticker).await?))
+    }
+
+    /// Forgets what could not be loaded, and other builds of this one's file that nobody uses any more: the cache still has them.
+    fn forget_unused(&self, newest: &ComponentRef) {
+        let may_forget = self.0.cache.is_some();
+        let is_other = |of: &ComponentRef| of != newest && of.to_string() == newest.to_string();
+        self.0.loaded.lock().retain(|of, slot| match slot.get() {
+            Some(known) => !may_forget || !is_other(of) || Arc::strong_count(known) > 1,
+            None => Arc::strong_count(slot) > 1,
+        });
     }
 
     /// The digest of a component's file as it is now.

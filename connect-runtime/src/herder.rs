@@ -9,7 +9,7 @@
 //! | `request` | what people ask for, as records |
 //! | `record` | the records themselves |
 //! | `service`, `handle` | runs the machine; asks things of it |
-//! | `log`, `writer` | reading and writing the topics |
+//! | `log`, `writer`, `verdict` | reading and writing the topics |
 //! | `runner`, `prepare` | plans, fencings and tasks; from a map to what can run |
 //! | `offsets` | positions, read and changed from outside |
 //! | `ownership` | who runs what, when there are several workers |
@@ -36,6 +36,7 @@ pub mod service;
 mod statuses;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod writer;
 
 pub use configs::{Tasks, Wanted};

@@ -156,6 +156,11 @@ impl Shared {
         format!("{}-{connector}-{task}", self.config.group)
     }
 
+    /// Under which verdicts about a connector's upgrades are written. No task has it: theirs end with a number.
+    pub(crate) fn verdict_id(&self, connector: &str) -> String {
+        format!("{}-{connector}-verdict", self.config.group)
+    }
+
     /// A producer that has fenced the one before it; and its fence, which rises with every start anywhere: the coordinator
     /// gives out producer ids in rising order, and epochs of an id likewise.
     pub(crate) async fn fenced_producer(

@@ -9,5 +9,6 @@ mod cli;
 mod command_line;
 mod dead_letters;
 mod differences;
+mod hangs;
 mod python;
 mod upgrade;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use millrace_client::{Producer, ProducerConfig};
 use millrace_connect_runtime::component::Digest;
 use millrace_connect_runtime::herder::handle::{ConnectorView, HerderHandle};
 use millrace_connect_runtime::herder::ownership::Alone;
@@ -143,6 +144,12 @@ async fn a_file_that_was_replaced_is_taken_with_the_next_configuration_and_no_ea
     assert_eq!((version(&done), done.wanted.rolled_back()), ("2.0.0", None));
     world.wait_for_more().await;
     world.check().await;
+    // Whoever handed in the verdict had taken the connector's id for it: another one would have come before it, or after it.
+    let transactional_id = Some("connect-cluster-c-verdict".to_owned());
+    let config = ProducerConfig { transactional_id, ..ProducerConfig::default() };
+    let producer = Producer::start(world.cluster.client(), config).await.unwrap();
+    let (_, epoch) = producer.init_transactions().await.unwrap();
+    assert!(epoch.0 > 0, "{epoch:?}: nobody has taken it before");
     world.service.stop().await;
 }
 

@@ -3,6 +3,7 @@
 //! A component is asked for its description once, on an instance without grants.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{InstancePre, Linker};
 
@@ -17,6 +18,8 @@ use super::{
 use crate::capability;
 use crate::plan::{ComponentRef, Grants, Limits};
 
+/// Longest that a component may take to say what it is: nobody knows its own limits before.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest text in a description.
 const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 /// Most entries of a list in a description, and most problems that a validation may report.
@@ -234,7 +237,8 @@ impl Component {
 
     async fn ask(&self) -> Result<Description, Error> {
         let failed = |reason: String| Error::Describe { component: self.reference.clone(), reason };
-        let environment = Environment::outside_task(&self.reference, &Grants::default(), Limits::default());
+        let limits = Limits { call_timeout: DESCRIBE_TIMEOUT, ..Limits::default() };
+        let environment = Environment::outside_task(&self.reference, &Grants::default(), limits);
         let mut instance =
             Instance::start(self, environment).await.map_err(|error| failed(error.to_string()))?;
         let guest = self.connector.load(&mut instance.store, &instance.instance);

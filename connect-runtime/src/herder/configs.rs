@@ -89,11 +89,15 @@ impl Wanted {
         verdict.is_some_and(|verdict| verdict.rolled_back.is_none())
     }
 
+    /// Whether there is a verdict about it.
+    pub(super) fn is_judged(&self) -> bool {
+        self.upgrade.verdict.as_ref().is_some_and(|verdict| verdict.config == self.version)
+    }
+
     /// What to go back to if `builds` don't work; none: they are no others than before, or were found good.
     #[must_use]
     pub fn upgrade_from(&self, builds: &Builds) -> Option<&Arc<Proven>> {
-        let is_judged = self.upgrade.verdict.as_ref().is_some_and(|verdict| verdict.config == self.version);
-        let proven = self.upgrade.proven.as_ref().filter(|_| !is_judged && !self.upgrade.is_back)?;
+        let proven = self.upgrade.proven.as_ref().filter(|_| !self.is_judged() && !self.upgrade.is_back)?;
         (!is_alike(&proven.components, builds)).then_some(proven)
     }
 
@@ -121,8 +125,6 @@ fn is_alike(one: &Builds, other: &Builds) -> bool {
             other.get(name).is_some_and(|other| !is_file(name) || other.digest == build.digest)
         })
 }
-
-impl Wanted {}
 
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
@@ -195,6 +197,11 @@ impl Configs {
             wanted.upgrade.is_back = true;
         }
         wanted.upgrade.verdict = Some(Arc::new(verdict));
+    }
+
+    /// Whether a verdict is the first about a connector's present configuration.
+    pub(super) fn is_open(&self, name: &str, verdict: &Verdict) -> bool {
+        self.get(name).is_some_and(|wanted| wanted.version == verdict.config && !wanted.is_judged())
     }
 
     /// Everything before `offset` was read.

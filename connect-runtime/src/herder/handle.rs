@@ -210,13 +210,20 @@ impl HerderHandle {
 
     /// The component that a connector runs, if it can be loaded.
     pub async fn component(&self, wanted: &Wanted) -> Option<Arc<Component>> {
+        self.load(wanted).await.ok()
+    }
+
+    async fn load(&self, wanted: &Wanted) -> Result<Arc<Component>, String> {
         let config = &wanted.config;
-        let class = config.get(flat::CONNECTOR_CLASS)?;
+        let unnamed = || format!("it has no {}", flat::CONNECTOR_CLASS);
+        let class = config.get(flat::CONNECTOR_CLASS).ok_or_else(unnamed)?;
         let only = ConnectorConfig::from([(flat::CONNECTOR_CLASS.to_owned(), class.clone())]);
         let base = config.get("base.folder").map(|base| ("base.folder".to_owned(), base.clone()));
-        let component = flat::components(&only.into_iter().chain(base).collect()).into_iter().next()?;
+        let components = flat::components(&only.into_iter().chain(base).collect());
+        let component = components.into_iter().next().ok_or_else(unnamed)?;
         let as_chosen = wanted.builds().map(|builds| component.pinned(builds));
-        self.host().load(as_chosen.as_ref().unwrap_or(&component)).await.ok()
+        let loaded = self.host().load(as_chosen.as_ref().unwrap_or(&component)).await;
+        loaded.map_err(|error| error.to_string())
     }
 
     /// Components of a connector whose files are others by now than what it runs, as this worker sees them.
@@ -265,8 +272,17 @@ impl HerderHandle {
     /// When it is not there, or the cluster can't be read.
     pub async fn offsets(&self, name: &str) -> Result<Vec<(Value, Value)>, OffsetsError> {
         let view = self.connector(name).ok_or_else(|| Refusal::NoConnector(name.to_owned()))?;
-        let kind = self.kind(&view.wanted).await;
+        let kind = self.known_kind(name, &view.wanted).await?;
         offsets::read(&self.shared, name, kind).await
+    }
+
+    /// What its positions look like.
+    async fn known_kind(&self, name: &str, wanted: &Wanted) -> Result<Kind, OffsetsError> {
+        let unknown = |reason| OffsetsError::Unknown { connector: name.to_owned(), reason };
+        match self.load(wanted).await.map_err(unknown)?.kind() {
+            Kind::Transform => Err(unknown("it is a transform".to_owned())),
+            kind => Ok(kind),
+        }
     }
 
     /// Changes some positions of a stopped connector; none of `changes`: forgets them all.
@@ -290,7 +306,6 @@ impl HerderHandle {
         name: &str,
         changes: Option<Vec<(Value, Value)>>,
     ) -> Result<(), OffsetsError> {
-        let _one = self.changing.lock().await;
         let stopped = || -> Result<Wanted, OffsetsError> {
             let herder = self.reader.herder.lock();
             let wanted = herder.configs.get(name).ok_or_else(|| Refusal::NoConnector(name.to_owned()))?;
@@ -299,10 +314,19 @@ impl HerderHandle {
                 _ => Err(OffsetsError::NotStopped(name.to_owned())),
             }
         };
-        // As of now: what was read so far may be from before somebody resumed it.
         self.reader.read_to_end().await?;
-        let wanted = stopped()?;
-        let kind = self.kind(&wanted).await;
+        let (kind, wanted, _one) = loop {
+            // Before its turn: a component that takes its time holds up nobody else's change.
+            let before = stopped()?;
+            let kind = self.known_kind(name, &before).await?;
+            let one = self.changing.lock().await;
+            // As of now: what was read so far may be from before somebody resumed it.
+            self.reader.read_to_end().await?;
+            let wanted = stopped()?;
+            if wanted.version == before.version {
+                break (kind, wanted, one);
+            }
+        };
         let ids = self.reader.herder.lock().configs.ids_to_fence(name, 1);
         let change = offsets::Change::begin(&self.shared, name, kind, ids, changes).await?;
         // Whoever resumes it from here on takes its transactional ids from this change.

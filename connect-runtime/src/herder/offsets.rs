@@ -48,8 +48,15 @@ pub enum OffsetsError {
     #[error("{0}")]
     Shape(String),
     /// Its component can't be loaded, so nobody knows what its positions are.
-    #[error("connector {0} can't be loaded; mend its configuration first")]
-    Unknown(String),
+    #[error(
+        "what the positions of connector {connector} look like is not known: {reason}; mend its configuration first"
+    )]
+    Unknown {
+        /// Its name.
+        connector: String,
+        /// Why.
+        reason: String,
+    },
     /// The cluster can't be read or refuses.
     #[error("the positions can't be read or changed: {0}")]
     Cluster(#[from] millrace_client::Error),
@@ -59,17 +66,17 @@ pub enum OffsetsError {
 pub(super) async fn read(
     shared: &Shared,
     connector: &str,
-    kind: Option<Kind>,
+    kind: Kind,
 ) -> Result<Vec<(Value, Value)>, OffsetsError> {
     match kind {
-        Some(Kind::Source) => {
+        Kind::Source => {
             let positions = positions::read(shared, connector).await?;
             let pair = |checkpoint: &Checkpoint| {
                 (json!({ "partition": checkpoint.partition }), position_value(&checkpoint.position))
             };
             Ok(positions.checkpoints().iter().map(pair).collect())
         }
-        Some(Kind::Sink) => {
+        Kind::Sink | Kind::Transform => {
             let offsets = Admin::new(&shared.client).group_offsets(&group(connector)).await?;
             let pair = |(tp, offset): (&TopicPartition, &OffsetAndMetadata)| {
                 let partition = json!({ "kafka_topic": &*tp.topic, "kafka_partition": tp.partition });
@@ -79,7 +86,6 @@ pub(super) async fn read(
             let retried = retry_topic(connector);
             Ok(offsets.iter().filter(|(tp, _)| *tp.topic != *retried).map(pair).collect())
         }
-        _ => Err(OffsetsError::Unknown(connector.to_owned())),
     }
 }
 
@@ -102,17 +108,16 @@ impl<'a> Change<'a> {
     pub(super) async fn begin(
         shared: &'a Arc<Shared>,
         connector: &'a str,
-        kind: Option<Kind>,
+        kind: Kind,
         ids: u32,
         changes: Option<Vec<(Value, Value)>>,
     ) -> Result<Self, OffsetsError> {
         let what = match (kind, changes) {
-            (Some(Kind::Source), Some(changes)) => What::Source(source_changes(&changes)?),
+            (Kind::Source, Some(changes)) => What::Source(source_changes(&changes)?),
             // Which there are is read when nobody can add to them.
-            (Some(Kind::Source), None) => What::Source(Vec::new()),
-            (Some(Kind::Sink), Some(changes)) => What::Sink(sink_changes(&changes)?),
-            (Some(Kind::Sink), None) => What::ForgetGroup,
-            _ => return Err(OffsetsError::Unknown(connector.to_owned())),
+            (Kind::Source, None) => What::Source(Vec::new()),
+            (_, Some(changes)) => What::Sink(sink_changes(&changes)?),
+            (_, None) => What::ForgetGroup,
         };
         fence(shared, connector, ids).await?;
         let transactional_id = Some(shared.transactional_id(connector, 0));

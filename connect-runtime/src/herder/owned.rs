@@ -323,7 +323,12 @@ impl Owned {
 
     fn goes_back(&self, wanted: &Wanted) -> Option<&str> {
         match &self.probation {
-            Probation::Judged { version, reason, .. } if *version == wanted.version => reason.as_deref(),
+            // Another worker's verdict may have been the first.
+            Probation::Judged { version, reason, .. }
+                if *version == wanted.version && !wanted.is_judged() =>
+            {
+                reason.as_deref()
+            }
             _ => None,
         }
     }

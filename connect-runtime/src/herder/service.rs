@@ -16,6 +16,7 @@ use super::ownership::{Assignment, Ownership, Report};
 use super::prepare::Env;
 use super::record::{ConfigRecord, RolledBack, StatusRecord, Verdict};
 use super::runner::{Runner, Topics};
+use super::verdict;
 use super::writer::{ConfigWriter, StatusQueue};
 use crate::component::ComponentHost;
 use crate::metrics::RuntimeMetrics;
@@ -131,7 +132,8 @@ impl HerderService {
         );
         let state = State {
             metrics: shared.config.metrics.clone(),
-            runner: Runner::new(shared, env, events.clone()),
+            runner: Runner::new(Arc::clone(&shared), env, events.clone()),
+            shared,
             events,
             herder,
             applied,
@@ -187,6 +189,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether it still reads: the worker has not ended.
+    pub(super) fn is_reading(&self) -> bool {
+        self.applied.has_changed().is_ok()
+    }
+
     /// Waits until everything before `offset` was read.
     pub(super) async fn read_to(&self, offset: i64) {
         // An error means that the worker ends.
@@ -196,6 +203,7 @@ impl Reader {
 
 struct State {
     runner: Runner,
+    shared: Arc<Shared>,
     metrics: RuntimeMetrics,
     events: mpsc::Sender<Event>,
     herder: Arc<Mutex<Herder>>,
@@ -309,10 +317,19 @@ impl State {
 
     fn perform(&mut self, effect: Effect, report: &watch::Sender<Report>) {
         match effect {
+            Effect::Config(connector, ConfigRecord::Upgrade(_, Some(verdict))) => {
+                let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
+                let (writer, events) = (self.writer.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let written = verdict::hand_in(&shared, &reader, &writer, &connector, &verdict).await;
+                    if let Ok(true) = written {
+                        tell_verdict(&connector, &verdict);
+                    }
+                    let written = written.map(drop).map_err(|error| error.to_string());
+                    let _ = events.send(Event::Written { connector, written }).await;
+                });
+            }
             Effect::Config(connector, record) => {
-                if let ConfigRecord::Upgrade(_, Some(verdict)) = &record {
-                    tell_verdict(&connector, verdict);
-                }
                 let (writer, events) = (self.writer.clone(), self.events.clone());
                 tokio::spawn(async move {
                     let written = writer.write(vec![record]).await.map(drop);

@@ -36,12 +36,16 @@ impl ConfigWriter {
         Ok(Self { producer, topic: topic.into() })
     }
 
+    /// A record as it is written.
+    pub(super) fn produced(&self, record: ConfigRecord) -> ProduceRecord {
+        ProduceRecord { partition: Some(0), ..produced(&self.topic, record.record()) }
+    }
+
     /// Writes in order; gives the offset of the last.
     pub(super) async fn write(&self, records: Vec<ConfigRecord>) -> Result<i64, Error> {
         let mut deliveries = Vec::new();
         for record in records {
-            let record = ProduceRecord { partition: Some(0), ..produced(&self.topic, record.record()) };
-            deliveries.push(self.producer.send(record).await?);
+            deliveries.push(self.producer.send(self.produced(record)).await?);
         }
         self.producer.flush().await?;
         let mut last = -1;

@@ -144,7 +144,7 @@ impl From<OffsetsError> for Problem {
             )),
             OffsetsError::Shape(message) => Self::bad_request(message),
             OffsetsError::Starting => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            OffsetsError::Timeout | OffsetsError::Unknown(_) | OffsetsError::Cluster(_) => {
+            OffsetsError::Timeout | OffsetsError::Unknown { .. } | OffsetsError::Cluster(_) => {
                 Self::internal(error)
             }
         }

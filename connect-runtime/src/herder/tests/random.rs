@@ -1,7 +1,8 @@
 //! Random runs of two workers: requests, assignments, deaths, and plans, fencings and tasks that answer in any order.
 //!
 //! Checked at every start of a task: it is for the newest commit, which was fenced; it doesn't run already, here or there.
-//! A put may bring another component, which is gone back from when a task fails early.
+//! A put may bring another component, which is gone back from when a task fails early. A verdict about it may be handed in late, by a worker that has lost the
+//! connector meanwhile.
 //! Checked at the end, when everything has answered: what is started runs, once, by its newest commit, and nothing else does;
 //! and its state says so, with the worker where it runs.
 
@@ -14,7 +15,7 @@ use crate::herder::configs::{Configs, Wanted};
 use crate::herder::event::{Effect, Event, TaskNews};
 use crate::herder::machine::Herder;
 use crate::herder::ownership::{Assignment, TaskId};
-use crate::herder::record::{ConfigRecord, Restart, RunState, StatusRecord, TargetState};
+use crate::herder::record::{ConfigRecord, Restart, RunState, StatusRecord, TargetState, Verdict};
 use crate::herder::request::Request;
 use crate::plan::{Build, Builds};
 use crate::spec::flat::ConnectorConfig;
@@ -27,6 +28,7 @@ const CONNECTORS: [&str; 2] = ["c", "d"];
 enum Pending {
     Plan { worker: usize, connector: String, attempt: u64, tasks: usize, builds: Builds },
     Fence { worker: usize, connector: String, commit: i64 },
+    Verdict { worker: usize, connector: String, verdict: Verdict },
     Task { worker: usize, id: TaskId, start: u64, version: i64, stopping: bool },
 }
 
@@ -67,6 +69,9 @@ impl Run {
 
     fn perform(&mut self, worker: usize, effect: Effect) {
         match effect {
+            Effect::Config(connector, ConfigRecord::Upgrade(_, Some(verdict))) => {
+                self.pending.push(Pending::Verdict { worker, connector, verdict });
+            }
             Effect::Config(connector, record) => {
                 self.append(record);
                 self.step(worker, Event::Written { connector, written: Ok(()) });
@@ -119,6 +124,15 @@ impl Run {
         assert!(!self.pending.iter().any(runs), "{starting} runs already");
     }
 
+    /// What was found good is not gone back from.
+    fn check_verdict(&self, record: &ConfigRecord) {
+        let ConfigRecord::Upgrade(name, Some(Verdict { config, rolled_back: Some(_) })) = record else {
+            return;
+        };
+        let good = ConfigRecord::Upgrade(name.clone(), Some(Verdict { config: *config, rolled_back: None }));
+        assert!(!self.configs.contains(&good), "{name} was found good: {:#?}", self.configs);
+    }
+
     fn newest_commit(&self, connector: &str) -> Option<i64> {
         let is_commit =
             |record: &ConfigRecord| matches!(record, ConfigRecord::Commit(name, _) if name == connector);
@@ -126,6 +140,7 @@ impl Run {
     }
 
     fn append(&mut self, record: ConfigRecord) {
+        self.check_verdict(&record);
         let offset = self.configs.len() as i64;
         self.configs.push(record.clone());
         (0..WORKERS).for_each(|worker| self.step(worker, Event::Config(offset, record.clone())));
@@ -176,6 +191,13 @@ impl Run {
             Pending::Fence { worker, connector, commit } => {
                 self.step(worker, Event::Fenced { connector, commit, fenced: Ok(()) });
             }
+            // Whoever hands one in has read all others before, and they can't be followed by earlier ones.
+            Pending::Verdict { worker, connector, verdict } => {
+                if self.herders[worker].configs.is_open(&connector, &verdict) {
+                    self.append(ConfigRecord::Upgrade(connector.clone(), Some(verdict)));
+                }
+                self.step(worker, Event::Written { connector, written: Ok(()) });
+            }
             Pending::Task { worker, id, start, stopping: true, .. } => {
                 self.step(worker, Event::Task { id, start, news: TaskNews::Stopped });
             }
@@ -202,9 +224,10 @@ impl Run {
     /// A worker is killed, and comes again with nothing.
     fn kill(&mut self, at: usize) {
         self.pending.retain(|pending| match pending {
-            Pending::Plan { worker, .. } | Pending::Fence { worker, .. } | Pending::Task { worker, .. } => {
-                *worker != at
-            }
+            Pending::Plan { worker, .. }
+            | Pending::Fence { worker, .. }
+            | Pending::Verdict { worker, .. }
+            | Pending::Task { worker, .. } => *worker != at,
         });
         self.herders[at] = herder(at);
         for (offset, record) in self.configs.clone().into_iter().enumerate() {

@@ -15,6 +15,7 @@
 //! - `closed`: fails in `open`
 //! - `planless`: fails in `plan`
 //! - `third`: panics in the third `poll` of each instance
+//! - `mute`: never says what it is
 //!
 //! The SDK would not let a batch be wrong, so this one implements the exports itself.
 
@@ -62,6 +63,10 @@ thread_local! {
 
 impl connector::Guest for Hostile {
     fn describe() -> connector::Description {
+        let mut asked = 0u64;
+        while build().1 == "mute" {
+            asked = std::hint::black_box(asked.wrapping_add(1));
+        }
         connector::Description {
             name: "hostile-source".to_owned(),
             version: build().0.to_owned(),
