@@ -5,11 +5,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use millrace_tests::process::Process;
+use millrace_tests::process::{Process, command};
 use millrace_tests::random::{Random, seed};
 use millrace_tests::s3::{run, write};
 use millrace_tests::strikes::{row, write_rows};
-use millrace_tests::tools;
+use millrace_tests::{binary, tools};
 use serde_json::Value;
 
 use crate::data::{by_number, schema};
@@ -73,4 +73,29 @@ fn kills_of_the_worker_lose_and_double_nothing() {
     assert_eq!(rows.len() as u64, ROWS);
     assert!(rows.into_iter().all(|(n, found)| found["kind"] == row(n)["kind"]));
     assert_eq!(hidden(&lake), [""; 0], "what killed tasks left");
+}
+
+#[test]
+fn the_example_needs_no_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().canonicalize().expect("a path");
+    let configs = binary::repository().join("configs");
+    for (from, to) in [("iceberg-folder.yaml", "configs"), ("data/birdstrikes.csv", "configs/data")] {
+        std::fs::create_dir_all(folder.join(to)).expect("a folder");
+        let name = Path::new(from).file_name().expect("a name");
+        std::fs::copy(configs.join(from), folder.join(to).join(name)).expect("copied");
+    }
+    // The second time there is nothing left to do.
+    for _ in 0..2 {
+        let mut run = command(binary());
+        run.args(["run", "configs/iceberg-folder.yaml", "--exit-when-done", "--listen", "127.0.0.1:0"]);
+        Process::spawn(run.current_dir(&folder), folder.join("run.log")).succeed(LIMIT);
+        let metadata = folder.join("out/lake/birds/strikes/metadata");
+        let hint = std::fs::read_to_string(metadata.join("version-hint.text")).expect("a hint");
+        let newest = std::fs::read(metadata.join(format!("v{hint}.metadata.json"))).expect("metadata");
+        let newest: Value = serde_json::from_slice(&newest).expect("JSON");
+        let snapshots = newest["snapshots"].as_array().expect("snapshots");
+        let summary = &snapshots.last().expect("a snapshot")["summary"];
+        assert_eq!(summary["total-records"], "10000");
+    }
 }
