@@ -25,6 +25,7 @@ use self::rewrite::Rewriting;
 use self::summary::summary;
 pub use self::upkeep::Upkeep;
 use crate::catalog::{AHEAD, Catalog, Outcome, Table};
+use crate::expire;
 use crate::fence::{Claim, FENCED, Fence};
 use crate::manifest::list::{Added, List, Named};
 use crate::manifest::{self, DataFile, Of};
@@ -113,6 +114,7 @@ pub struct Session {
     unmergeable: BTreeSet<String>,
     small: SmallFiles,
     rewriting: Option<Rewriting>,
+    removed: expire::Removed,
     upkeep: Upkeep,
 }
 
@@ -150,6 +152,7 @@ impl Session {
             unmergeable,
             small,
             rewriting,
+            removed: expire::Removed::new(),
             upkeep,
         }
     }
@@ -431,7 +434,11 @@ impl Session {
     fn give_up(&self, pending: &Pending) -> Result<(), Error> {
         if !pending.was_in_doubt {
             for key in self.written(pending) {
-                self.store.delete(&key)?;
+                match self.store.delete(&key).map_err(Error::from) {
+                    Err(error) if error.kind == ErrorKind::Retriable => return Err(error),
+                    // It may not be allowed: then it stays, and nothing names it.
+                    _ => {}
+                }
             }
         }
         Ok(())

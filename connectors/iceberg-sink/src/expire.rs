@@ -23,6 +23,8 @@ pub const SNAPSHOTS_MAX: usize = 100;
 const READ_BYTES_MAX: usize = if cfg!(test) { 5_000 } else { 8 << 20 };
 /// and no more after this time. The next commit goes on.
 const READ_MS_MAX: i64 = 5_000;
+/// Longest that one call removes things; the next one goes on where it ended.
+const CALL_MS_MAX: i64 = 20_000;
 /// Objects that are removed at a time.
 const DELETES_MAX: usize = 500;
 
@@ -32,8 +34,6 @@ pub enum Fault {
     Later(Error),
     /// It never will be, and the files stay: engines call them orphans.
     Never(String),
-    /// The task can't go on.
-    Fatal(Error),
 }
 
 impl From<Refusal> for Fault {
@@ -42,11 +42,15 @@ impl From<Refusal> for Fault {
             Refusal::Denied(why) => Self::Never(why),
             refusal => match Error::from(refusal) {
                 error if error.kind == millrace_sdk::ErrorKind::Retriable => Self::Later(error),
-                error => Self::Fatal(error),
+                // An object that is too large to be read, for one: nothing that a task should end for.
+                error => Self::Never(error.message),
             },
         }
     }
 }
+
+/// How many of the files that a manifest says are removed are gone, by its URI: what a call had no time for is left for the next.
+pub type Removed = BTreeMap<String, usize>;
 
 /// Removes what the first of these snapshots leave: of as many as may be read in one call. Gives back how many those are. The metadata is such that has
 /// none of them any more.
@@ -55,6 +59,7 @@ pub fn clean(
     warehouse: &Warehouse,
     metadata: &Metadata,
     gone: &[Expired],
+    removed: &mut Removed,
 ) -> Result<usize, Fault> {
     let (since, mut bytes) = (now_ms(), 0);
     let mut kept = BTreeSet::new();
@@ -68,6 +73,7 @@ pub fn clean(
     // By URI, with whether it tells of files that nobody needs any more: such as a snapshot removed that is expired, whoever did that and whether or not
     // it has cleaned up, since the manifest goes now if no other snapshot has it.
     let mut manifests: BTreeMap<String, bool> = BTreeMap::new();
+    let ids: BTreeSet<i64> = gone.iter().map(|one| one.snapshot).collect();
     let mut done = 0;
     for one in gone {
         let is_enough = bytes >= READ_BYTES_MAX || !(0..READ_MS_MAX).contains(&(now_ms() - since));
@@ -78,8 +84,13 @@ pub fn clean(
         let Some((list, length)) = list(store, warehouse, &one.list)? else { continue };
         bytes += length;
         for manifest in list.manifests() {
-            let removes = manifest.removed_files > 0 && !metadata.has_snapshot(manifest.added_by);
-            if removes || !kept.contains(manifest.path) {
+            let is_kept = kept.contains(manifest.path);
+            let is_over = match is_kept {
+                true => ids.contains(&manifest.added_by),
+                false => !metadata.has_snapshot(manifest.added_by),
+            };
+            let removes = manifest.removed_files > 0 && is_over;
+            if removes || !is_kept {
                 *manifests.entry(manifest.path.to_owned()).or_default() |= removes;
             }
         }
@@ -87,13 +98,21 @@ pub fn clean(
     for (uri, removes) in manifests {
         if removes && let Some(bytes) = read(store, warehouse, &uri)? {
             let files = removed_files(&bytes).map_err(|why| Fault::Never(format!("{uri}: {why}")))?;
-            delete(store, warehouse, files.iter().map(String::as_str))?;
+            let before = removed.entry(uri.clone()).or_default();
+            for some in files.get(*before..).unwrap_or_default().chunks(DELETES_MAX) {
+                delete(store, warehouse, some.iter().map(String::as_str))?;
+                *before += some.len();
+                if !(0..CALL_MS_MAX).contains(&(now_ms() - since)) {
+                    return Err(Fault::Later(Error::retriable("table.cleaning", "there is more to remove")));
+                }
+            }
         }
         if !kept.contains(&uri) {
             delete(store, warehouse, [uri.as_str()])?;
         }
     }
     delete(store, warehouse, gone[..done].iter().map(|one| one.list.as_str()))?;
+    removed.clear();
     Ok(done)
 }
 

@@ -109,9 +109,46 @@ impl SmallFiles {
             let fitting = fitting(files);
             fitting >= FILES_MIN || (fitting >= 2 && fitting < files.len())
         };
-        let files = self.files.values_mut().find(|files| is_due(files))?;
+        // Those with most files first: each kind has its turn.
+        let files = self.files.values_mut().filter(|files| is_due(files)).max_by_key(|files| files.len())?;
         let count = fitting(files);
         self.count -= count;
         Some(files.drain(..count).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_connector_encode::parquet::Summary;
+    use serde_json::json;
+
+    use super::*;
+    use crate::manifest::Content;
+    use crate::partition::Spec;
+
+    /// With one file for each partition and commit, none waits for ever behind those before it.
+    #[test]
+    fn every_partition_has_its_turn() {
+        let field = json!({ "name": "n", "source-id": 1, "field-id": 1000, "transform": "identity" });
+        let spec = Spec::read(&json!({ "spec-id": 0, "fields": [field] })).expect("a spec");
+        let columns =
+            json!({ "schema-id": 0, "fields": [{ "id": 1, "name": "n", "required": false, "type": "int" }] });
+        let columns = Columns::read(&columns).expect("columns");
+        let divider = Divider::new(&spec, &columns, &columns.layout().expect("a layout")).expect("divided");
+        let (mut known, mut merged) = (SmallFiles::default(), BTreeSet::new());
+        for commit in 0..100 {
+            let file = |n: i32| DataFile {
+                path: format!("{commit}-{n}"),
+                content: Content::Data,
+                bytes: 700,
+                partition: vec![Datum::Int(n)],
+                summary: Summary { rows: 1, ..Summary::default() },
+            };
+            let files: Vec<DataFile> = (0..20).map(file).collect();
+            known.note(&files, &columns, &divider, "m");
+            let due = known.due(&columns, &divider, u64::MAX).unwrap_or_default();
+            merged.extend(due.first().map(|file| file.path.rsplit('-').next().map(str::to_owned)));
+        }
+        assert_eq!(merged.len(), 20);
     }
 }

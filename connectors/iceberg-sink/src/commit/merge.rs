@@ -19,7 +19,7 @@ const COUNT_MIN: usize = 100;
 /// Manifests that are merged at a time: each is read for itself.
 const COUNT_MAX: usize = 100;
 /// Iceberg's own: the size of a manifest that is large enough; it is also the most that is written at once.
-const TARGET_BYTES: i64 = 8 << 20;
+pub(super) const TARGET_BYTES: i64 = 8 << 20;
 
 /// How far the merge of a commit is.
 #[derive(Debug)]

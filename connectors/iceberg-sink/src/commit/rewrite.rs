@@ -10,6 +10,7 @@ use millrace_connector_encode::parquet::JoinedFile;
 use millrace_sdk::object_store::Refusal;
 use millrace_sdk::{Error, ErrorKind, host, warn};
 
+use super::merge::TARGET_BYTES;
 use super::{Intent, NewRows, Pending, Session, metadata_error};
 use crate::file::{self, Growing};
 use crate::manifest::Of;
@@ -40,6 +41,24 @@ pub(super) struct Rewriting {
 /// Whether any of a list's manifests is of deletes.
 pub(super) fn has_deletes(list: &List) -> bool {
     list.manifests().any(|manifest| manifest.content == Of::Deletes.number())
+}
+
+/// Leaves out files whose manifests are not there any more, or are too large to be written anew as one.
+fn keep_manifests_small(small: &mut Vec<Small>, list: &List) {
+    let sizes: BTreeMap<&str, i64> =
+        list.manifests().map(|manifest| (manifest.path, manifest.bytes)).collect();
+    let (mut taken, mut bytes) = (BTreeSet::new(), 0);
+    small.retain(|file| {
+        let Some(size) = sizes.get(file.manifest.as_str()) else { return false };
+        if !taken.contains(&file.manifest) {
+            if bytes + size > TARGET_BYTES {
+                return false;
+            }
+            bytes += size;
+            taken.insert(file.manifest.clone());
+        }
+        true
+    });
 }
 
 /// What a file can't be made of is left as it is.
@@ -91,10 +110,14 @@ impl Session {
         target: u64,
         next_file: &mut u64,
     ) -> Result<(), Error> {
-        let Some(small) = self.small.due(columns, divider, target) else { return Ok(()) };
+        let Some(mut small) = self.small.due(columns, divider, target) else { return Ok(()) };
         let list = self.manifests()?;
         if has_deletes(&list) {
             self.small.clear();
+            return Ok(());
+        }
+        keep_manifests_small(&mut small, &list);
+        if small.len() < 2 {
             return Ok(());
         }
         let name = self.fence.instance.data_file(*next_file);

@@ -47,14 +47,14 @@ impl Session {
         if gone.is_empty() {
             return Ok(());
         }
-        match expire::clean(&self.store, &self.warehouse, &self.table()?.metadata, gone) {
+        let table = self.table.as_ref().ok_or_else(|| Error::fatal("table.missing", "there is no table"))?;
+        match expire::clean(&self.store, &self.warehouse, &table.metadata, gone, &mut self.removed) {
             Ok(done) => drop(self.fence.mark.expired.drain(..done)),
             Err(Fault::Later(_)) => {}
             Err(Fault::Never(why)) => {
                 warn!("files of expired snapshots stay: {why}");
                 self.fence.mark.expired.clear();
             }
-            Err(Fault::Fatal(error)) => return Err(error),
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::read::{metadata, unreachable, with_rows};
 use super::{Case, numbers, numbers_there};
-use crate::expire::clean;
+use crate::expire::{Removed, clean};
 use crate::metadata::Metadata;
 use crate::metadata::history::Expired;
 use crate::place::Warehouse;
@@ -189,7 +189,7 @@ fn what_a_snapshot_removed_goes_whoever_expired_it() {
     // One task has expired 7, another one 8: the second is the first to clean up.
     for (snapshot, list) in [(8, &lists[1]), (7, &lists[0])] {
         let gone = [Expired { snapshot, list: list.clone() }];
-        assert!(matches!(clean(&bucket_store, &warehouse, &table, &gone), Ok(1)));
+        assert!(matches!(clean(&bucket_store, &warehouse, &table, &gone, &mut Removed::new()), Ok(1)));
     }
     assert_eq!(data(), 1);
     let left: Vec<String> = bucket().objects().into_keys().filter(|key| key.contains("engine-")).collect();
