@@ -39,6 +39,8 @@ pub(crate) struct Upserts {
     pub(crate) positions: Shelf,
     /// Where each key's row is that was added last; none: it was deleted.
     last: HashMap<Vec<u8>, Option<Place>>,
+    /// The URIs of this commit's data files, by number, as they were when these began: a table's location may change.
+    uris: BTreeMap<u64, String>,
     /// Rows of this commit that others took the place of.
     replaced: BTreeMap<Partition, Places>,
     /// What the two hold, roughly.
@@ -49,7 +51,15 @@ impl Upserts {
     pub(crate) fn new(key: Key) -> Self {
         let keys = Shelf::new(key.layout.clone(), Content::Equality(key.layout.ids.clone()));
         let positions = Shelf::new(positions(), Content::Positions);
-        Self { key, keys, positions, last: HashMap::new(), replaced: BTreeMap::new(), bytes: 0 }
+        Self {
+            key,
+            keys,
+            positions,
+            last: HashMap::new(),
+            uris: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     /// Bytes in memory.
@@ -74,6 +84,12 @@ impl Upserts {
         place: Option<Place>,
         making: &mut Making<'_>,
     ) -> Result<(), Error> {
+        if let Some((number, _)) = place
+            && !self.uris.contains_key(&number)
+        {
+            let name = making.session.key(&making.session.fence.instance.data_file(number))?;
+            self.uris.insert(number, making.session.warehouse().uri(&name));
+        }
         let bytes = self.key.bytes(key);
         let partition = self.key.divider.partition(key);
         match self.last.get_mut(&bytes) {
@@ -100,8 +116,9 @@ impl Upserts {
             // As the specification wants them: by file, and by position within it. Names go by numbers.
             places.sort_unstable();
             for (number, row) in places {
-                let name = making.session.key(&making.session.fence.instance.data_file(number))?;
-                let path = Datum::Text(making.session.warehouse().uri(&name));
+                let uri = self.uris.get(&number);
+                let uri = uri.ok_or_else(|| Error::fatal("iceberg.file", "a row without a file"))?;
+                let path = Datum::Text(uri.clone());
                 let row = i64::try_from(row).unwrap_or(i64::MAX);
                 self.positions.push(&[path, Datum::Long(row)], &partition, divider, making)?;
             }
@@ -114,6 +131,7 @@ impl Upserts {
     /// What the commit is made of is known to it: keys are those of the next one from now on.
     pub(crate) fn forget(&mut self) {
         self.last.clear();
+        self.uris.clear();
         self.bytes = 0;
     }
 }
