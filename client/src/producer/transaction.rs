@@ -94,8 +94,12 @@ impl State {
             if self.partitions.contains(tp) {
                 return true;
             }
-            // Without a leader it is looked for, not written.
-            let Some(leader) = leader(tp) else { return true };
+            // Without a leader it is looked for, and may be found and written before it is asked for again here: it takes part, or a commit
+            // would pass over what was written.
+            let Some(leader) = leader(tp) else {
+                self.partitions.insert(tp.clone());
+                return true;
+            };
             let is_added = may_add && *broker.get_or_insert(leader) == leader;
             if is_added {
                 self.partitions.insert(tp.clone());
@@ -456,12 +460,13 @@ mod tests {
         let all = partitions(&[("a", 0), ("a", 1), ("b", 0), ("c", 0)]);
         let first = partitions(&[("a", 0), ("a", 1), ("c", 0)]);
         assert_eq!(state.writable(all.clone(), leader), first);
-        // What takes part is written further, what is new waits, and what has no leader is nobody's.
+        // What has no leader takes part, too: it may have one before it is sent. What is new waits.
+        assert!(state.partitions.contains(&all[3]));
         assert_eq!(state.writable(all.clone(), leader), first);
         state.adding.remove(&all[0]);
         assert_eq!(state.writable(all.clone(), leader), first);
         state.adding.remove(&all[1]);
         assert_eq!(state.writable(all.clone(), leader), all);
-        assert_eq!(state.partitions.len(), 3);
+        assert_eq!(state.partitions.len(), 4);
     }
 }
