@@ -14,13 +14,9 @@ import os
 import sys
 import tempfile
 
-import duckdb
 import table as birds
-from duckdb_extensions import import_extension
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from pyarrow import fs
-from pyiceberg.table import StaticTable
 
 
 class Buckets(DirFileSystem):
@@ -40,36 +36,19 @@ def plain(value):
     return value
 
 
-def newest(endpoint, access, secret, table):
-    scheme, host = endpoint.split("://")
-    store = fs.S3FileSystem(
-        access_key=access, secret_key=secret, endpoint_override=host, scheme=scheme, region="us-east-1"
-    )
-    folder = table.removeprefix("s3://") + "/metadata/"
-    with store.open_input_stream(folder + "version-hint.text") as stream:
-        return f"{table}/metadata/v{int(stream.read())}.metadata.json"
-
-
 def rows_of(table, folder):
-    connection = duckdb.connect(config={"extension_directory": tempfile.mkdtemp()})
-    for extension in ["avro", "iceberg"]:
-        import_extension(extension, con=connection)
-        connection.load_extension(extension)
-    connection.register_filesystem(Buckets(path=folder, fs=LocalFileSystem()))
-    metadata = os.path.join(tempfile.mkdtemp(), "00000.metadata.json")
-    with open(metadata, "w") as out:
-        out.write(table.metadata.model_dump_json())
-    found = connection.sql(f"select * from iceberg_scan('{metadata}')")
-    return [{name: plain(value) for name, value in zip(found.columns, row)} for row in found.fetchall()]
+    with tempfile.TemporaryDirectory() as own, birds.engine() as connection:
+        connection.register_filesystem(Buckets(path=folder, fs=LocalFileSystem()))
+        metadata = os.path.join(own, "00000.metadata.json")
+        with open(metadata, "w") as out:
+            out.write(table.metadata.model_dump_json())
+        found = connection.sql(f"select * from iceberg_scan('{metadata}')")
+        return [{name: plain(value) for name, value in zip(found.columns, row)} for row in found.fetchall()]
 
 
 def main():
     endpoint, access, secret, place, folder = sys.argv[1:]
-    if place.startswith("http"):
-        table = birds.of_catalog(place, endpoint, access, secret)
-    else:
-        properties = birds.properties(endpoint, access, secret)
-        table = StaticTable.from_metadata(newest(endpoint, access, secret, place), properties)
+    table = birds.of_store(place, endpoint, access, secret)
     entries = table.inspect.entries().to_pylist()
     there = [entry for entry in entries if entry["status"] != 2]
     contents = collections.Counter(entry["data_file"]["content"] for entry in there)

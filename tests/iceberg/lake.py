@@ -5,19 +5,13 @@
 
 import json
 import sys
-import tempfile
 
-import duckdb
-from duckdb_extensions import import_extension
+import table as birds
 
 
 def main():
     sql, folder = sys.argv[1:]
-    connection = duckdb.connect(config={"extension_directory": tempfile.mkdtemp()})
-    for extension in ["avro", "iceberg"]:
-        import_extension(extension, con=connection)
-        connection.load_extension(extension)
-    with open(sql) as file:
+    with open(sql) as file, birds.engine() as connection:
         rows = connection.execute(file.read().replace("s3://lake", folder)).fetchall()
     print(json.dumps(rows))
 

@@ -11,13 +11,8 @@ import decimal
 import json
 import os
 import sys
-import tempfile
 
-import duckdb
 import table as birds
-from duckdb_extensions import import_extension
-from pyarrow import fs
-from pyiceberg.table import StaticTable
 
 
 def plain(value):
@@ -34,36 +29,18 @@ def plain(value):
     return value
 
 
-def newest(endpoint, access, secret, table):
-    """The metadata that the hint leads to, as readers without a catalog find it."""
-    scheme, host = endpoint.split("://")
-    store = fs.S3FileSystem(
-        access_key=access, secret_key=secret, endpoint_override=host, scheme=scheme, region="us-east-1"
-    )
-    folder = table.removeprefix("s3://") + "/metadata/"
-    with store.open_input_stream(folder + "version-hint.text") as stream:
-        return f"{table}/metadata/v{int(stream.read())}.metadata.json"
-
-
 def read_duckdb(folder):
-    connection = duckdb.connect(config={"extension_directory": tempfile.mkdtemp()})
-    for extension in ["avro", "iceberg"]:
-        import_extension(extension, con=connection)
-        connection.load_extension(extension)
     scan = f"iceberg_scan('{folder}', allow_moved_paths = true)"
-    count, total, distinct = connection.sql(f"select count(*), sum(n), count(distinct n) from {scan}").fetchone()
-    types = connection.sql(f"describe select * from {scan}").fetchall()
+    with birds.engine() as connection:
+        count, total, distinct = connection.sql(f"select count(*), sum(n), count(distinct n) from {scan}").fetchone()
+        types = connection.sql(f"describe select * from {scan}").fetchall()
     return {"count": count, "sum": int(total or 0), "distinct": distinct, "types": {row[0]: row[1] for row in types}}
 
 
 def main():
     endpoint, access, secret, place, folder, *filters = sys.argv[1:]
     by_catalog = place.startswith("http")
-    if by_catalog:
-        table = birds.of_catalog(place, endpoint, access, secret)
-    else:
-        properties = birds.properties(endpoint, access, secret)
-        table = StaticTable.from_metadata(newest(endpoint, access, secret, place), properties)
+    table = birds.of_store(place, endpoint, access, secret)
     rows = table.scan().to_arrow()
     found = {
         "rows": [plain(row) for row in rows.to_pylist()],
