@@ -10,6 +10,7 @@ mod fuzz;
 mod lint;
 mod peers;
 mod process;
+mod room;
 mod setup;
 mod sim;
 mod steps;

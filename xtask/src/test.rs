@@ -10,6 +10,7 @@ use crate::docs;
 use crate::fuzz;
 use crate::lint;
 use crate::process::{self, Log};
+use crate::room;
 use crate::setup;
 use crate::sim;
 use crate::steps::{self, Step};
@@ -50,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn steps() -> Result<Vec<Step>> {
-    let mut all = vec![Step::new("setup", setup::all)];
+    let mut all = vec![Step::new("room", room::step), Step::new("setup", setup::all)];
     all.extend(lint::steps());
     all.push(Step::new("build", |log| {
         log.run(&mut process::cargo(["build", "--workspace", "--locked"]))?;
