@@ -42,6 +42,7 @@ use crate::plan::{Decimals, Format, Formats, RegisteredFormat};
 
 pub(crate) use self::registry::Failure;
 use self::side::Side;
+pub use self::time::civil;
 
 /// The encodings that this host knows of any topic, strictest first.
 pub const FORMATS: [&str; 3] = ["json", "utf8", "bytes"];

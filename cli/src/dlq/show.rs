@@ -1,5 +1,6 @@
 //! `list` and `show`.
 
+use millrace_connect_runtime::convert::civil;
 use millrace_connect_runtime::redrive::{Choice, DeadLetters, Error, Found, Heap};
 use serde_json::{Value, json};
 
@@ -145,17 +146,10 @@ fn record_in_json(found: &Found<'_>) -> Value {
     })
 }
 
-/// `2026-11-27T14:03:11.250Z` (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// `2026-11-27T14:03:11.250Z`
 fn time(ms: i64) -> String {
     let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil(days);
     let (seconds, ms) = (of_day / 1_000, of_day % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")

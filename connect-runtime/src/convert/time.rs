@@ -158,8 +158,8 @@ fn digits(text: &str, count: usize) -> Option<i64> {
     (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
-/// Days since 1970 to year, month and day.
-fn civil(days: i64) -> (i64, i64, i64) {
+/// Days since 1970 to year, month and day (Howard Hinnant, "chrono-compatible low-level date algorithms").
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
