@@ -221,25 +221,13 @@ impl FileSink {
     }
 }
 
-/// An error of the system about a file. One that may go away by itself is retriable.
+/// An error of the system about a file.
 fn fail(what: &str, path: &str, error: io::Error) -> Error {
-    use io::ErrorKind;
-    let message = format!("cannot {what} {path}: {error}");
-    match error.kind() {
-        ErrorKind::NotFound => {
-            Error::fatal("file.missing", format!("{message}; is its folder there, and granted?"))
-        }
-        ErrorKind::PermissionDenied => {
-            Error::fatal("file.denied", format!("{message}; check its mode and the grant"))
-        }
-        ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
-        ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
-        // All that is known in the sandbox of a write that failed is that it failed.
-        _ if matches!(what, "write" | "copy" | "sync") => {
-            Error::retriable("file", format!("{message}; is the disk full?"))
-        }
-        _ => Error::retriable("file", message),
+    if error.kind() == io::ErrorKind::NotFound {
+        let message = format!("cannot {what} {path}: {error}; is its folder there, and granted?");
+        return Error::fatal("file.missing", message);
     }
+    millrace_sdk::files::failure(what, path, &error)
 }
 
 millrace_sdk::export_sink!(FileSink);

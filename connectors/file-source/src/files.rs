@@ -200,20 +200,13 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
     }
 }
 
-/// An error of the system about a file. One that may go away by itself is retriable.
+/// An error of the system about a file.
 pub fn io_error(what: &str, path: &str, error: io::Error) -> Error {
-    use io::ErrorKind;
-    let message = format!("cannot {what} {path}: {error}");
-    match error.kind() {
-        ErrorKind::NotFound => {
-            Error::fatal("file.missing", format!("{message}; is it there, and in a granted folder?"))
-        }
-        ErrorKind::PermissionDenied => {
-            Error::fatal("file.denied", format!("{message}; check its mode and the grant"))
-        }
-        ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
-        _ => Error::retriable("file", message),
+    if error.kind() == io::ErrorKind::NotFound {
+        let message = format!("cannot {what} {path}: {error}; is it there, and in a granted folder?");
+        return Error::fatal("file.missing", message);
     }
+    millrace_sdk::files::failure(what, path, &error)
 }
 
 #[cfg(test)]

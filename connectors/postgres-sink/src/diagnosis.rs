@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_sdk::postgres::{Failure, Row, Session, Statement, identifier};
+use millrace_sdk::postgres::{Failure, Session, Statement, identifier};
 use millrace_sdk::{Error, Finding};
 
 use crate::settings::{InsertMode, KAFKA_KEY, PkMode, Settings, qualified};
@@ -30,7 +30,7 @@ pub fn diagnose(settings: &Settings, topics: &[String]) -> Result<Vec<Finding>, 
     let rows = session.rows("SELECT current_user, pg_is_in_recovery()")?;
     let row = rows.first();
     let user = row.and_then(|row| row.text(0)).unwrap_or_default().to_owned();
-    if row.is_some_and(|row| is(&row, 1)) {
+    if row.is_some_and(|row| row.is_true(1)) {
         let mend = "connect to the primary (`target: primary`)";
         return Ok(vec![Finding::failed("server", "is a standby, which takes no writes", mend)]);
     }
@@ -82,7 +82,7 @@ fn made(session: &mut Session, subject: String, schema: Option<&str>, user: &str
                 });
             Finding::failed(subject, "can't be made: there is no such schema", run)
         }
-        Some(row) if is(&row, 1) => Finding::ok(subject, "will be made"),
+        Some(row) if row.is_true(1) => Finding::ok(subject, "will be made"),
         Some(row) => {
             let name = identifier(row.text(0).unwrap_or_default());
             let run = format!("run: GRANT CREATE, USAGE ON SCHEMA {name} TO {}", identifier(user));
@@ -215,7 +215,7 @@ fn facts(session: &mut Session, name: Name) -> Result<Option<Facts>, Error> {
     let unique: Vec<BTreeSet<String>> =
         row.text(2).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let kind = row.text(0).unwrap_or_default().to_owned();
-    Ok(Some(Facts { table, kind, quoted: sql, may_alter: is(&row, 1), unique }))
+    Ok(Some(Facts { table, kind, quoted: sql, may_alter: row.is_true(1), unique }))
 }
 
 /// What the role has to be allowed on a table that records go to.
@@ -263,7 +263,7 @@ fn rights(session: &mut Session, sql: &str, rights: &[&str]) -> Result<Rights, E
         rows => rows?,
     };
     let Some(row) = rows.first() else { return Ok(Rights::NoTable) };
-    let missing = rights.iter().enumerate().filter(|(column, _)| !is(&row, *column));
+    let missing = rights.iter().enumerate().filter(|(column, _)| !row.is_true(*column));
     let missing: Vec<String> = missing.map(|(_, right)| (*right).to_owned()).collect();
     Ok(if missing.is_empty() { Rights::All } else { Rights::Missing(missing) })
 }
@@ -281,8 +281,4 @@ fn not_granted(subject: String, missing: &[String], sql: &str, user: &str) -> Fi
     let list = missing.join(", ");
     let run = format!("run: GRANT {list} ON {sql} TO {}", identifier(user));
     Finding::failed(subject, format!("{user} may not {list}"), run)
-}
-
-fn is(row: &Row<'_>, column: usize) -> bool {
-    row.text(column) == Some("t")
 }

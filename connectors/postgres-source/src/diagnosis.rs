@@ -1,6 +1,6 @@
 //! What `millrace doctor` is told: whether server, role, slot, publication and tables are as the source needs them. Nothing is made.
 
-use millrace_sdk::postgres::{Row, Statement, identifier, literal};
+use millrace_sdk::postgres::{Statement, identifier, literal};
 use millrace_sdk::{Error, Finding, Health};
 
 use crate::query::check;
@@ -52,7 +52,7 @@ fn role(server: &mut Server, user: &str) -> Result<Finding, Error> {
                AND pg_has_role(r.oid, g.oid, 'MEMBER')) FROM pg_roles r WHERE r.rolname = current_user";
     let rows = server.rows(sql)?;
     let subject = format!("role {user}");
-    Ok(match is(&rows.first().ok_or_else(|| odd("the role"))?, 0) {
+    Ok(match rows.first().ok_or_else(|| odd("the role"))?.is_true(0) {
         true => Finding::ok(subject, "may replicate"),
         false => {
             let role = identifier(user);
@@ -170,7 +170,7 @@ fn publication(
              FROM pg_class WHERE oid IN ({})",
             regclasses.join(", ")
         ))?;
-        let finding = match may.first().is_some_and(|row| is(&row, 0)) {
+        let finding = match may.first().is_some_and(|row| row.is_true(0)) {
             true => Finding::ok(subject, "will be made"),
             false => {
                 let said = format!("is not there, and {user} may not make it");
@@ -186,7 +186,7 @@ fn publication(
     }
     let tables: Vec<String> = if wanted.is_empty() { published } else { wanted };
     let has = format!("has {} tables that are read", tables.len());
-    let finding = match (is(&row, 0), tables.is_empty()) {
+    let finding = match (row.is_true(0), tables.is_empty()) {
         (false, _) => {
             let run =
                 format!("run: ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate')");
@@ -252,10 +252,10 @@ fn facts(server: &mut Server, table: &str) -> Result<Option<Facts>, Error> {
             kind: text(0),
             persistence: text(1),
             identity: text(2),
-            has_primary_key: is(&row, 3),
-            may_use_schema: is(&row, 4),
-            may_read: is(&row, 5),
-            has_hidden_rows: is(&row, 6),
+            has_primary_key: row.is_true(3),
+            may_use_schema: row.is_true(4),
+            may_read: row.is_true(5),
+            has_hidden_rows: row.is_true(6),
         }
     }))
 }
@@ -348,8 +348,4 @@ fn cursors(server: &mut Server, settings: &Settings, user: &str) -> Result<Vec<F
 fn doubted(subject: &str, doubt: &str) -> Finding {
     let (said, mend) = doubt.split_once("; ").unwrap_or((doubt, ""));
     Finding::warning(subject, said, mend)
-}
-
-fn is(row: &Row<'_>, column: usize) -> bool {
-    row.text(column) == Some("t")
 }

@@ -6,11 +6,32 @@ use std::path::Path;
 use std::time::Duration;
 use std::{io, thread};
 
+use crate::error::Error;
+
 /// How often a folder is listed anew because of files that go.
 const TRIES_MAX: u32 = 1_000;
 /// From here on with a pause between: many are at work in the folder.
 const TRIES_AT_ONCE: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// What the system says of a file that something was done to; one that may go away by itself is retriable. What it means that there is no file, the
+/// caller knows.
+pub fn failure(what: &str, path: &str, error: &io::Error) -> Error {
+    use io::ErrorKind;
+    let message = format!("cannot {what} {path}: {error}");
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            Error::fatal("file.denied", format!("{message}; check its mode and the grant"))
+        }
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::fatal("file", message),
+        ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
+        // All that is known in the sandbox of a write that failed is that it failed.
+        _ if matches!(what, "write" | "copy" | "sync") => {
+            Error::retriable("file", format!("{message}; is the disk full?"))
+        }
+        _ => Error::retriable("file", message),
+    }
+}
 
 /// The names in a folder, in no order.
 ///

@@ -236,27 +236,17 @@ fn meta(key: &str, size: u64) -> Meta {
     Meta { key: key.to_owned(), size, etag: String::new() }
 }
 
-/// What the system says of a file. What may go away by itself is to be tried again.
+/// What the system says of a file.
 fn refusal(what: &str, path: &str, error: io::Error) -> Refusal {
-    let message = format!("cannot {what} {path}: {error}");
+    let message = || format!("cannot {what} {path}: {error}");
     Refusal::Failed(match error.kind() {
-        ErrorKind::NotFound if matches!(what, "read" | "open") => return Refusal::Missing(message),
+        ErrorKind::NotFound if matches!(what, "read" | "open") => return Refusal::Missing(message()),
         ErrorKind::PermissionDenied | ErrorKind::Unsupported if what == "link" => Error::fatal(
             "file.link",
-            format!("{message}; a folder of tables needs a file system with hard links"),
+            format!("{}; a folder of tables needs a file system with hard links", message()),
         ),
-        ErrorKind::PermissionDenied => {
-            Error::fatal("file.denied", format!("{message}; check its mode and the grant"))
-        }
-        ErrorKind::InvalidInput | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
-            Error::fatal("file", message)
-        }
-        ErrorKind::StorageFull => Error::retriable("file.full", format!("{message}; make room")),
-        // All that is known in the sandbox of a write that failed is that it failed.
-        _ if matches!(what, "write" | "sync") => {
-            Error::retriable("file", format!("{message}; is the disk full?"))
-        }
-        _ => Error::retriable("file", message),
+        ErrorKind::NotADirectory => Error::fatal("file", message()),
+        _ => files::failure(what, path, &error),
     })
 }
 

@@ -67,7 +67,7 @@ impl Server {
         ))?;
         let index = |row: Row<'_>| {
             let columns = serde_json::from_str(row.text(1)?).ok()?;
-            Some(Index { is_unique: row.text(0) == Some("t"), columns })
+            Some(Index { is_unique: row.is_true(0), columns })
         };
         let indexes = indexes.iter().map(index).collect::<Option<_>>().ok_or_else(|| odd("an index"))?;
         let key = self.rows(&format!("{} ORDER BY k.place", key_of(&relation)))?;
@@ -101,8 +101,8 @@ fn column(row: &Row<'_>) -> Option<ColumnFacts> {
     let (type_name, collation) = (row.text(3)?.to_owned(), row.text(4).map(str::to_owned));
     let sequence = row.text(7).and_then(|name| Some((name.to_owned(), row.text(8)?.parse().ok()?)));
     let order = KeyColumn { name, type_name, type_oid, collation };
-    let has_default = row.text(9) == Some("t");
-    Some(ColumnFacts { column, order, is_null_free: row.text(5) == Some("t"), sequence, has_default })
+    let has_default = row.is_true(9);
+    Some(ColumnFacts { column, order, is_null_free: row.is_true(5), sequence, has_default })
 }
 
 impl Store for Server {

@@ -95,6 +95,11 @@ impl<'a> Row<'a> {
     pub fn text(&self, column: usize) -> Option<&'a str> {
         std::str::from_utf8(self.bytes(column)?).ok()
     }
+
+    /// Whether a boolean is there, and true.
+    pub fn is_true(&self, column: usize) -> bool {
+        self.text(column) == Some("t")
+    }
 }
 
 #[cfg(test)]
