@@ -122,6 +122,11 @@ fn metadata_error(why: String) -> Error {
     Error::fatal("table.metadata", why)
 }
 
+/// The table, where there has to be one.
+fn known(table: &Option<Table>) -> Result<&Table, Error> {
+    table.as_ref().ok_or_else(|| Error::fatal("table.missing", "there is no table"))
+}
+
 /// A number that no other snapshot has.
 fn random_id() -> i64 {
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
@@ -198,7 +203,7 @@ impl Session {
     }
 
     fn table(&self) -> Result<&Table, Error> {
-        self.table.as_ref().ok_or_else(|| Error::fatal("table.missing", "there is no table"))
+        known(&self.table)
     }
 
     /// Changes the table by what `updates` makes of it, on top of whatever others do to it. None of `updates`: there is nothing to do.

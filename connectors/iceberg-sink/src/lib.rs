@@ -332,7 +332,7 @@ impl IcebergSink {
     fn merge_files(&mut self) -> Result<(), Error> {
         let Some(writer) = self.writer.as_ref().filter(|_| self.settings.merge_files) else { return Ok(()) };
         let target = self.settings.target_file_size.bytes_u64();
-        self.session.rewrite(writer.columns(), writer.divider(), target, &mut self.next_file)?;
+        self.session.rewrite(writer, target, &mut self.next_file)?;
         self.session.tidy()
     }
 }

@@ -22,11 +22,13 @@
 //! ```
 
 pub mod clock;
+mod deliver;
 pub mod http;
 pub mod http_listener;
 pub mod object_store;
 pub mod postgres;
 
+pub use self::deliver::again;
 use crate::batch::Records;
 use crate::bindings::connector::millrace::connect::types;
 use crate::connector::{Durable, Flow, Poll, PollLimits, Rejected, Sink, Source, Taken, Task, Transform};

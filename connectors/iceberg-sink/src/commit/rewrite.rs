@@ -16,9 +16,8 @@ use crate::file::{self, Growing};
 use crate::manifest::Of;
 use crate::manifest::list::List;
 use crate::manifest::merge::Merger;
-use crate::partition::Divider;
-use crate::schema::Columns;
 use crate::small::Small;
+use crate::writer::Writer;
 
 /// Files that new ones take the place of.
 #[derive(Debug)]
@@ -70,15 +69,9 @@ fn left_alone(why: &str) -> Option<Growing> {
 impl Session {
     /// Merges small files of one partition, where there are enough of them; the new file has at most `target` bytes, and gets the next number.
     /// After an error for now it is under way still, and is to be called again.
-    pub fn rewrite(
-        &mut self,
-        columns: &Columns,
-        divider: &Divider,
-        target: u64,
-        next_file: &mut u64,
-    ) -> Result<(), Error> {
+    pub(crate) fn rewrite(&mut self, writer: &Writer, target: u64, next_file: &mut u64) -> Result<(), Error> {
         if self.rewriting.is_none() {
-            self.begin_rewriting(columns, divider, target, next_file)?;
+            self.rewriting = self.begin_rewriting(writer, target, next_file)?;
         }
         let Some(Rewriting { joined, .. }) = &mut self.rewriting else { return Ok(()) };
         file::upload(&self.store, &mut [joined])?;
@@ -88,8 +81,8 @@ impl Session {
             rows: Some(NewRows {
                 files,
                 deletes: Vec::new(),
-                columns: columns.clone(),
-                divider: divider.clone(),
+                columns: writer.columns().clone(),
+                divider: writer.divider().clone(),
             }),
             replaced: Some(replaced),
             positions: BTreeMap::new(),
@@ -105,31 +98,30 @@ impl Session {
 
     fn begin_rewriting(
         &mut self,
-        columns: &Columns,
-        divider: &Divider,
+        writer: &Writer,
         target: u64,
         next_file: &mut u64,
-    ) -> Result<(), Error> {
-        let Some(mut small) = self.small.due(columns, divider, target) else { return Ok(()) };
+    ) -> Result<Option<Rewriting>, Error> {
+        let due = self.small.due(writer.columns(), writer.divider(), target);
+        let Some(mut small) = due else { return Ok(None) };
         let list = self.manifests()?;
         if has_deletes(&list) {
             self.small.clear();
-            return Ok(());
+            return Ok(None);
         }
         keep_manifests_small(&mut small, &list);
         if small.len() < 2 {
-            return Ok(());
+            return Ok(None);
         }
         let name = self.fence.instance.data_file(*next_file);
         *next_file += 1;
-        let Some(joined) = self.join(&small, &name)? else { return Ok(()) };
+        let Some(joined) = self.join(&small, &name)? else { return Ok(None) };
         let replaced = Replaced {
             manifests: small.iter().map(|file| file.manifest.clone()).collect(),
             bytes: small.iter().map(|file| file.bytes).sum(),
             files: small.into_iter().map(|file| file.path).collect(),
         };
-        self.rewriting = Some(Rewriting { joined, replaced });
-        Ok(())
+        Ok(Some(Rewriting { joined, replaced }))
     }
 
     /// One file with the rows of several; none: they are not all as they should be.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use millrace_sdk::clock::now_ms;
 use millrace_sdk::{Error, warn};
 
-use super::Session;
+use super::{Session, known};
 use crate::expire::{self, Fault};
 use crate::metadata::history::Expired;
 
@@ -47,8 +47,8 @@ impl Session {
         if gone.is_empty() {
             return Ok(());
         }
-        let table = self.table.as_ref().ok_or_else(|| Error::fatal("table.missing", "there is no table"))?;
-        match expire::clean(&self.store, &self.warehouse, &table.metadata, gone, &mut self.removed) {
+        let metadata = &known(&self.table)?.metadata;
+        match expire::clean(&self.store, &self.warehouse, metadata, gone, &mut self.removed) {
             Ok(done) => drop(self.fence.mark.expired.drain(..done)),
             Err(Fault::Later(_)) => {}
             Err(Fault::Never(why)) => {

@@ -1,15 +1,12 @@
 //! Kills before and behind every request, answers that are lost, stores that say "slow down", tasks that commit between each other's steps:
 //! whatever happens, each record is in the table once in the end, and nothing else lies beside it.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use millrace_sdk::object_store::Refusal;
 use millrace_sdk::testing::clock::advance;
-use millrace_sdk::testing::object_store::{Fate, bucket};
-use millrace_sdk::testing::{Record, SinkTest};
-use millrace_sdk::{Error, ErrorKind, Sink};
+use millrace_sdk::testing::object_store::bucket;
+use millrace_sdk::testing::{Record, SinkTest, again};
+use millrace_sdk::{Error, ErrorKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -46,72 +43,9 @@ fn wanted(until: i64) -> BTreeMap<i64, usize> {
     (0..until).map(|n| (n, if n % 5 == 0 { 2 } else { 1 })).collect()
 }
 
-/// What the host does between a start and the end of the topic: from the positions that the sink holds, in batches, with flushes, offering
-/// again what was not taken, and again what failed for now.
+/// From the positions that the sink holds to the end of the topic.
 fn drive(case: &mut Case, until: i64, batch: usize) -> Result<(), Error> {
-    let mut sink = case.open();
-    let held = again(|| sink.assign("t", &[0, 1]))?;
-    let next = |partition: i32| held.iter().find(|at| at.partition == partition).map_or(0, |at| at.offset);
-    let starts = [next(0), next(1)];
-    let mut left: Vec<Record> = records(until)
-        .into_iter()
-        .filter(|record| record.offset >= starts[record.partition as usize])
-        .collect();
-    while !left.is_empty() {
-        let mut end = batch.min(left.len());
-        // A record's pieces come within one batch.
-        while end < left.len()
-            && (left[end].partition, left[end].offset) == (left[end - 1].partition, left[end - 1].offset)
-        {
-            end += 1;
-        }
-        let (taken, rejected) = again(|| sink.put(&left[..end]))?;
-        assert!(rejected.is_empty(), "{rejected:?}");
-        left.drain(..taken);
-        advance(7_000);
-        if left.len().is_multiple_of(3) {
-            again(|| sink.flush())?;
-        }
-    }
-    end(sink)
-}
-
-fn end(mut sink: SinkTest<IcebergSink>) -> Result<(), Error> {
-    again(|| sink.flush())?;
-    again(|| sink.sink.close())
-}
-
-/// Repeats what failed for now.
-pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    for _ in 0..1000 {
-        match call() {
-            Err(error) if error.kind == ErrorKind::Retriable => {}
-            result => return result,
-        }
-    }
-    panic!("it never succeeds");
-}
-
-pub(super) fn killed() -> Refusal {
-    Refusal::Failed(Error::fatal("killed", "killed"))
-}
-
-pub(super) fn slow_down() -> Refusal {
-    Refusal::Failed(Error::retriable("s3.SlowDown", "slow down"))
-}
-
-/// From the request with this number on nothing is done; that one itself is done if `answered` says so.
-pub(super) fn kill_at(number: u32, done: bool) {
-    let seen = Rc::new(Cell::new(0));
-    bucket().interfere(Some(Box::new(move |_| {
-        let now = seen.get();
-        seen.set(now + 1);
-        match now.cmp(&number) {
-            std::cmp::Ordering::Less => Fate::Done,
-            std::cmp::Ordering::Equal if done => Fate::Unanswered(killed()),
-            _ => Fate::Lost(killed()),
-        }
-    })));
+    case.open().deliver(&[0, 1], records(until), batch, 7_000)
 }
 
 fn all_settings() -> Vec<Value> {
@@ -153,7 +87,7 @@ fn a_kill_at_any_request_loses_and_doubles_nothing() {
             let mut number = 0;
             loop {
                 let mut case = Case::new(settings.clone());
-                kill_at(number, done);
+                bucket().kill_at(number, done);
                 let result = drive(&mut case, UNTIL, 5);
                 bucket().interfere(None);
                 let seen = counts();
@@ -181,6 +115,30 @@ fn a_kill_at_any_request_loses_and_doubles_nothing() {
     assert!(points > 150, "{points} points were tried");
 }
 
+/// A task, and the records of its partition that it wasn't given yet.
+pub(super) type Turns = (SinkTest<IcebergSink>, Vec<Record>);
+
+/// Two tasks of a connector, each with a partition of its own.
+pub(super) fn two_tasks(case: &mut Case, records: Vec<Record>) -> Vec<Turns> {
+    let mut task = |number: u32| {
+        case.task.number = number;
+        let mut sink = case.open();
+        sink.assign("t", &[number as i32]).expect("assigned");
+        (sink, records.iter().filter(|record| record.partition == number as i32).cloned().collect())
+    };
+    vec![task(0), task(1)]
+}
+
+/// Gives a task all that is left, and ends it.
+pub(super) fn finish((mut sink, left): Turns) {
+    let mut left = &left[..];
+    while !left.is_empty() {
+        let (taken, _) = again(|| sink.put(left)).expect("taken");
+        left = &left[taken..];
+    }
+    sink.end().expect("ends");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -198,19 +156,7 @@ proptest! {
         let mut case = Case::new(settings.clone());
         let mut until = 4;
         for (number, done) in kills {
-            let (seen, trouble) = (Cell::new(0), trouble.clone());
-            bucket().interfere(Some(Box::new(move |_| {
-                let now = seen.get();
-                seen.set(now + 1);
-                let trouble = trouble[now as usize % trouble.len()];
-                match now.cmp(&number) {
-                    std::cmp::Ordering::Equal if done => Fate::Unanswered(killed()),
-                    std::cmp::Ordering::Greater | std::cmp::Ordering::Equal => Fate::Lost(killed()),
-                    std::cmp::Ordering::Less if trouble == 0 => Fate::Lost(slow_down()),
-                    std::cmp::Ordering::Less if trouble == 1 => Fate::Unanswered(slow_down()),
-                    std::cmp::Ordering::Less => Fate::Done,
-                }
-            })));
+            bucket().kill_in_trouble(number, done, trouble.clone());
             if let Err(error) = drive(&mut case, until, batch) {
                 prop_assert_eq!(error.code, "killed");
             }
@@ -218,16 +164,7 @@ proptest! {
             until += 5;
         }
         // The last run has trouble, too, but is not killed.
-        let seen = Cell::new(0);
-        bucket().interfere(Some(Box::new(move |_| {
-            let now = seen.get();
-            seen.set(now + 1);
-            match trouble[now % trouble.len()] {
-                0 if now < 5_000 => Fate::Lost(slow_down()),
-                1 if now < 5_000 => Fate::Unanswered(slow_down()),
-                _ => Fate::Done,
-            }
-        })));
+        bucket().trouble(trouble, 5_000);
         let ended = drive(&mut case, until, batch);
         bucket().interfere(None);
         ended.expect("the last run ends well");
@@ -246,24 +183,8 @@ proptest! {
         let mut settings = all_settings().swap_remove(which);
         settings["commit_interval"] = json!("5s");
         let mut case = Case::new(settings);
-        let mut tasks = Vec::new();
-        for number in [0, 1] {
-            case.task.number = number;
-            let mut sink = case.open();
-            sink.assign("t", &[number as i32]).expect("assigned");
-            let mine = records(UNTIL).into_iter().filter(|record| record.partition == number as i32);
-            tasks.push((sink, mine.collect::<Vec<_>>()));
-        }
-        let seen = Cell::new(0);
-        bucket().interfere(Some(Box::new(move |_| {
-            let now = seen.get();
-            seen.set(now + 1);
-            match trouble[now % trouble.len()] {
-                0 if now < 2_000 => Fate::Lost(slow_down()),
-                1 if now < 2_000 => Fate::Unanswered(slow_down()),
-                _ => Fate::Done,
-            }
-        })));
+        let mut tasks = two_tasks(&mut case, records(UNTIL));
+        bucket().trouble(trouble, 2_000);
         for (which, flush) in turns {
             let (sink, left) = &mut tasks[which];
             // A record's pieces stay together.
@@ -281,14 +202,7 @@ proptest! {
                 }
             }
         }
-        for (mut sink, left) in tasks {
-            let mut left = &left[..];
-            while !left.is_empty() {
-                let (taken, _) = again(|| sink.put(left)).expect("taken");
-                left = &left[taken..];
-            }
-            end(sink).expect("ends");
-        }
+        tasks.into_iter().for_each(finish);
         bucket().interfere(None);
         prop_assert_eq!(counts(), wanted(UNTIL));
     }

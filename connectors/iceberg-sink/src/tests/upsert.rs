@@ -1,17 +1,15 @@
 //! Rows that take the place of others: whatever comes in whatever commits, and whatever is killed, the table is what the records say up to the positions
 //! that stand in it.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use millrace_sdk::Sink;
 use millrace_sdk::testing::Record;
 use millrace_sdk::testing::clock::advance;
-use millrace_sdk::testing::object_store::{Fate, bucket};
+use millrace_sdk::testing::object_store::bucket;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::kill::{again, kill_at, killed, slow_down};
+use super::kill::{finish, two_tasks};
 use super::read::{entries, files, metadata, rows, unreachable};
 use super::{Case, run_error};
 
@@ -90,25 +88,9 @@ fn positions() -> [i64; 2] {
     })
 }
 
-/// What the host does between a start and the end of the topic.
+/// From the positions that the sink holds to the end of the topic.
 fn drive(case: &mut Case, steps: &[Step], batch: usize) -> Result<(), millrace_sdk::Error> {
-    let mut sink = case.open();
-    let held = again(|| sink.assign("t", &[0, 1]))?;
-    let next = |partition: i32| held.iter().find(|at| at.partition == partition).map_or(0, |at| at.offset);
-    let starts = [next(0), next(1)];
-    let mut left = records(steps);
-    left.retain(|record| record.offset >= starts[record.partition as usize]);
-    while !left.is_empty() {
-        let (taken, rejected) = again(|| sink.put(&left[..batch.min(left.len())]))?;
-        assert!(rejected.is_empty(), "{rejected:?}");
-        left.drain(..taken);
-        advance(4_000);
-        if left.len().is_multiple_of(3) {
-            again(|| sink.flush())?;
-        }
-    }
-    again(|| sink.flush())?;
-    again(|| sink.sink.close())
+    case.open().deliver(&[0, 1], records(steps), batch, 4_000)
 }
 
 fn all_settings() -> Vec<Value> {
@@ -136,7 +118,7 @@ fn a_kill_at_any_request_leaves_what_the_records_say() {
         for done in [false, true] {
             for number in 0.. {
                 let mut case = upserting(settings.clone());
-                kill_at(number, done);
+                bucket().kill_at(number, done);
                 let result = drive(&mut case, &steps, 5);
                 bucket().interfere(None);
                 assert_eq!(
@@ -184,18 +166,7 @@ proptest! {
         let trouble: Vec<u8> = trouble.into_iter().chain([11; 12]).collect();
         let mut case = upserting(all_settings().swap_remove(which));
         for (number, done) in kills {
-            let (seen, trouble) = (Cell::new(0), trouble.clone());
-            bucket().interfere(Some(Box::new(move |_| {
-                let now = seen.get();
-                seen.set(now + 1);
-                match (now.cmp(&number), trouble[now as usize % trouble.len()]) {
-                    (std::cmp::Ordering::Equal, _) if done => Fate::Unanswered(killed()),
-                    (std::cmp::Ordering::Greater | std::cmp::Ordering::Equal, _) => Fate::Lost(killed()),
-                    (std::cmp::Ordering::Less, 0) => Fate::Lost(slow_down()),
-                    (std::cmp::Ordering::Less, 1) => Fate::Unanswered(slow_down()),
-                    (std::cmp::Ordering::Less, _) => Fate::Done,
-                }
-            })));
+            bucket().kill_in_trouble(number, done, trouble.clone());
             if let Err(error) = drive(&mut case, &steps, batch) {
                 prop_assert_eq!(error.code, "killed");
             }
@@ -219,24 +190,8 @@ proptest! {
         let mut settings = all_settings().swap_remove(which);
         settings["commit_interval"] = json!("5s");
         let mut case = upserting(settings);
-        let mut tasks = Vec::new();
-        for number in [0, 1] {
-            case.task.number = number;
-            let mut sink = case.open();
-            sink.assign("t", &[number as i32]).expect("assigned");
-            let mine = records(&steps).into_iter().filter(|record| record.partition == number as i32);
-            tasks.push((sink, mine.collect::<Vec<_>>()));
-        }
-        let seen = Cell::new(0);
-        bucket().interfere(Some(Box::new(move |_| {
-            let now = seen.get();
-            seen.set(now + 1);
-            match trouble[now % trouble.len()] {
-                0 if now < 2_000 => Fate::Lost(slow_down()),
-                1 if now < 2_000 => Fate::Unanswered(slow_down()),
-                _ => Fate::Done,
-            }
-        })));
+        let mut tasks = two_tasks(&mut case, records(&steps));
+        bucket().trouble(trouble, 2_000);
         for (which, flush) in turns {
             let (sink, left) = &mut tasks[which];
             if let Some(some) = left.get(..left.len().min(4)).filter(|some| !some.is_empty())
@@ -250,15 +205,7 @@ proptest! {
                 let _later = sink.flush();
             }
         }
-        for (mut sink, left) in tasks {
-            let mut left = &left[..];
-            while !left.is_empty() {
-                let (taken, _) = again(|| sink.put(left)).expect("taken");
-                left = &left[taken..];
-            }
-            again(|| sink.flush()).expect("flushed");
-            again(|| sink.sink.close()).expect("closes");
-        }
+        tasks.into_iter().for_each(finish);
         bucket().interfere(None);
         prop_assert_eq!(found(), wanted(&steps, [100, 100]));
     }

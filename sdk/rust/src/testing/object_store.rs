@@ -1,7 +1,10 @@
 //! A bucket for native tests, which behaves as S3 does: objects appear whole, uploads in parts are unseen until they are completed,
 //! conditions are checked when the object is written. Each thread has one of its own, for whatever connection.
 //!
-//! Tests that kill or throttle give [`Bucket::interfere`] a function that decides before each request what becomes of it.
+//! Tests that kill or throttle use [`Bucket::kill_at`] and its like, or give [`Bucket::interfere`] a function that decides before each request what
+//! becomes of it.
+
+mod trouble;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
