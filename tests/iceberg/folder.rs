@@ -5,11 +5,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use millrace_tests::process::{Process, command};
+use millrace_tests::process::{Process, command, wait_until};
 use millrace_tests::random::{Random, seed};
 use millrace_tests::s3::{run, write};
 use millrace_tests::strikes::{row, write_rows};
-use millrace_tests::{binary, tools};
+use millrace_tests::{binary, small_disk, tools};
 use serde_json::Value;
 
 use crate::data::{by_number, schema};
@@ -44,6 +44,27 @@ fn hidden(folder: &Path) -> Vec<String> {
     found
 }
 
+/// Rows from a file to a table in the folder `lake`.
+fn pipeline(lake: &str) -> String {
+    format!(
+        "version: 1\npipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl, key: n }}\n    \
+         topic: {{ name: strikes, partitions: 3 }}\n    sinks:\n      lake:\n        connector: iceberg-sink\n        folder: {lake}\n        \
+         table: birds.strikes\n        auto_create: true\n        {}        partition_by: [kind]\n        commit_interval: 100ms\n        \
+         flush_interval: 50ms\n        target_file_size: 20KB\n        tasks: 2\n        errors: {{ retry_timeout: 60s }}\n",
+        schema()
+    )
+}
+
+/// Each row is in the table once, and nothing is there that is not finished.
+fn check(lake: &Path) {
+    let table = read(&lake.join("birds/strikes"));
+    assert_eq!(table["location"], format!("file://{}/birds/strikes", lake.display()));
+    let rows = by_number(&table);
+    assert_eq!(rows.len() as u64, ROWS);
+    assert!(rows.into_iter().all(|(n, found)| found["kind"] == row(n)["kind"]));
+    assert_eq!(hidden(lake), [""; 0], "what killed tasks left");
+}
+
 #[test]
 fn kills_of_the_worker_lose_and_double_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -52,27 +73,51 @@ fn kills_of_the_worker_lose_and_double_nothing() {
     println!("MILLRACE_SEED={seed}");
     let mut random = Random::new(seed);
     write_rows(&folder, "in.jsonl", 0..ROWS);
-    let pipeline = format!(
-        "version: 1\npipelines:\n  strikes:\n    source: {{ connector: file-source, path: in.jsonl, format: jsonl, key: n }}\n    \
-         topic: {{ name: strikes, partitions: 3 }}\n    sinks:\n      lake:\n        connector: iceberg-sink\n        folder: lake\n        \
-         table: birds.strikes\n        auto_create: true\n        {}        partition_by: [kind]\n        commit_interval: 100ms\n        \
-         flush_interval: 50ms\n        target_file_size: 20KB\n        tasks: 2\n        errors: {{ retry_timeout: 60s }}\n",
-        schema()
-    );
-    write(&folder, "pipeline.yaml", pipeline);
+    write(&folder, "pipeline.yaml", pipeline("lake"));
     for _ in 0..8 {
         let mut process = Process::spawn(&mut run(&folder), folder.join("run.log"));
         thread::sleep(Duration::from_millis(400 + random.below(1400)));
         process.kill();
     }
     Process::spawn(&mut run(&folder), folder.join("last.log")).succeed(LIMIT);
-    let lake = folder.join("lake");
-    let table = read(&lake.join("birds/strikes"));
-    assert_eq!(table["location"], format!("file://{}/birds/strikes", lake.display()));
-    let rows = by_number(&table);
-    assert_eq!(rows.len() as u64, ROWS);
-    assert!(rows.into_iter().all(|(n, found)| found["kind"] == row(n)["kind"]));
-    assert_eq!(hidden(&lake), [""; 0], "what killed tasks left");
+    check(&folder.join("lake"));
+}
+
+/// The table's folder is a small file system of the process's own, most of which a file takes that nobody needs. When the sink has complained, it is
+/// removed.
+#[test]
+fn a_full_disk_loses_and_doubles_nothing_once_there_is_room() {
+    if !small_disk::can_be_mounted() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().canonicalize().expect("a path");
+    let small = folder.join("small");
+    std::fs::create_dir(&small).expect("a folder");
+    write_rows(&folder, "in.jsonl", 0..ROWS);
+    write(&folder, "pipeline.yaml", pipeline("small/lake"));
+    let mut start = command("unshare");
+    // The file system ends with the process: what is in it is taken out first.
+    start.args(["-m", "sh", "-c"]).arg(
+        "mount -t tmpfs -o size=31m none small && mkdir small/lake && head -c 30900K /dev/zero > small/filler && \"$0\" \"$@\" && cp -r small/lake .",
+    );
+    let run = run(&folder);
+    start.arg(run.get_program()).args(run.get_args()).current_dir(&folder).env("MILLRACE_LOG", "warn");
+    let mut process = Process::spawn(&mut start, folder.join("run.log"));
+    wait_until("the sink to say that the disk is full", LIMIT, || {
+        let ended = process.ended();
+        assert!(ended.is_none(), "it ended: {ended:?}\n{}", process.output());
+        process.output().lines().any(|line| {
+            (line.contains("make room") || line.contains("is the disk full?"))
+                && line.contains("strikes.lake")
+        })
+    });
+    std::fs::remove_file(format!("/proc/{}/root{}/filler", process.id(), small.display()))
+        .expect("the file is there");
+    process.succeed(LIMIT);
+    // Its metadata says where it was.
+    std::fs::rename(folder.join("lake"), small.join("lake")).expect("renamed");
+    check(&small.join("lake"));
 }
 
 #[test]

@@ -28,6 +28,9 @@ const CALL_MS_MAX: i64 = 20_000;
 /// Objects that are removed at a time.
 const DELETES_MAX: usize = 500;
 
+/// Code of the error that a table's snapshots are no line, so that it isn't known what is needed still.
+pub const UNCLEAR: &str = "table.unclear";
+
 /// Why it was not done.
 pub enum Fault {
     /// It is to be tried again.
@@ -49,6 +52,17 @@ impl From<Refusal> for Fault {
     }
 }
 
+/// What can't be made out stays, and what it names; the rest goes on.
+fn or_stays<T>(found: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    match found {
+        Err(Fault::Never(why)) => {
+            warn!("files of an expired snapshot stay: {why}");
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// How many of the files that a manifest says are removed are gone, by its URI: what a call had no time for is left for the next.
 pub type Removed = BTreeMap<String, usize>;
 
@@ -63,7 +77,9 @@ pub fn clean(
 ) -> Result<usize, Fault> {
     let (since, mut bytes) = (now_ms(), 0);
     let mut kept = BTreeSet::new();
-    for uri in metadata.ends().map_err(Fault::Never)? {
+    // A tag, say, may have come to the table: once it is gone the line is clear again.
+    let ends = metadata.ends().map_err(|why| Fault::Later(Error::retriable(UNCLEAR, why)))?;
+    for uri in ends {
         let list = list(store, warehouse, &uri)?;
         // Somebody expired it in the meantime: the table has to be read again.
         let (list, _) =
@@ -81,7 +97,7 @@ pub fn clean(
             break;
         }
         done += 1;
-        let Some((list, length)) = list(store, warehouse, &one.list)? else { continue };
+        let Some((list, length)) = or_stays(list(store, warehouse, &one.list))? else { continue };
         bytes += length;
         for manifest in list.manifests() {
             let is_kept = kept.contains(manifest.path);
@@ -96,8 +112,7 @@ pub fn clean(
         }
     }
     for (uri, removes) in manifests {
-        if removes && let Some(bytes) = read(store, warehouse, &uri)? {
-            let files = removed_files(&bytes).map_err(|why| Fault::Never(format!("{uri}: {why}")))?;
+        if removes && let Some(files) = or_stays(removed_by(store, warehouse, &uri))? {
             let before = removed.entry(uri.clone()).or_default();
             for some in files.get(*before..).unwrap_or_default().chunks(DELETES_MAX) {
                 delete(store, warehouse, some.iter().map(String::as_str))?;
@@ -124,6 +139,12 @@ fn read(store: &Store, warehouse: &Warehouse, uri: &str) -> Result<Option<Vec<u8
         Err(Refusal::Missing(_)) => Ok(None),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// The files that a manifest says are removed.
+fn removed_by(store: &Store, warehouse: &Warehouse, uri: &str) -> Result<Option<Vec<String>>, Fault> {
+    let Some(bytes) = read(store, warehouse, uri)? else { return Ok(None) };
+    removed_files(&bytes).map(Some).map_err(|why| Fault::Never(format!("{uri}: {why}")))
 }
 
 /// A list, and its size.

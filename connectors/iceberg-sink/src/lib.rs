@@ -303,6 +303,10 @@ impl IcebergSink {
     /// Makes a snapshot of all that was taken.
     fn commit(&mut self) -> Result<(), Error> {
         self.session.settle()?;
+        if self.session.is_rewriting() {
+            // A commit says that all files with earlier numbers are in the table, or are no more.
+            self.merge_files()?;
+        }
         let held = &self.session.fence.held;
         let positions: std::collections::BTreeMap<_, _> = self
             .lanes

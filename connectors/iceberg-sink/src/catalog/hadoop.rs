@@ -69,9 +69,11 @@ impl Hadoop {
     /// The highest version that is there.
     fn newest(&self) -> Result<Option<u64>, Error> {
         let prefix = format!("{}/metadata/v", self.folder);
+        // A folder is read whole for each list.
+        let most = if self.store.is_folder() { u32::MAX } else { LIST_MAX };
         let (mut after, mut newest) = (None, None);
         for _ in 0..LISTS_MAX {
-            let page = self.store.list(&prefix, after.as_deref(), LIST_MAX)?;
+            let page = self.store.list(&prefix, after.as_deref(), most)?;
             let numbers = page.objects.iter().filter_map(|object| {
                 object.key.strip_prefix(&prefix)?.strip_suffix(".metadata.json")?.parse().ok()
             });
@@ -87,7 +89,9 @@ impl Hadoop {
     /// Refuses a folder whose metadata is named as catalogs do it: `00000-UUID.metadata.json`.
     fn refuse_foreign(&self) -> Result<(), Error> {
         let prefix = format!("{}/metadata/0", self.folder);
-        match self.store.list(&prefix, None, 1)?.objects.first() {
+        let listed = self.store.list(&prefix, None, LIST_MAX)?.objects;
+        // What else begins so is a manifest's, or of a connector that was killed before there was a table.
+        match listed.iter().find(|object| object.key.ends_with(".metadata.json")) {
             Some(object) => Err(Error::fatal(
                 "table.foreign",
                 format!(

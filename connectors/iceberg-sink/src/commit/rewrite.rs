@@ -35,6 +35,8 @@ pub struct Replaced {
 pub(super) struct Rewriting {
     joined: Growing,
     replaced: Replaced,
+    /// Behind its file's number: rows may be written to files with later ones meanwhile.
+    numbers: u64,
 }
 
 /// Whether any of a list's manifests is of deletes.
@@ -68,14 +70,14 @@ fn left_alone(why: &str) -> Option<Growing> {
 
 impl Session {
     /// Merges small files of one partition, where there are enough of them; the new file has at most `target` bytes, and gets the next number.
-    /// After an error for now it is under way still, and is to be called again.
+    /// After an error for now it is under way still, and is to be called again, before anything else is committed.
     pub(crate) fn rewrite(&mut self, writer: &Writer, target: u64, next_file: &mut u64) -> Result<(), Error> {
         if self.rewriting.is_none() {
             self.rewriting = self.begin_rewriting(writer, target, next_file)?;
         }
         let Some(Rewriting { joined, .. }) = &mut self.rewriting else { return Ok(()) };
         file::upload(&self.store, &mut [joined])?;
-        let Some(Rewriting { joined, replaced }) = self.rewriting.take() else { return Ok(()) };
+        let Some(Rewriting { joined, replaced, numbers }) = self.rewriting.take() else { return Ok(()) };
         let files = vec![joined.entry(&self.warehouse)];
         self.intend(Intent {
             rows: Some(NewRows {
@@ -86,7 +88,7 @@ impl Session {
             }),
             replaced: Some(replaced),
             positions: BTreeMap::new(),
-            numbers: *next_file,
+            numbers,
         });
         self.settle()
     }
@@ -121,7 +123,7 @@ impl Session {
             bytes: small.iter().map(|file| file.bytes).sum(),
             files: small.into_iter().map(|file| file.path).collect(),
         };
-        Ok(Some(Rewriting { joined, replaced }))
+        Ok(Some(Rewriting { joined, replaced, numbers: *next_file }))
     }
 
     /// One file with the rows of several; none: they are not all as they should be.

@@ -32,12 +32,17 @@ impl Session {
         match self.table()?.metadata.expired(now_ms(), expire::SNAPSHOTS_MAX) {
             Ok(expired) => Ok(expired),
             Err(why) => {
-                if self.upkeep.told.as_ref() != Some(&why) {
-                    warn!("the table's snapshots are not expired: {why}; let an engine expire them");
-                    self.upkeep.told = Some(why);
-                }
+                self.tell("the table's snapshots are not expired", why, "let an engine expire them");
                 Ok(Vec::new())
             }
+        }
+    }
+
+    /// Says why something isn't done, once.
+    fn tell(&mut self, what: &str, why: String, way_out: &str) {
+        if self.upkeep.told.as_ref() != Some(&why) {
+            warn!("{what}: {why}; {way_out}");
+            self.upkeep.told = Some(why);
         }
     }
 
@@ -50,6 +55,11 @@ impl Session {
         let metadata = &known(&self.table)?.metadata;
         match expire::clean(&self.store, &self.warehouse, metadata, gone, &mut self.removed) {
             Ok(done) => drop(self.fence.mark.expired.drain(..done)),
+            Err(Fault::Later(error)) if error.code == expire::UNCLEAR => self.tell(
+                "files of expired snapshots stay for now",
+                error.message,
+                "they are removed once that is so no more",
+            ),
             Err(Fault::Later(_)) => {}
             Err(Fault::Never(why)) => {
                 warn!("files of expired snapshots stay: {why}");

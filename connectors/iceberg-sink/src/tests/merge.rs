@@ -1,8 +1,9 @@
 //! Manifests are merged when there are many, and say the same afterwards.
 
-use millrace_sdk::object_store::{Condition, Store};
+use millrace_sdk::Error;
+use millrace_sdk::object_store::{Condition, Refusal, Store};
 use millrace_sdk::testing::clock::advance;
-use millrace_sdk::testing::object_store::bucket;
+use millrace_sdk::testing::object_store::{Fate, bucket};
 use millrace_sdk::testing::{Record, SinkTest};
 use serde_json::{Value, json};
 
@@ -221,4 +222,39 @@ fn what_is_not_as_it_was_is_not_merged() {
         assert_eq!(numbers_there(), (0..6).collect::<Vec<_>>());
         assert!(entries().iter().any(|entry| entry["status"] == 2), "others are merged");
     }
+}
+
+/// The merged file is there, and nobody knows it; rows come meanwhile, and a kill behind the next commit.
+#[test]
+fn a_merged_file_of_which_nothing_was_heard_is_no_orphan() {
+    let mut case = Case::new(json!({ "merge_files": true }));
+    let mut sink = case.assigned();
+    fill(&mut sink, 0..2);
+    sink.put(&numbers(2, 3)).expect("taken");
+    advance(300_000);
+    let slow = || Refusal::Failed(Error::retriable("s3.SlowDown", "slow down"));
+    let killed = || Refusal::Failed(Error::fatal("killed", "killed"));
+    let mut puts = 0;
+    bucket().interfere(Some(Box::new(move |name| {
+        puts += u32::from(name == "put");
+        match (name, puts) {
+            // Data, manifest, list, metadata and hint of the rows, then the merged file.
+            ("put", 6) => Fate::Unanswered(slow()),
+            // It and a commit of it, in which a manifest is written anew, then the rows' file.
+            ("put", 13) => Fate::Unanswered(killed()),
+            (_, 13..) => Fate::Lost(killed()),
+            _ => Fate::Done,
+        }
+    })));
+    sink.flush().expect_err("the merged file is in doubt");
+    sink.put(&numbers(3, 4)).expect("taken");
+    advance(300_000);
+    assert_eq!(sink.flush().expect_err("killed").code, "killed");
+    bucket().interfere(None);
+    drop(sink);
+    let mut sink = case.assigned();
+    fill(&mut sink, 3..5);
+    sink.close().expect("closes");
+    assert_eq!(numbers_there(), (0..5).collect::<Vec<_>>());
+    assert_eq!(unreachable(), [""; 0]);
 }
