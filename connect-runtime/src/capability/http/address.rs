@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Addresses that look private and give out credentials: Amazon's over IPv6, Alibaba's, Oracle's.
+/// Addresses that give out credentials and don't look like it: Amazon's and Google's over IPv6, Alibaba's, Oracle's, the host of Azure's machines.
 const METADATA: &[IpAddr] = &[
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
@@ -85,10 +87,8 @@ pub(in crate::capability) fn is_localhost(host: &str) -> bool {
 }
 
 fn zone(address: IpAddr) -> Zone {
-    if METADATA.contains(&address) {
-        return Zone::Guarded;
-    }
     match address {
+        _ if METADATA.contains(&address) => Zone::Guarded,
         IpAddr::V4(v4) => zone_v4(v4),
         IpAddr::V6(v6) => zone_v6(v6),
     }
@@ -108,7 +108,7 @@ fn zone_v4(address: Ipv4Addr) -> Zone {
 
 fn zone_v6(address: Ipv6Addr) -> Zone {
     let [a, b, c, d, .., g, h] = address.segments();
-    let embedded = |high: u16, low: u16| zone_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    let embedded = |high: u16, low: u16| zone(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into());
     match a {
         0xfe80..=0xfebf => Zone::Guarded,
         0xff00..=0xffff => Zone::Nowhere,
@@ -183,9 +183,16 @@ mod tests {
         ] {
             assert_eq!(of(private), Zone::Private, "{private}");
         }
-        for guarded in
-            ["169.254.169.254", "fe80::1", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.1.1"]
-        {
+        for guarded in [
+            "169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "64:ff9b::a83f:8110",
+            "::ffff:169.254.1.1",
+        ] {
             assert_eq!(of(guarded), Zone::Guarded, "{guarded}");
         }
         for nowhere in

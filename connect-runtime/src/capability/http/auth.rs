@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ use super::client::Failed;
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 /// How long a token is used whose server doesn't say how long it lives.
 const LIFE_UNKNOWN: Duration = Duration::from_secs(300);
+/// Longest that one is used, whatever its server says.
+const LIFE_SECONDS_MAX: f64 = 86_400.0;
 /// Largest answer of a token endpoint.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
 
@@ -100,9 +103,21 @@ struct Held {
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
-    #[serde(default)]
-    token_type: String,
-    expires_in: Option<u64>,
+    token_type: Option<String>,
+    /// A number, or one in quotes, as some servers have it.
+    expires_in: Option<Value>,
+}
+
+impl Answer {
+    fn life(&self) -> Duration {
+        let seconds = match &self.expires_in {
+            Some(Value::Number(seconds)) => seconds.as_f64(),
+            Some(Value::String(seconds)) => seconds.trim().parse().ok(),
+            _ => None,
+        };
+        let seconds = seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
+        seconds.map_or(LIFE_UNKNOWN, |seconds| Duration::from_secs_f64(seconds.min(LIFE_SECONDS_MAX)))
+    }
 }
 
 #[derive(Deserialize)]
@@ -189,8 +204,9 @@ impl OAuth2 {
         }
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|_| Failed::fatal("http.token", format!("{place}: the answer holds no access_token")))?;
-        if !answer.token_type.is_empty() && !answer.token_type.eq_ignore_ascii_case("bearer") {
-            let kind = plain(&answer.token_type);
+        let kind = answer.token_type.as_deref().unwrap_or_default();
+        if !kind.is_empty() && !kind.eq_ignore_ascii_case("bearer") {
+            let kind = plain(kind);
             return Err(Failed::fatal(
                 "http.token",
                 format!("{place}: a token of kind {kind}, where Bearer is known"),
@@ -199,10 +215,21 @@ impl OAuth2 {
         let mut header = HeaderValue::from_str(&format!("Bearer {}", answer.access_token))
             .map_err(|_| Failed::fatal("http.token", format!("{place}: no header can hold its token")))?;
         header.set_sensitive(true);
-        let life = answer.expires_in.map_or(LIFE_UNKNOWN, |seconds| Duration::from_secs(seconds.min(86_400)));
+        let life = answer.life();
         let renew_at = Instant::now() + life.saturating_sub(RENEW_BEFORE.min(life / 2));
         Ok(Held { header, renew_at })
     }
+}
+
+/// What a server may repeat of a header with credentials: all of it, what follows the scheme, and the password in that. The longest first: one is part of
+/// another.
+pub(super) fn secrets(header: &HeaderValue) -> Vec<String> {
+    let Ok(whole) = header.to_str() else { return Vec::new() };
+    let credentials = whole.split_once(' ').map(|(_, credentials)| credentials.trim());
+    let pair = credentials.and_then(|credentials| String::from_utf8(BASE64.decode(credentials).ok()?).ok());
+    let password = pair.as_deref().and_then(|pair| Some(pair.split_once(':')?.1));
+    let all = [Some(whole), credentials, password].into_iter().flatten();
+    all.filter(|secret| !secret.is_empty()).map(str::to_owned).collect()
 }
 
 /// A word of the server's, bounded and harmless.

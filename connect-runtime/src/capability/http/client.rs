@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::address::{Reach, Refused, Resolver, literal};
 use super::allow::{self, Allowed};
-use super::auth::Auth;
+use super::auth::{self, Auth};
 use crate::capability::tls;
 use crate::component::bindings::millrace::connect::http::{Request as Asked, Response as Answer};
 use crate::component::bindings::millrace::connect::types::Error as GuestError;
@@ -23,6 +23,8 @@ const IDLE_SOCKET_LIFE: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 100;
 /// Longest URL.
 const URL_BYTES_MAX: usize = 16 << 10;
+/// In the place of a credential.
+const HIDDEN: &str = "[hidden]";
 /// What names us to servers.
 const USER_AGENT: &str = concat!("millrace/", env!("CARGO_PKG_VERSION"));
 
@@ -196,9 +198,10 @@ impl Target {
             Some(base) => Url::parse(base).and_then(|base| base.join(&asked.url)),
             None if absolute => Url::parse(&asked.url),
             None => {
-                let base = self.base.as_str().trim_end_matches('/');
-                let between =
-                    if asked.url.is_empty() || asked.url.starts_with(['/', '?']) { "" } else { "/" };
+                let base = self.base.as_str();
+                let is_behind = !asked.url.is_empty() && !asked.url.starts_with('?');
+                let base = if is_behind { base.trim_end_matches('/') } else { base };
+                let between = if is_behind && !asked.url.starts_with('/') { "/" } else { "" };
                 Url::parse(&format!("{base}{between}{}", asked.url))
             }
         };
@@ -249,10 +252,16 @@ impl Target {
                 renewed = true;
                 continue;
             }
-            let next = if self.limits.redirects == 0 { None } else { redirect(&request.url, &response) };
+            let may_follow = self.limits.redirects > 0 && keeps_method(&request.method, response.status());
+            let next = if may_follow { redirect(&request.url, &response) } else { None };
             let Some(next) = next else {
                 let body = body(&mut response, &request.url, request.response_bytes).await?;
-                return Ok(answer(&response, body, &request.url));
+                let answer = answer(&response, body, &request.url);
+                let sent = self.auth.as_ref().filter(|_| ours).and_then(|auth| headers.get(auth.header()));
+                return Ok(match sent {
+                    Some(sent) if !response.status().is_success() => concealed(answer, &auth::secrets(sent)),
+                    _ => answer,
+                });
             };
             hops += 1;
             if hops > self.limits.redirects {
@@ -263,25 +272,12 @@ impl Target {
                 );
                 return Err(Failed::fatal("http.redirects", message));
             }
-            self.redirected(&mut request, next, response.status());
+            self.redirected(&mut request, next);
         }
     }
 
-    /// Makes a request the one that a redirect asks for (Fetch standard, 4.4).
-    fn redirected(&self, request: &mut Prepared, next: Url, status: StatusCode) {
-        let is_post = request.method == Method::POST;
-        let becomes_get = match status {
-            StatusCode::SEE_OTHER => !matches!(request.method, Method::GET | Method::HEAD),
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => is_post,
-            _ => false,
-        };
-        if becomes_get {
-            request.method = Method::GET;
-            request.body = None;
-            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
-                request.headers.remove(name);
-            }
-        }
+    /// Makes a request the one that a redirect asks for.
+    fn redirected(&self, request: &mut Prepared, next: Url) {
         if request.url.origin() != next.origin() {
             for name in CONFIDENTIAL.iter().chain(self.auth.as_ref().map(Auth::header)) {
                 request.headers.remove(name);
@@ -337,6 +333,16 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(|| "no reason given".to_owned(), ToString::to_string)
 }
 
+/// Whether a redirect asks for the same again elsewhere. The others, of requests that change something, would be asked for with GET and without their body
+/// (Fetch standard, 4.4): whoever sent it would take an answer to that for one to the request.
+fn keeps_method(method: &Method, status: StatusCode) -> bool {
+    match status {
+        StatusCode::SEE_OTHER => matches!(*method, Method::GET | Method::HEAD),
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *method != Method::POST,
+        _ => true,
+    }
+}
+
 /// Where a response leads instead, if it does.
 fn redirect(from: &Url, response: &Response) -> Option<Url> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
@@ -380,6 +386,18 @@ fn answer(response: &Response, body: Vec<u8>, url: &Url) -> Answer {
         body,
         url: url.to_string(),
     }
+}
+
+/// An answer to what was refused, without credentials that the server repeats: guests tell people what it says.
+fn concealed(answer: Answer, secrets: &[String]) -> Answer {
+    let conceal =
+        |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), HIDDEN));
+    let headers = answer.headers.into_iter().map(|(name, value)| (name, conceal(value))).collect();
+    let body = match String::from_utf8(answer.body) {
+        Ok(text) => conceal(text).into_bytes(),
+        Err(bytes) => conceal(String::from_utf8_lossy(bytes.as_bytes()).into_owned()).into_bytes(),
+    };
+    Answer { headers, body, ..answer }
 }
 
 /// A guest's word for a message.

@@ -49,12 +49,16 @@ async fn send(target: &Target, request: Request) -> Result<Response, String> {
 #[tokio::test]
 async fn paths_are_put_behind_the_url_and_links_are_relative_to_where_they_were_found() {
     let server = Server::start(|seen| Reply::ok(seen.path())).await;
+    let bare = target(json!({ "url": format!("{}/v1", server.url()) }));
+    for (url, path) in [("", "/v1"), ("?x=1", "/v1?x=1"), ("orders", "/v1/orders")] {
+        assert_eq!(send(&bare, get(url)).await.unwrap().body, path.as_bytes(), "{url}");
+    }
     let target = target(json!({ "url": format!("{}/v1/", server.url()) }));
     for (url, path) in [
         ("/orders", "/v1/orders"),
         ("orders?x=1", "/v1/orders?x=1"),
-        ("", "/v1"),
-        ("?x=1", "/v1?x=1"),
+        ("", "/v1/"),
+        ("?x=1", "/v1/?x=1"),
         (&format!("{}/other", server.url()), "/other"),
     ] {
         let response = send(&target, get(url)).await.unwrap();
@@ -130,6 +134,7 @@ async fn redirects_are_checked_hop_by_hop_and_lose_the_credentials() {
         "/again" => Reply::redirect(302, "/again"),
         "/post" => Reply::redirect(302, "/landed"),
         "/keep" => Reply::redirect(308, "/landed"),
+        "/other" => Reply::redirect(303, "/landed"),
         path => Reply::ok(path),
     })
     .await;
@@ -158,12 +163,24 @@ async fn redirects_are_checked_hop_by_hop_and_lose_the_credentials() {
     let first = server.seen().into_iter().rfind(|seen| seen.path() == "/away").unwrap();
     assert_eq!((first.header("x-key"), first.header("authorization")), (Some("hunter2"), Some("mine")));
 
-    let post = |path: &str| Request { method: "POST".into(), body: Some(b"body".to_vec()), ..get(path) };
-    send(&open, post("/post")).await.unwrap();
-    send(&open, post("/keep")).await.unwrap();
+    let with = |method: &str, path: &str| Request {
+        method: method.into(),
+        body: Some(b"body".to_vec()),
+        ..get(path)
+    };
+    // What would come of it is no answer to what was asked.
+    for (method, path) in [("POST", "/post"), ("POST", "/other"), ("PUT", "/other"), ("DELETE", "/other")] {
+        let answer = send(&open, with(method, path)).await.unwrap();
+        assert!(matches!(answer.status, 302 | 303), "{method} {path}: {answer:?}");
+        assert!(answer.headers.contains(&("location".into(), "/landed".into())), "{answer:?}");
+    }
+    for (method, path) in [("POST", "/keep"), ("PUT", "/post")] {
+        send(&open, with(method, path)).await.unwrap();
+    }
+    assert_eq!(send(&open, get("/other")).await.unwrap().body, b"/landed");
     let landed: Vec<_> = server.seen().into_iter().filter(|seen| seen.path() == "/landed").collect();
-    assert!(landed[0].head.starts_with("GET ") && landed[0].body.is_empty());
-    assert!(landed[1].head.starts_with("POST ") && landed[1].body == "body");
+    let told: Vec<_> = landed.iter().map(|seen| (seen.head.split(' ').next(), seen.body.as_str())).collect();
+    assert_eq!(told, [(Some("POST"), "body"), (Some("PUT"), "body"), (Some("GET"), "")]);
 
     let none = target(json!({ "url": server.url(), "redirects": 0 }));
     assert_eq!(send(&none, get("/away")).await.unwrap().status, 307);
@@ -291,6 +308,46 @@ async fn no_token_is_told_without_any_secret() {
         let target = target(json!({ "url": login.url(), "auth": { "oauth2": oauth2 } }));
         let error = send(&target, get("/")).await.unwrap_err();
         assert!(error.starts_with(wanted) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_taken_however_its_life_is_written() {
+    for life in ["3599", r#""3599""#, "3599.5", "null", r#""soon""#, "-1", "1e300"] {
+        let login = Server::start(move |_| {
+            Reply::ok(format!(r#"{{"access_token":"t","token_type":null,"expires_in":{life}}}"#))
+        })
+        .await;
+        let server = Server::start(|seen| Reply::ok(seen.header("authorization").unwrap_or_default())).await;
+        let oauth2 = json!({ "token_url": login.url(), "client_id": "id", "client_secret": "s" });
+        let target = target(json!({ "url": server.url(), "auth": { "oauth2": oauth2 } }));
+        assert_eq!(send(&target, get("/")).await.unwrap().body, b"Bearer t", "{life}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_a_server_repeats_are_not_told() {
+    let server = Server::start(|seen| {
+        let sent = seen.header("authorization").or(seen.header("x-key")).unwrap_or_default().to_owned();
+        let status = if seen.path() == "/good" { 200 } else { 401 };
+        Reply::Is(status, format!("x-echo: {sent}\r\n"), format!("{sent} and hunter2 are wrong"))
+    })
+    .await;
+    for auth in [
+        json!({ "bearer": "hunter2" }),
+        json!({ "basic": { "user": "u", "password": "hunter2" } }),
+        json!({ "header": { "name": "X-Key", "value": "hunter2" } }),
+    ] {
+        let target = target(json!({ "url": server.url(), "auth": auth }));
+        let answer = format!("{:?}", send(&target, get("/")).await.unwrap());
+        let body = send(&target, get("/")).await.unwrap().body;
+        assert_eq!(String::from_utf8(body).unwrap(), "[hidden] and [hidden] are wrong");
+        assert!(!answer.contains("hunter2") && answer.contains("[hidden]"), "{answer}");
+        let good = send(&target, get("/good")).await.unwrap();
+        assert!(
+            String::from_utf8(good.body).unwrap().ends_with(" and hunter2 are wrong"),
+            "data is as it is"
+        );
     }
 }
 
