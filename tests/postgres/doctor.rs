@@ -54,6 +54,7 @@ fn a_source_says_what_is_missing_of_slot_publication_and_tables() {
          CREATE TABLE loose (id int, v text); CREATE TABLE secret (id int PRIMARY KEY); CREATE TABLE hidden.t (id int PRIMARY KEY);
          CREATE UNLOGGED TABLE fast (id int PRIMARY KEY); CREATE TABLE ruled (id int PRIMARY KEY); ALTER TABLE ruled ENABLE ROW LEVEL SECURITY;
          CREATE TABLE nobody (id int PRIMARY KEY); ALTER TABLE nobody REPLICA IDENTITY NOTHING;
+         CREATE TABLE columns (id int PRIMARY KEY); GRANT SELECT (id) ON columns TO doctor_weak;
          GRANT SELECT ON good, loose, fast, ruled, nobody TO doctor_weak;
          CREATE PUBLICATION doctored FOR TABLE good, loose, secret, hidden.t, ruled, nobody;
          CREATE PUBLICATION half FOR TABLE good WITH (publish = 'insert')");
@@ -104,6 +105,17 @@ pipelines:
             "failed   p.source: table public.lost: is not there",
         ],
     );
+    let said = source("publication: none, tables: [public.good, public.columns, hidden.t]");
+    expect(
+        &said,
+        &[
+            "failed   p.source: publication none: is not there, and doctor_weak may not make it",
+            "failed   p.source: table hidden.t: doctor_weak may not use its schema",
+            // To read it as of one moment it is locked, for which the server wants the table's right.
+            "failed   p.source: table public.columns: doctor_weak may not read it",
+            "ok       p.source: tables: 1 can be read and tell their changes",
+        ],
+    );
     let said = source("publication: doctored, tables: [public.good, public.fast]");
     expect(
         &said,
@@ -135,6 +147,7 @@ fn a_sink_says_what_is_missing_of_tables_and_rights() {
     sql("CREATE ROLE doctor_writer LOGIN; REVOKE CREATE ON SCHEMA public FROM public;
          CREATE TABLE good (id int PRIMARY KEY, name text NOT NULL, note text); GRANT ALL ON good TO doctor_writer;
          CREATE TABLE other (id int); GRANT INSERT ON other TO doctor_writer; CREATE SCHEMA mine AUTHORIZATION doctor_writer;
+         CREATE TABLE late (id int UNIQUE DEFERRABLE); CREATE VIEW seen AS SELECT * FROM good; GRANT ALL ON late, seen TO doctor_writer;
          CREATE SCHEMA hidden; CREATE TABLE hidden.t (id int)");
     let writer = server.url("doctor_sink").replace("postgres@", "doctor_writer@");
     let sink = |topic: &str, settings: &str| {
@@ -167,6 +180,10 @@ pipelines:
             "failed   p.s: table good: has no unique index over name, by which an upsert finds rows\n         -> run: ALTER TABLE \"good\" ADD UNIQUE (\"name\")",
         ],
     );
+    let said = sink("late", &format!("{upsert}, pk_fields: [id], {positions}"));
+    expect(&said, &["failed   p.s: table late: has no unique index over id, by which an upsert finds rows"]);
+    let said = sink("seen", &format!("{upsert}, pk_fields: [id], {positions}"));
+    expect(&said, &["ok       p.s: table seen: can be written to"]);
     let said = sink("good", &format!("fields_whitelist: [id, lost], {positions}"));
     expect(
         &said,

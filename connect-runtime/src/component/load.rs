@@ -172,7 +172,7 @@ impl Component {
         Ok(problems)
     }
 
-    /// Lets the connector look at what it works with. None: it doesn't know how.
+    /// Lets the connector look at what it works with; `conceal` is given each text that it says, before that is cut to size. None: it doesn't know how.
     ///
     /// # Errors
     /// When the call fails; what stands in its way out there is no error.
@@ -182,6 +182,7 @@ impl Component {
         topics: &[String],
         grants: &Grants,
         limits: Limits,
+        conceal: impl Fn(String) -> String,
     ) -> Result<Option<Vec<Diagnosed>>, CallError> {
         let Some(diagnosis) = &self.diagnosis else { return Ok(None) };
         let mut instance =
@@ -193,7 +194,7 @@ impl Component {
         findings.truncate(ENTRIES_MAX);
         for finding in &mut findings {
             for text in [&mut finding.subject, &mut finding.said, &mut finding.mend] {
-                *text = cut(std::mem::take(text));
+                *text = cut(conceal(std::mem::take(text)));
             }
         }
         Ok(Some(findings))

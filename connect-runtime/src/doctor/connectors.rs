@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 /// Connectors that look at the same time: each may have a session with the same server.
 const AT_ONCE_MAX: usize = 8;
+/// The beginning of a secret that gives something away.
+const PART_BYTES_MIN: usize = 4;
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";
 
@@ -79,7 +81,10 @@ async fn one(host: &ComponentHost, name: &str, guest: &GuestPlan, topics: &[Stri
     let Ok(component) = host.load(&guest.component).await else { return Vec::new() };
     let config = Value::Object(guest.settings.clone()).to_string();
     let limits = Limits { call_timeout: guest.limits.call_timeout.min(LIMIT), ..guest.limits };
-    let mut findings = match component.diagnose(&config, topics, &there(&guest.grants), limits).await {
+    let secrets = secrets(&component, guest);
+    let conceal = |text: String| concealed(&text, &secrets);
+    let looked = component.diagnose(&config, topics, &there(&guest.grants), limits, conceal).await;
+    let mut findings: Vec<Finding> = match looked {
         Ok(found) => found.into_iter().flatten().map(|found| finding(name, found)).collect(),
         // It does not understand its settings, which was told when they were checked.
         Err(CallError::Fatal { failure, .. }) if failure.code == "settings" => Vec::new(),
@@ -93,7 +98,14 @@ async fn one(host: &ComponentHost, name: &str, guest: &GuestPlan, topics: &[Stri
         }
         Err(error) => vec![unable(name, &error.to_string())],
     };
-    conceal(&mut findings, &secrets(&component, guest));
+    // What a connector says instead of findings was cut before, and the worst of that is a part of a secret at its end.
+    for finding in &mut findings {
+        for text in
+            [Some(&mut finding.subject), Some(&mut finding.said), finding.mend.as_mut()].into_iter().flatten()
+        {
+            *text = concealed(text, &secrets);
+        }
+    }
     findings
 }
 
@@ -124,23 +136,32 @@ fn secrets(component: &Component, guest: &GuestPlan) -> Vec<String> {
     let values = noted(&schema, "x-secret").into_keys().filter_map(|name| guest.settings.get(name));
     let mut secrets: Vec<String> =
         values.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+    // What a connector says comes without line ends, and so does a key in it that has them.
+    let tame: Vec<String> = secrets.iter().map(|secret| tamed(secret)).collect();
+    secrets.extend(tame);
     secrets.retain(|secret| !secret.is_empty());
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
 }
 
-fn conceal(findings: &mut [Finding], secrets: &[String]) {
-    for finding in findings {
-        for text in
-            [Some(&mut finding.subject), Some(&mut finding.said), finding.mend.as_mut()].into_iter().flatten()
-        {
-            for secret in secrets {
-                if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), HIDDEN);
-                }
-            }
+fn tamed(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// A text without secrets, and without the beginning of one where it is cut off.
+fn concealed(text: &str, secrets: &[String]) -> String {
+    let mut text = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN));
+    if let Some(cut) = text.strip_suffix('…') {
+        let is_part = |length: &usize| {
+            secrets.iter().any(|secret| secret.is_char_boundary(*length) && cut.ends_with(&secret[..*length]))
+        };
+        let longest = secrets.iter().map(String::len).max().unwrap_or(0);
+        if let Some(length) = (PART_BYTES_MIN..longest).rev().find(is_part) {
+            text.truncate(cut.len() - length);
+            text.push_str(HIDDEN);
         }
     }
+    text
 }
 
 #[cfg(test)]
@@ -198,7 +219,11 @@ mod tests {
         assert!(found.iter().all(|finding| finding.mend.as_deref().is_some_and(is_tame)));
         let settings = json!({ "do": "nothing", "diagnosis": "secret", "password": "hunter2" });
         let found = one(&host, "p.s", &guest("sink", settings), &[]).await;
-        assert_eq!(found, [Finding::failed("p.s: door", "the password is [hidden]", "say [hidden]")]);
+        let hidden = [Finding::failed("p.s: door", "the password is [hidden]", "say [hidden]")];
+        assert_eq!(found, hidden);
+        let key = "-----BEGIN KEY-----\nhunter\r\n2\n-----END KEY-----\n";
+        let settings = json!({ "do": "nothing", "diagnosis": "secret", "password": key });
+        assert_eq!(one(&host, "p.s", &guest("sink", settings), &[]).await, hidden);
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ struct Facts {
     /// As SQL writes it.
     quoted: String,
     may_alter: bool,
-    /// Columns of each unique index.
+    /// Columns of each unique index that an upsert may go by: not those of deferrable constraints.
     unique: Vec<BTreeSet<String>>,
 }
 
@@ -126,7 +126,10 @@ fn table_of(
     }
     findings.extend(columns(&subject, settings, &facts));
     if settings.auto_evolve && !facts.may_alter {
-        let run = format!("run: ALTER TABLE {} OWNER TO {}", facts.quoted, identifier(user));
+        let (table, role) = (&facts.quoted, identifier(user));
+        let run = format!(
+            "let its owner add columns and set `auto_evolve: false`, or run: ALTER TABLE {table} OWNER TO {role}"
+        );
         let said = format!("is not {user}'s, so that columns can't be added to it (`auto_evolve`)");
         findings.push(Finding::warning(subject.clone(), said, run));
     }
@@ -170,7 +173,8 @@ fn columns(subject: &str, settings: &Settings, facts: &Facts) -> Vec<Finding> {
             findings.push(Finding::failed(subject, said, mend));
         }
     }
-    if settings.insert_mode == InsertMode::Upsert {
+    // What is behind a view or elsewhere has the index then.
+    if settings.insert_mode == InsertMode::Upsert && matches!(facts.kind.as_str(), "r" | "p") {
         findings.extend(unique(subject, &key, facts));
     }
     findings
@@ -208,7 +212,7 @@ fn facts(session: &mut Session, name: Name) -> Result<Option<Facts>, Error> {
     let Some(table) = Table::read(name, &columns) else { return Ok(None) };
     let of = "SELECT r.relkind, pg_has_role(r.relowner, 'USAGE'), to_json(ARRAY(SELECT to_json(ARRAY(SELECT a.attname::text \
               FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = k.attnum \
-              WHERE k.place <= i.indnkeyatts)) FROM pg_index i WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL \
+              WHERE k.place <= i.indnkeyatts)) FROM pg_index i WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
               AND i.indexprs IS NULL)) FROM pg_class r WHERE r.oid = to_regclass($1::text)";
     let rows = session.query(&Statement::new(of).text(sql.as_str()))?;
     let Some(row) = rows.first() else { return Ok(None) };

@@ -3,8 +3,8 @@
 use millrace_sdk::postgres::{Statement, identifier, literal};
 use millrace_sdk::{Error, Finding, Health};
 
+use crate::name;
 use crate::query::check;
-use crate::server::setup::quoted_table;
 use crate::server::{Server, odd};
 use crate::settings::{Mode, Settings, SnapshotMode};
 use crate::upstream::Upstream;
@@ -161,14 +161,16 @@ fn publication(
                 format!("run: CREATE PUBLICATION {quoted} FOR ALL TABLES; or name the tables in `tables`");
             return Ok((Finding::failed(subject, "is not there", run), wanted));
         }
-        let list: Vec<String> = wanted.iter().map(|table| quoted_table(table)).collect();
+        let list: Vec<String> = wanted.iter().map(|table| name::quoted(table)).collect();
         let create = format!("CREATE PUBLICATION {quoted} FOR TABLE {}", list.join(", "));
-        let regclasses: Vec<String> =
-            list.iter().map(|table| format!("to_regclass({})", literal(table))).collect();
+        // By the catalog's rows: a schema that may not be used hides names.
+        let names = wanted.iter().map(|table| name::parts(table));
+        let names: Vec<String> =
+            names.map(|(schema, name)| format!("({}, {})", literal(schema), literal(name))).collect();
         let may = server.rows(&format!(
-            "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce(bool_and(pg_has_role(relowner, 'USAGE')), true) \
-             FROM pg_class WHERE oid IN ({})",
-            regclasses.join(", ")
+            "SELECT has_database_privilege(current_database(), 'CREATE') AND coalesce(bool_and(pg_has_role(r.relowner, 'USAGE')), true) \
+             FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE (n.nspname, r.relname) IN ({})",
+            names.join(", ")
         ))?;
         let finding = match may.first().is_some_and(|row| row.is_true(0)) {
             true => Finding::ok(subject, "will be made"),
@@ -181,7 +183,7 @@ fn publication(
     };
     let published = server.published()?;
     if let Some(missing) = wanted.iter().find(|table| !published.contains(table)) {
-        let run = format!("run: ALTER PUBLICATION {quoted} ADD TABLE {}", quoted_table(missing));
+        let run = format!("run: ALTER PUBLICATION {quoted} ADD TABLE {}", name::quoted(missing));
         return Ok((Finding::failed(subject, format!("does not have the table {missing}"), run), wanted));
     }
     let tables: Vec<String> = if wanted.is_empty() { published } else { wanted };
@@ -244,7 +246,7 @@ fn facts(server: &mut Server, table: &str) -> Result<Option<Facts>, Error> {
     let sql = "SELECT r.relkind, r.relpersistence, r.relreplident, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary), \
                has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(r.oid, 'SELECT'), row_security_active(r.oid) \
                FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = $1 AND r.relname = $2 AND r.relkind IN ('r', 'p', 'v', 'm', 'f')";
-    let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+    let (schema, name) = name::parts(table);
     let rows = server.query(&Statement::new(sql).text(schema).text(name))?;
     Ok(rows.first().map(|row| {
         let text = |column: usize| row.text(column).unwrap_or_default().to_owned();
@@ -262,7 +264,7 @@ fn facts(server: &mut Server, table: &str) -> Result<Option<Facts>, Error> {
 
 /// How a table is for logical replication.
 fn one_table(table: &str, facts: Option<&Facts>, user: &str, reads_rows: bool) -> Finding {
-    let (subject, quoted, role) = (format!("table {table}"), quoted_table(table), identifier(user));
+    let (subject, quoted, role) = (format!("table {table}"), name::quoted(table), identifier(user));
     let Some(facts) = facts else {
         return Finding::failed(subject, "is not there", "correct `tables`, or make it");
     };
@@ -309,12 +311,12 @@ fn one_table(table: &str, facts: Option<&Facts>, user: &str, reads_rows: bool) -
 fn unreadable(subject: &str, table: &str, facts: &Facts, user: &str) -> Option<Finding> {
     let role = identifier(user);
     if !facts.may_use_schema {
-        let schema = table.split_once('.').map_or("public", |(schema, _)| schema);
+        let (schema, _) = name::parts(table);
         let run = format!("run: GRANT USAGE ON SCHEMA {} TO {role}", identifier(schema));
         return Some(Finding::failed(subject, format!("{user} may not use its schema"), run));
     }
     if !facts.may_read {
-        let run = format!("run: GRANT SELECT ON {} TO {role}", quoted_table(table));
+        let run = format!("run: GRANT SELECT ON {} TO {role}", name::quoted(table));
         return Some(Finding::failed(subject, format!("{user} may not read it"), run));
     }
     None

@@ -9,6 +9,7 @@
 //! | `pull` | the task: stream and chunks in turn, checkpoints |
 //! | `tables`, `snapshot` | which changes belong into the topic while rows are read |
 //! | `position`, `lsn` | checkpoints |
+//! | `name` | tables as settings and as SQL name them |
 //! | `pgoutput`, `frame` | what the server sends |
 //! | `types`, `value` | PostgreSQL's types as JSON |
 //! | `shape`, `envelope`, `schema` | records |
@@ -20,6 +21,7 @@ mod diagnosis;
 mod envelope;
 mod frame;
 mod lsn;
+mod name;
 mod pgoutput;
 mod position;
 mod pull;

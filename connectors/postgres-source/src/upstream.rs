@@ -1,9 +1,9 @@
 //! What the source needs of a server, so that its logic runs against a real one and against a model.
 
 use millrace_sdk::Error;
-use millrace_sdk::postgres::identifier;
 
 use crate::lsn::Lsn;
+use crate::name;
 use crate::pgoutput::{Column, Value};
 use crate::snapshot::Snapshot;
 use crate::tables::Key;
@@ -69,8 +69,7 @@ pub(crate) trait Upstream {
 
 /// A table without a key whose rows are too many to go as one piece; `most` says too many of what.
 pub(crate) fn too_large_without_key(table: &str, most: &str) -> Error {
-    let (schema, name) = table.split_once('.').unwrap_or(("public", table));
-    let quoted = format!("{}.{}", identifier(schema), identifier(name));
+    let quoted = name::quoted(table);
     let message = format!(
         "table {table} has no primary key, so its rows have to go in one piece, and are more than {most}; run: ALTER TABLE {quoted} ADD PRIMARY KEY \
          (...); or ALTER TABLE {quoted} REPLICA IDENTITY USING INDEX ...; or leave the table out, of `tables` or of the publication; or tell \

@@ -3,8 +3,8 @@
 use millrace_sdk::Error;
 use millrace_sdk::postgres::identifier;
 
+use crate::name;
 use crate::pgoutput::Column;
-use crate::server::setup::quoted_table;
 use crate::server::table::KeyColumn;
 
 /// A table as the catalog has it.
@@ -52,7 +52,7 @@ impl Facts {
 /// Refuses what would miss rows, and gives what is only slow or doubtful.
 pub(crate) fn checked(table: &str, cursor: &[String], facts: &Facts) -> Result<Vec<String>, Error> {
     let refused = |message: String| Err(Error::fatal("postgres.cursor", message));
-    let quoted = quoted_table(table);
+    let quoted = name::quoted(table);
     let list = |names: &[String]| names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ");
     if facts.columns.is_empty() {
         return refused(format!("there is no table {table}"));

@@ -7,8 +7,8 @@ use millrace_sdk::postgres::{Failure, Row, identifier, literal};
 
 use super::check::{self, ColumnFacts, Facts, Index};
 use super::{Batch, Store};
+use crate::name;
 use crate::pgoutput::Column;
-use crate::server::setup::quoted_table;
 use crate::server::table::{Description, KeyColumn, key_of, no_select};
 use crate::server::{Server, odd};
 use crate::tables::Key;
@@ -36,7 +36,7 @@ impl Server {
     }
 
     pub(crate) fn facts(&mut self, table: &str) -> Result<Facts, Error> {
-        let relation = format!("to_regclass({})", literal(&quoted_table(table)));
+        let relation = format!("to_regclass({})", literal(&name::quoted(table)));
         let columns = self.rows(&format!(
             "SELECT a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), \
              CASE WHEN c.oid IS NOT NULL THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END, a.attnotnull, r.relkind, \
@@ -118,7 +118,7 @@ impl Store for Server {
             "SELECT {} FROM {}{}{behind} ORDER BY {} DESC LIMIT 1",
             names.join(", "),
             if description.is_only { "ONLY " } else { "" },
-            quoted_table(table),
+            name::quoted(table),
             names.join(" DESC, ")
         );
         let rows = self.rows(&sql).map_err(|failure| {

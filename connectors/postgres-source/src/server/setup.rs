@@ -5,6 +5,7 @@ use millrace_sdk::postgres::{Failure, Statement, identifier, literal};
 
 use super::{Server, odd};
 use crate::lsn::Lsn;
+use crate::name;
 use crate::position::Position;
 
 /// The oldest server that has all that is asked (13: `pg_current_snapshot`).
@@ -81,7 +82,7 @@ impl Server {
                 Err(Error::fatal("postgres.publication", message))
             }
             (None, Some(tables)) => {
-                let list: Vec<String> = tables.iter().map(|table| quoted_table(table)).collect();
+                let list: Vec<String> = tables.iter().map(|table| name::quoted(table)).collect();
                 let create = format!("CREATE PUBLICATION {quoted} FOR TABLE {}", list.join(", "));
                 let made = self.sql(|session| session.run(&create));
                 made.map_err(|failure| {
@@ -102,7 +103,7 @@ impl Server {
                     if !published.contains(table) {
                         let message = format!(
                             "publication {name} does not have the table {table}; run: ALTER PUBLICATION {quoted} ADD TABLE {}",
-                            quoted_table(table)
+                            name::quoted(table)
                         );
                         return Err(Error::fatal("postgres.publication", message));
                     }
@@ -191,10 +192,4 @@ pub(super) fn no_right(failure: &Failure) -> Error {
         "{failure}; the role needs the right to replicate, run: ALTER ROLE ... REPLICATION (Amazon RDS: GRANT rds_replication TO ...)"
     );
     Error::fatal("postgres.rights", message)
-}
-
-/// `schema.table` with quotes.
-pub(crate) fn quoted_table(table: &str) -> String {
-    let (schema, name) = table.split_once('.').unwrap_or(("public", table));
-    format!("{}.{}", identifier(schema), identifier(name))
 }

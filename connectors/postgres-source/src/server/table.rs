@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use millrace_sdk::Error;
 use millrace_sdk::postgres::{Failure, Row, Rows as Answer, identifier, literal};
 
-use super::setup::quoted_table;
 use super::{Server, odd};
 use crate::lsn::Lsn;
+use crate::name;
 use crate::pgoutput::Column;
 use crate::snapshot::Snapshot;
 use crate::tables::{KEY_BYTES_MAX, Key, key_bytes};
@@ -70,8 +70,8 @@ pub(crate) fn key_of(relation: &str) -> String {
 impl Description {
     /// A query for a table as it is in the transaction's snapshot, which it tells, too, with a place behind all that it sees.
     pub(super) fn query(table: &str, publication: &str) -> String {
-        let regclass = literal(&quoted_table(table));
-        let (schema, name) = table.split_once('.').unwrap_or(("public", table));
+        let regclass = literal(&name::quoted(table));
+        let (schema, name) = name::parts(table);
         let (publication, schema, name) = (literal(publication), literal(schema), literal(name));
         // The first part of the statement's work is its snapshot. Before version 15 publications had neither columns nor a filter.
         format!(
@@ -215,7 +215,7 @@ impl Description {
             conditions.push(self.beside("<=", upto));
         }
         let only = if self.is_only { "ONLY " } else { "" };
-        let mut sql = format!("SELECT {columns} FROM {only}{}", quoted_table(table));
+        let mut sql = format!("SELECT {columns} FROM {only}{}", name::quoted(table));
         if !conditions.is_empty() {
             sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
         }
@@ -238,7 +238,7 @@ impl Description {
         format!(
             "SELECT total, {key} FROM (SELECT {key}, row_number() OVER (ORDER BY {key}) AS place, count(*) OVER () AS total \
              FROM {only}{} TABLESAMPLE SYSTEM ({percent}){filter}) s WHERE place = total OR place * {parts} % total < {parts} ORDER BY place",
-            quoted_table(table)
+            name::quoted(table)
         )
     }
 }
@@ -261,7 +261,7 @@ impl Server {
         if description.key.is_empty() {
             return Ok(Division::default());
         }
-        let regclass = format!("{}::regclass", literal(&quoted_table(table)));
+        let regclass = format!("{}::regclass", literal(&name::quoted(table)));
         let blocks = self.rows(&format!(
             "SELECT ceil(coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({regclass})), pg_relation_size({regclass})) \
              / current_setting('block_size')::numeric)"
@@ -330,7 +330,7 @@ fn thinned(ends: Vec<Key>, parts: usize) -> Vec<Key> {
 pub(super) fn begin(table: &str) -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-        quoted_table(table)
+        name::quoted(table)
     )
 }
 
@@ -424,7 +424,7 @@ impl Fetch {
 pub(crate) fn no_select(table: &str, failure: &Failure) -> Error {
     let message = format!(
         "{failure}; the role needs to read the table, run: GRANT SELECT ON {} TO ...",
-        quoted_table(table)
+        name::quoted(table)
     );
     Error::fatal("postgres.rights", message)
 }
