@@ -88,7 +88,7 @@ pub struct BundledComponent {
 }
 
 /// Why a component can't be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The engine doesn't start on this machine.
     #[error("the component engine does not start: {0}")]
@@ -107,7 +107,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The file is larger than [`COMPONENT_BYTES_MAX`].
     #[error("component {0}: larger than {COMPONENT_BYTES_MAX} bytes")]
@@ -164,8 +164,8 @@ pub enum Error {
 #[derive(Clone)]
 pub struct ComponentHost(Arc<Host>);
 
-/// A component that is loaded, or being loaded.
-type Slot = OnceCell<Arc<Component>>;
+/// A component that is loaded, or being loaded; or why it can't be, for all who waited for it.
+type Slot = OnceCell<Result<Arc<Component>, Error>>;
 
 struct Host {
     engine: Engine,
@@ -178,8 +178,8 @@ struct Host {
     shared: parking_lot::Mutex<BTreeMap<usize, (Digest, wasmtime::component::Component)>>,
     /// By name, or by path and digest. One that takes its time to say what it is holds up nobody but who waits for it.
     loaded: parking_lot::Mutex<BTreeMap<ComponentRef, Arc<Slot>>>,
-    /// Held while code is compiled: one at a time takes memory enough.
-    compiling: Mutex<()>,
+    /// Held while code is compiled, whether or not somebody still waits for it: one at a time takes memory enough.
+    compiling: Arc<Mutex<()>>,
     files: file::Files,
 }
 
@@ -230,7 +230,7 @@ impl ComponentHost {
             known => known.clone(),
         };
         let slot = Arc::clone(self.0.loaded.lock().entry(wanted.clone()).or_default());
-        let new = slot.get_or_try_init(|| self.begin(&wanted)).await.map(Arc::clone);
+        let new = slot.get_or_init(|| self.begin(&wanted)).await.clone();
         drop(slot);
         self.forget_unused(&wanted);
         let new = new?;
@@ -248,11 +248,12 @@ impl ComponentHost {
 
     async fn begin(&self, wanted: &ComponentRef) -> Result<Arc<Component>, Error> {
         let (host, asked) = (Arc::clone(&self.0), wanted.clone());
-        let compiled = {
-            let _one = self.0.compiling.lock().await;
-            blocking(move || host.compile(&asked)).await
-        };
-        let (digest, compiled) = compiled?;
+        let one = Arc::clone(&self.0.compiling).lock_owned().await;
+        let compiled = blocking(move || {
+            let _one = one;
+            host.compile(&asked)
+        });
+        let (digest, compiled) = compiled.await?;
         let (linker, ticker) = (&self.0.linker, Arc::clone(&self.0.ticker));
         Ok(Arc::new(load::Component::new(wanted.clone(), digest, &compiled, linker, ticker).await?))
     }
@@ -262,7 +263,8 @@ impl ComponentHost {
         let may_forget = self.0.cache.is_some();
         let is_other = |of: &ComponentRef| of != newest && of.to_string() == newest.to_string();
         self.0.loaded.lock().retain(|of, slot| match slot.get() {
-            Some(known) => !may_forget || !is_other(of) || Arc::strong_count(known) > 1,
+            Some(Ok(known)) => !may_forget || !is_other(of) || Arc::strong_count(known) > 1,
+            Some(Err(_)) => false,
             None => Arc::strong_count(slot) > 1,
         });
     }

@@ -74,3 +74,44 @@ fn a_component_that_never_says_what_it_is_holds_up_only_who_asks_for_it() {
     let (_, offsets) = ask(&worker, "GET", "/connectors/hung/offsets", None);
     assert_eq!(offsets, change);
 }
+
+#[test]
+fn a_component_that_never_has_looked_at_its_settings_holds_up_only_who_asks_for_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let file = folder.join("counter.wasm");
+    install(&file, "well");
+    let broker = Broker::start(folder, &[]);
+    let mut worker = Worker::start(folder, "worker", &broker.bootstrap(), &[]);
+    worker.wait_until_ready();
+    let config = |action: &str| json!({ "connector.class": file, "topic": "t", "do": action, "limits.call_timeout": "20s" });
+    make(&worker, "there", &config("count"));
+
+    let mulling = config("mull");
+    let body = json!({ "name": "mulling", "config": mulling });
+    let asked = [("POST", "/connectors", &body), ("PUT", "/connectors/there/config", &mulling)];
+    thread::scope(|scope| {
+        let mulled = asked.map(|(method, path, body)| {
+            let worker = &worker;
+            scope.spawn(move || ask(worker, method, path, Some(body)))
+        });
+        // Both are on their way by then, if the machine is not too busy: else there is less to be seen.
+        thread::sleep(Duration::from_secs(1));
+        make(&worker, "other", &config("count"));
+        let told = [
+            ask(&worker, "PUT", "/connectors/other/config", Some(&config("retry"))),
+            ask(&worker, "PUT", "/connectors/there/pause", None),
+            ask(&worker, "DELETE", "/connectors/other", None),
+        ];
+        assert!(!mulled.iter().any(thread::ScopedJoinHandle::is_finished), "others waited for it: {told:?}");
+        assert_eq!(told.each_ref().map(|(code, _)| *code), [200, 202, 204], "{told:?}");
+        for mulled in mulled {
+            let (code, told) = mulled.join().expect("it was asked");
+            let message = told["message"].as_str().unwrap_or_default();
+            assert!(code == 400 && message.contains("time limit"), "{code} {told}");
+        }
+    });
+    // What could not be looked at is not there.
+    assert_eq!(ask(&worker, "GET", "/connectors/mulling", None).0, 404);
+    assert_eq!(ask(&worker, "GET", "/connectors/there/config", None).1["do"], "count");
+}

@@ -56,7 +56,7 @@ impl World {
 
     /// Puts a configuration, as `apply` and the REST API do.
     async fn put(&self, name: &str, config: Config) {
-        let put = |_: Option<&Config>| Ok(Request::Put { name: name.to_owned(), config });
+        let put = |_: Option<&Config>| Ok(Request::Put { name: name.to_owned(), config: config.clone() });
         self.handle().configure(name, put).await.unwrap();
     }
 

@@ -31,8 +31,8 @@ struct Marks {
 impl Files {
     /// The digest of what is in the file now.
     pub(super) fn digest(&self, path: &Path) -> Result<Digest, Error> {
-        let found =
-            std::fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let found = std::fs::metadata(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source: source.into() })?;
         let marks = Marks {
             device: found.dev(),
             inode: found.ino(),
@@ -60,7 +60,7 @@ impl Files {
 
 /// The bytes of a component's file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Read { path: path.to_owned(), source };
+    let io = |source: std::io::Error| Error::Read { path: path.to_owned(), source: source.into() };
     if std::fs::metadata(path).map_err(io)?.len() > COMPONENT_BYTES_MAX {
         return Err(Error::TooLarge(path.to_owned()));
     }

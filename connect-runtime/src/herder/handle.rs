@@ -1,5 +1,6 @@
 //! Asks things of a running herder. Cheap to clone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,29 +129,46 @@ impl HerderHandle {
         .await
     }
 
-    /// Makes or changes a connector: `change` is given its configuration as the change before left it, and what it says is checked
-    /// against what is there then. Comes back when this worker has read it back.
+    /// Makes or changes a connector: `change` is given its configuration as the change before left it, again if that is another one by the time
+    /// that its components have looked at what it says: they may take their time, and hold up nobody else's change. Comes back when this worker has read
+    /// it back.
     ///
     /// # Errors
     /// When it can't be made, is wrong, or may not have been made.
     pub async fn configure(
         &self,
         name: &str,
-        change: impl FnOnce(Option<&ConnectorConfig>) -> Result<Request, Refusal> + Send,
+        change: impl Fn(Option<&ConnectorConfig>) -> Result<Request, Refusal> + Send + Sync,
     ) -> Result<(), Error> {
         self.change(async {
-            let _one = self.changing.lock().await;
-            // Also what other workers were asked.
-            self.reader.read_to_end().await.map_err(Error::Read)?;
-            let now = self.connector(name).map(|view| view.wanted.config);
-            let request = change(now.as_deref())?;
-            if let Request::Create { config, .. } | Request::Put { config, .. } = &request {
-                let (_, problems) = self.check(name, config).await;
-                if !problems.is_empty() {
-                    return Err(Error::Invalid(problems));
+            let mut looked_at: Option<LookedAt> = None;
+            loop {
+                let one = self.changing.lock().await;
+                // Also what other workers were asked.
+                self.reader.read_to_end().await.map_err(Error::Read)?;
+                let now = self.connector(name).map(|view| view.wanted.config);
+                let request = change(now.as_deref())?;
+                let config = match &request {
+                    Request::Create { config, .. } | Request::Put { config, .. } => config.clone(),
+                    _ => return self.write(request).await,
+                };
+                let known = looked_at.take().filter(|known| known.config == config);
+                if let Some(collisions) = known.as_ref().and_then(|known| self.collisions(name, known)) {
+                    valid(collisions)?;
+                    return self.write(request).await;
                 }
+                drop(one);
+                let mut known = match known {
+                    Some(known) => known,
+                    None => {
+                        let (catalog, problems) = self.look_at(name, &config).await;
+                        valid(problems)?;
+                        LookedAt::new(config, &catalog)
+                    }
+                };
+                self.look_at_others(name, &mut known).await;
+                looked_at = Some(known);
             }
-            self.write(request).await
         })
         .await
     }
@@ -245,20 +263,59 @@ impl HerderHandle {
 
     /// What is known of the components that a map names, and everything that is wrong with it.
     pub async fn check(&self, name: &str, config: &ConnectorConfig) -> (Catalog, Problems) {
-        let as_is = Builds::new();
-        let catalog = prepare::catalog(self.host(), config, &as_is).await;
+        let (catalog, mut problems) = self.look_at(name, config).await;
+        let mut known = LookedAt::new(config.clone(), &catalog);
+        self.look_at_others(name, &mut known).await;
+        for (key, found) in self.collisions(name, &known).into_iter().flatten() {
+            problems.entry(key).or_default().extend(found);
+        }
+        (catalog, problems)
+    }
+
+    /// The same for a map on its own.
+    async fn look_at(&self, name: &str, config: &ConnectorConfig) -> (Catalog, Problems) {
+        let catalog = prepare::catalog(self.host(), config, &Builds::new()).await;
         let checked = prepare::prepare(name, config, &catalog, &self.env, Some(self.host())).await;
-        let mut problems = checked.err().unwrap_or_default();
-        let written = flat::written(config, &catalog);
-        for other in self.connectors().into_iter().filter(|other| other.name != name && !written.is_empty()) {
-            let catalog = prepare::catalog(self.host(), &other.wanted.config, &as_is).await;
-            let theirs = flat::written(&other.wanted.config, &catalog);
-            for (key, _) in written.iter().filter(|(_, path)| theirs.iter().any(|(_, other)| other == path)) {
+        (catalog, checked.err().unwrap_or_default())
+    }
+
+    /// Looks where other connectors write, as far as that is not known yet.
+    async fn look_at_others(&self, name: &str, known: &mut LookedAt) {
+        let mut others = self.others(name, known);
+        others.retain(|other| !known.is_current(other));
+        // Each component once: one of many connectors may take its time to say what it is.
+        let components: BTreeSet<ComponentRef> =
+            others.iter().flat_map(|other| flat::components(&other.wanted.config)).collect();
+        let catalog = self.describe(&Vec::from_iter(components)).await;
+        for other in others {
+            let written = flat::written(&other.wanted.config, &catalog);
+            let paths = written.into_iter().map(|(_, path)| path).collect();
+            known.others.insert(other.name, (other.wanted.version, paths));
+        }
+    }
+
+    /// Paths that it would write to beside another connector; none: of some it has to be looked where they write.
+    fn collisions(&self, name: &str, known: &LookedAt) -> Option<Problems> {
+        let mut problems = Problems::new();
+        for other in self.others(name, known) {
+            if !known.is_current(&other) {
+                return None;
+            }
+            let (_, theirs) = known.others.get(&other.name)?;
+            for (key, _) in known.written.iter().filter(|(_, path)| theirs.contains(path)) {
                 let problem = format!("connector {} writes to the same path; give each its own", other.name);
                 problems.entry(key.clone()).or_default().push(problem);
             }
         }
-        (catalog, problems)
+        Some(problems)
+    }
+
+    /// Connectors that it may get in the way of.
+    fn others(&self, name: &str, known: &LookedAt) -> Vec<ConnectorView> {
+        if known.written.is_empty() {
+            return Vec::new();
+        }
+        self.connectors().into_iter().filter(|other| other.name != name).collect()
     }
 
     /// What is known of some components.
@@ -334,6 +391,31 @@ impl HerderHandle {
         stopped()?;
         change.write(&wanted.config).await
     }
+}
+
+/// A map that its components have looked at, and where it and other connectors write.
+struct LookedAt {
+    config: ConnectorConfig,
+    /// Paths, by the keys that name them.
+    written: Vec<(String, PathBuf)>,
+    /// Of each other connector its configuration's version, and its paths.
+    others: BTreeMap<String, (i64, BTreeSet<PathBuf>)>,
+}
+
+impl LookedAt {
+    fn new(config: ConnectorConfig, catalog: &Catalog) -> Self {
+        let written = flat::written(&config, catalog);
+        Self { config, written, others: BTreeMap::new() }
+    }
+
+    fn is_current(&self, other: &ConnectorView) -> bool {
+        self.others.get(&other.name).is_some_and(|(version, _)| *version == other.wanted.version)
+    }
+}
+
+/// Nothing is wrong.
+fn valid(problems: Problems) -> Result<(), Error> {
+    if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
 impl std::fmt::Debug for HerderHandle {

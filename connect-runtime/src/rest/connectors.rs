@@ -60,7 +60,7 @@ pub(super) async fn create(api: &Api, ask: &Ask) -> Outcome {
     let config = named(&name, texts(config)?)?;
     let create = |now: Option<&ConnectorConfig>| match now {
         Some(_) => Err(Refusal::Exists(name.clone())),
-        None => Ok(Request::Create { name: name.clone(), config, initial }),
+        None => Ok(Request::Create { name: name.clone(), config: config.clone(), initial }),
     };
     api.herder.configure(&name, create).await?;
     made(api, &name).await
@@ -82,7 +82,7 @@ pub(super) fn config(api: &Api, name: &str) -> Outcome {
 pub(super) async fn put_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
     check_name(name)?;
     let config = named(name, texts(ask.json()?)?)?;
-    put(api, name, |_| Ok(config)).await
+    put(api, name, |_| Ok(config.clone())).await
 }
 
 pub(super) async fn patch_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
@@ -92,7 +92,7 @@ pub(super) async fn patch_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
     put(api, name, |now| {
         let mut config = now.ok_or_else(|| Refusal::NoConnector(name.to_owned()))?.clone();
         gone.iter().for_each(|(key, _)| drop(config.remove(key)));
-        config.extend(kept);
+        config.extend(kept.clone());
         Ok(config)
     })
     .await
@@ -101,7 +101,7 @@ pub(super) async fn patch_config(api: &Api, name: &str, ask: &Ask) -> Outcome {
 async fn put(
     api: &Api,
     name: &str,
-    change: impl FnOnce(Option<&ConnectorConfig>) -> Result<ConnectorConfig, Refusal> + Send,
+    change: impl Fn(Option<&ConnectorConfig>) -> Result<ConnectorConfig, Refusal> + Send + Sync,
 ) -> Outcome {
     let is_there = api.herder.connector(name).is_some();
     let put =

@@ -5,6 +5,7 @@
 //! - `loop`: never comes back
 //! - `memory`: takes memory until there is none
 //! - `reject`: like `count`, and rejects every seventh number
+//! - `mull`: never comes back from a look at its settings
 //! - `retry`: like `count`, and fails every other call with a retriable error
 //! - `columns`: a batch whose columns do not fit each other, `lengths`: lengths past the data, `negative`: a length of -7,
 //!   `records`: more than any batch has, `header`: a header whose name is not UTF-8, `text`: a position's partition that isn't;
@@ -78,7 +79,11 @@ impl connector::Guest for Hostile {
         }
     }
 
-    fn validate(_config: String) -> Result<Vec<connector::ConfigProblem>, Error> {
+    fn validate(config: String) -> Result<Vec<connector::ConfigProblem>, Error> {
+        let mut looked = 0u64;
+        while config.contains("\"mull\"") {
+            looked = std::hint::black_box(looked.wrapping_add(1));
+        }
         Ok(Vec::new())
     }
 }
