@@ -57,7 +57,9 @@ impl Retry {
         let since = *self.since.get_or_insert(now);
         let asked = words.retry_after_ms.map_or(Duration::ZERO, |ms| Duration::from_millis(u64::from(ms)));
         let pause = self.backoff.next_pause().max(asked);
-        if now + pause > since + self.timeout {
+        // A pause that is asked for is kept, and then it is tried once more, however long that was.
+        let end = if pause > asked { now + pause } else { now };
+        if end > since + self.timeout {
             return Err(failure);
         }
         if let Some(metrics) = &self.metrics {
@@ -153,6 +155,16 @@ mod tests {
         let start = Instant::now();
         retry.pause(retriable(Some(7_000))).await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_longer_than_the_timeout_is_kept_once() {
+        let mut retry = Retry::new(&ErrorPlan::default(), Stopping::never(), Random::new(1));
+        let start = Instant::now();
+        retry.pause(retriable(Some(600_000))).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(600));
+        assert!(retry.pause(retriable(Some(600_000))).await.is_err());
+        assert_eq!(start.elapsed(), Duration::from_secs(600));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::routes::{Refusal, Routes};
 use super::writer::{Chunk, Durable};
 use crate::capability::control::Stopping;
 use crate::component::batch::{Batch, RecordView};
-use crate::component::{Flow, PollOutcome, RecordError, SourceInstance};
+use crate::component::{CallError, Flow, PollOutcome, RecordError, SourceInstance};
 use crate::convert::Converters;
 use crate::failure::TaskError;
 use crate::failure::dead_letter::{CONVERTER, DeadLetter, Stage};
@@ -90,10 +90,16 @@ impl Reader {
             self.tell_durable().await?;
             let PollOutcome { batch, rejected, checkpoints, flow, next_poll } = match self.poll().await {
                 Ok(outcome) => outcome,
-                Err(error) => {
-                    // What earlier polls brought is whole: a guest that fails now and then still gets on.
-                    let _ = chunks.send(Chunk { batches: router.take(), commit: true, ..chunk }).await;
-                    return Err(error);
+                Err(failure) => {
+                    // What earlier polls brought is whole, and doesn't wait for one that may take its time: a guest that fails now and then still gets on.
+                    let whole = Chunk { batches: router.take(), commit: true, ..std::mem::take(&mut chunk) };
+                    since = Instant::now();
+                    let sent = chunks.send(whole).await;
+                    self.retry.pause(failure).await?;
+                    if sent.is_err() {
+                        return Ok(End::Stopped);
+                    }
+                    continue;
                 }
             };
             self.take(batch, rejected, &mut router, &mut chunk).await?;
@@ -152,26 +158,20 @@ impl Reader {
         self.chain.close().await
     }
 
-    async fn poll(&mut self) -> Result<PollOutcome, TaskError> {
-        loop {
-            let (begun, at) = (Instant::now(), SystemTime::now());
-            match self.source.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT).await {
-                Ok(outcome) => {
-                    self.retry.succeeded();
-                    self.metrics.polled(outcome.batch.len(), begun.elapsed());
-                    if let Some(tracing) = &mut self.tracing {
-                        tracing.context = None;
-                        if !outcome.batch.is_empty() {
-                            let span = tracing.tracer.begin("poll", Kind::Internal, &[], at);
-                            tracing.context = Some(span.context());
-                            tracing.tracer.end(span, outcome.batch.len(), None);
-                        }
-                    }
-                    return Ok(outcome);
-                }
-                Err(failure) => self.retry.pause(failure).await?,
+    async fn poll(&mut self) -> Result<PollOutcome, CallError> {
+        let (begun, at) = (Instant::now(), SystemTime::now());
+        let outcome = self.source.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT).await?;
+        self.retry.succeeded();
+        self.metrics.polled(outcome.batch.len(), begun.elapsed());
+        if let Some(tracing) = &mut self.tracing {
+            tracing.context = None;
+            if !outcome.batch.is_empty() {
+                let span = tracing.tracer.begin("poll", Kind::Internal, &[], at);
+                tracing.context = Some(span.context());
+                tracing.tracer.end(span, outcome.batch.len(), None);
             }
         }
+        Ok(outcome)
     }
 
     /// Tells the guest which positions became durable since the last time.
