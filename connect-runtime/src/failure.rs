@@ -6,7 +6,8 @@
 //! | outage | no broker answers | the task starts again, as often as it takes; see `retry` for runs that shall end |
 //! | guest lost | a trap, a call past its time limit | a new instance, from the last durable position |
 //! | record | a line that can't be parsed | dead letter topic, or skipped, or the task fails, as `errors` say |
-//! | fatal | a guest's `fatal`, settings that can't work, fenced | the task fails; others go on |
+//! | fenced | another instance of the task has taken over | the task fails; where workers share the work it asks whether it is the one that should run, and starts again |
+//! | fatal | a guest's `fatal`, settings that can't work | the task fails; others go on |
 //!
 //! Pauses double from one try to the next, up to a limit, with jitter so that tasks don't come back in step.
 
@@ -14,6 +15,9 @@ pub mod dead_letter;
 pub mod retry;
 
 use crate::component::CallError;
+
+/// Code of a sink's error that another instance has taken over what it writes to.
+const FENCED: &str = "fenced";
 
 /// Why a task stopped.
 #[derive(Debug, thiserror::Error)]
@@ -107,10 +111,21 @@ impl TaskError {
         matches!(self, Self::Call(error) if error.is_retriable())
     }
 
-    /// Whether the cluster refused something or is out of reach: no other component would have fared better.
+    /// Whether the cluster refused something or is out of reach, or another instance came in between: no other component would have fared better.
     #[must_use]
     pub fn is_of_the_cluster(&self) -> bool {
-        matches!(self, Self::Cluster { .. } | Self::Superseded { .. })
+        matches!(self, Self::Cluster { .. } | Self::Superseded { .. }) || self.is_fenced()
+    }
+
+    /// Whether another instance of the task has taken over, as the cluster or what a sink writes to says. Where somebody can be asked which one
+    /// it should be, the task may be that one all the same.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            Self::Cluster { source, .. } => source.is_fenced(),
+            Self::Call(CallError::Fatal { failure, .. }) => failure.code == FENCED,
+            _ => false,
+        }
     }
 
     /// Whether the cluster is out of reach, which says nothing against the task.

@@ -79,6 +79,8 @@ pub(super) enum Effect {
     Look { connector: String, attempt: u64, config: Arc<ConnectorConfig>, builds: Builds },
     /// Take the transactional ids of a connector's first `ids` tasks; answered by [`Event::Fenced`].
     Fence { connector: String, commit: i64, ids: u32 },
+    /// Let go of a fencing that is under way: somebody else speaks for the connector now, and its late requests would fence what that one starts.
+    Unfence(String),
     /// Start a task; it answers with [`Event::Task`] until its end.
     Start(Box<StartTask>),
     /// Ask a task to end.

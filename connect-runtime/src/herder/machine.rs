@@ -220,7 +220,9 @@ impl Herder {
             let mine = self.assignment.connectors.contains(&name);
             let wanted = self.configs.get(&name).cloned().filter(|_| mine);
             let Some(wanted) = wanted else {
-                self.owned.remove(&name);
+                if self.owned.remove(&name).is_some_and(|owned| owned.is_fencing()) {
+                    self.effects.push(Effect::Unfence(name.clone()));
+                }
                 self.say_no_more(&StatusKey::Connector(name));
                 continue;
             };

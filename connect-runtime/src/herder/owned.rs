@@ -195,6 +195,11 @@ impl Owned {
         None
     }
 
+    /// Whether a fencing may be under way.
+    pub(super) fn is_fencing(&self) -> bool {
+        matches!(self.fence, Fence::Asked { .. })
+    }
+
     /// What a fencing brought; gives the record of it.
     pub(super) fn fenced(
         &mut self,

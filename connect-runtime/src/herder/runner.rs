@@ -107,6 +107,11 @@ impl Runner {
         self.fencings.insert(name, fencing);
     }
 
+    /// Ends a fencing that is under way. What it has asked for already is done or not.
+    pub(super) fn unfence(&self, connector: &str) {
+        self.fencings.get(connector).into_iter().for_each(JoinHandle::abort);
+    }
+
     /// Starts a task. The last of its start has ended.
     pub(super) fn start(&mut self, start: StartTask, admission: Admission) {
         let (stop, stopping) = watch::channel(false);
@@ -141,6 +146,7 @@ impl Runner {
     pub(super) fn kill_all(&mut self) {
         self.tasks.values().for_each(|running| running.abort.abort());
         self.plans.values().for_each(AbortHandle::abort);
+        self.fencings.values().for_each(JoinHandle::abort);
     }
 }
 

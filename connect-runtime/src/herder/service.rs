@@ -345,6 +345,7 @@ impl State {
                 self.runner.plan(connector, attempt, config, builds, Topics::Leave);
             }
             Effect::Fence { connector, commit, ids } => self.runner.fence(connector, commit, ids),
+            Effect::Unfence(connector) => self.runner.unfence(&connector),
             Effect::Start(start) => {
                 let (reader, id, version) = (self.reader.clone(), start.id.clone(), start.version);
                 let admission = Admission::asking(move || {

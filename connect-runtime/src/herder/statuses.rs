@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ownership::TaskId;
-use super::record::{Status, StatusKey, StatusRecord, UsedTopic};
+use super::record::{RunState, Status, StatusKey, StatusRecord, UsedTopic};
 
 /// The newest word on each connector, task and topic.
 #[derive(Clone, Debug, Default)]
@@ -14,12 +14,16 @@ pub(super) struct Statuses {
 }
 
 impl Statuses {
-    /// Takes a record into account. The word of an older assignment's owner comes too late.
+    /// Takes a record into account. Who says that something ended or failed which another worker has taken over by a later assignment comes too late.
+    /// Whatever else is said counts, as in Kafka Connect: assignments are counted anew when the group was forgotten meanwhile.
     pub(super) fn apply(&mut self, record: StatusRecord) {
         match record {
             StatusRecord::Status(key, Some(status)) => {
-                let known = self.states.get(&key).map_or(i32::MIN, |known| known.generation);
-                if status.generation >= known {
+                let is_end = matches!(status.state, RunState::Unassigned | RunState::Failed);
+                let is_late = |known: &Status| {
+                    known.worker_id != status.worker_id && known.generation > status.generation
+                };
+                if !is_end || !self.states.get(&key).is_some_and(is_late) {
                     self.states.insert(key, status);
                 }
             }
@@ -52,22 +56,39 @@ impl Statuses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::herder::record::RunState;
 
     #[test]
-    fn an_older_owners_word_does_not_count() {
+    fn the_end_that_an_older_owner_tells_does_not_count() {
         let mut statuses = Statuses::default();
         let key = StatusKey::Connector("c".into());
-        let mut say = |state, generation| {
+        let mut say = |worker: &str, state, generation| {
             let (commit, outage) = (None, false);
-            let status = Status { state, trace: None, worker_id: "w".into(), generation, commit, outage };
+            let status = Status { state, trace: None, worker_id: worker.into(), generation, commit, outage };
             statuses.apply(StatusRecord::Status(key.clone(), Some(status)));
             statuses.connector("c").map(|status| status.state)
         };
-        assert_eq!(say(RunState::Running, 2), Some(RunState::Running));
-        assert_eq!(say(RunState::Unassigned, 1), Some(RunState::Running));
-        assert_eq!(say(RunState::Failed, 2), Some(RunState::Failed));
+        assert_eq!(say("a", RunState::Running, 1), Some(RunState::Running));
+        assert_eq!(say("b", RunState::Running, 2), Some(RunState::Running));
+        assert_eq!(say("a", RunState::Unassigned, 1), Some(RunState::Running));
+        assert_eq!(say("a", RunState::Failed, 1), Some(RunState::Running));
+        assert_eq!(say("b", RunState::Failed, 2), Some(RunState::Failed));
         statuses.apply(StatusRecord::Status(key, None));
         assert_eq!(statuses.connector("c"), None);
+    }
+
+    #[test]
+    fn assignments_that_are_counted_anew_are_believed() {
+        let mut statuses = Statuses::default();
+        let id = TaskId { connector: "c".into(), task: 0 };
+        let mut say = |state, generation| {
+            let (commit, outage) = (None, false);
+            let status = Status { state, trace: None, worker_id: "w".into(), generation, commit, outage };
+            statuses.apply(StatusRecord::Status(StatusKey::Task(id.clone()), Some(status)));
+            statuses.task(&id).map(|status| status.state)
+        };
+        say(RunState::Running, 40);
+        say(RunState::Unassigned, 40);
+        assert_eq!(say(RunState::Running, 1), Some(RunState::Running));
+        assert_eq!(say(RunState::Failed, 1), Some(RunState::Failed));
     }
 }

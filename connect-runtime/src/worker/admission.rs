@@ -22,6 +22,11 @@ impl Admission {
         Self(Some(Arc::new(ask)))
     }
 
+    /// Whether there is somebody to ask.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Comes back without error if the task may go on.
     pub(crate) async fn check(&self, connector: &str, task: u32) -> Result<(), TaskError> {
         let Some(ask) = &self.0 else { return Ok(()) };

@@ -152,7 +152,10 @@ impl SinkConnector {
         let part = Part { task, tasks, partitions: &partitions, progressed: &progressed, metrics: &metrics };
         let start = |guests| SinkTask::run(&self, &component, &part, guests);
         let (errors, metrics, progressed) = (&plan.errors, &*metrics, &progressed);
-        Supervisor { shared, errors, counters, metrics, task, stopping, progressed }.run(start).await;
+        let is_admitted = self.admission.is_asked();
+        let supervisor =
+            Supervisor { shared, errors, counters, metrics, task, stopping, is_admitted, progressed };
+        supervisor.run(start).await;
     }
 
     fn cluster(&self, task: u32, doing: &'static str, source: millrace_client::Error) -> TaskError {

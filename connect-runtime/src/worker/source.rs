@@ -203,10 +203,11 @@ struct SourceTask {
 
 impl SourceTask {
     async fn supervise(self) {
-        let SourceConnector { shared, plan, counters, stopping, .. } = &self.connector;
+        let SourceConnector { shared, plan, counters, stopping, admission, .. } = &self.connector;
         let (errors, progressed, task) = (&plan.errors, &*self.progressed, self.task);
-        let metrics = &*self.metrics;
-        let supervisor = Supervisor { shared, errors, counters, metrics, task, stopping, progressed };
+        let (metrics, is_admitted) = (&*self.metrics, admission.is_asked());
+        let supervisor =
+            Supervisor { shared, errors, counters, metrics, task, stopping, is_admitted, progressed };
         supervisor.run(|guests| self.run(guests)).await;
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Supervisor<'a> {
     pub metrics: &'a TaskMetrics,
     pub task: u32,
     pub stopping: &'a Stopping,
+    /// Whether a start asks if the task is still the one that should run: one that was fenced may be, by an instance that came late.
+    pub is_admitted: bool,
     /// Raised by the task whenever something became durable: its failures are then counted anew.
     pub progressed: &'a AtomicBool,
 }
@@ -39,7 +41,11 @@ impl Supervisor<'_> {
     where
         F: Future<Output = Result<End, TaskError>>,
     {
-        let Self { counters, metrics, task, stopping, .. } = self;
+        let Self { counters, metrics, task, stopping, is_admitted, .. } = self;
+        let class = |error: &TaskError| match error.is_fenced() && is_admitted {
+            true => Class::Restart,
+            false => error.class(),
+        };
         let set_state = |state| {
             metrics.set_state(state);
             counters.set_state(task, state);
@@ -53,7 +59,7 @@ impl Supervisor<'_> {
                 Ok(End::Stopped) => return set_state(State::Stopped),
                 Err(error) => error,
             };
-            if stopping.is_raised() && (error.class() == Class::Restart || error.was_tried_again()) {
+            if stopping.is_raised() && (class(&error) == Class::Restart || error.was_tried_again()) {
                 tracing::warn!(%error, "task ended with an error while it was being stopped");
                 return set_state(State::Stopped);
             }
@@ -62,7 +68,7 @@ impl Supervisor<'_> {
             metrics.logged_error();
             let cause = if error.is_outage() { Cause::Outage } else { Cause::Failure };
             let pause = restarts.next(self.progressed.swap(false, Ordering::Relaxed), cause);
-            let (Class::Restart, Some(pause)) = (error.class(), pause) else {
+            let (Class::Restart, Some(pause)) = (class(&error), pause) else {
                 tracing::error!(%error, "task failed");
                 return set_state(State::Failed);
             };

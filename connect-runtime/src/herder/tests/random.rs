@@ -88,6 +88,9 @@ impl Run {
             Effect::Fence { connector, commit, .. } => {
                 self.pending.push(Pending::Fence { worker, connector, commit });
             }
+            Effect::Unfence(connector) => self.pending.retain(|pending| {
+                !matches!(pending, Pending::Fence { worker: of, connector: known, .. } if (*of, known) == (worker, &connector))
+            }),
             Effect::Start(start) => {
                 let (id, start, version) = (start.id, start.start, start.version);
                 self.check_start(&id, version);

@@ -139,6 +139,7 @@ impl World {
             Effect::Fence { connector, commit, ids } => {
                 self.shown.push(format!("{worker}: fence {ids} of {connector} for {commit}"));
             }
+            Effect::Unfence(connector) => self.shown.push(format!("{worker}: unfence {connector}")),
             Effect::Start(start) => {
                 self.starts.insert(key(&start.id), start.start);
                 let (id, version, tasks, config) = (start.id, start.version, start.tasks, start.task_config);
