@@ -30,6 +30,8 @@ use crate::state::{Page, State};
 
 /// Pages without records that are passed in one go: a service that gives a new cursor each time has no last page.
 const EMPTY_PAGES_MAX: u32 = 100;
+/// The pause after them, where no rounds are waited for.
+const EMPTY_PAUSE_MS: u32 = 1_000;
 /// Longest wait that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longest part of a response that goes into a message.
@@ -104,7 +106,7 @@ impl Source for HttpSource {
         let count = records.len() as u64;
         for record in records.into_iter().skip(usize::try_from(self.state.skip).unwrap_or(usize::MAX)) {
             if let Some(position) = self.reader.position(record)?
-                && !next.seen.note(&position, record.as_bytes())?
+                && !next.note(&position, record.as_bytes())?
             {
                 continue;
             }
@@ -120,17 +122,25 @@ impl Source for HttpSource {
             next.last_modified = response.header("last-modified").map(str::to_owned);
         }
         self.empty_pages = if count == 0 { self.empty_pages + 1 } else { 0 };
-        match self.reader.next(&response, &self.state.page, count)? {
-            Some(page) if self.empty_pages < EMPTY_PAGES_MAX => {
-                (next.page, next.skip, next.before) = (page, 0, count);
-                self.keep(next, out);
-                Ok(Flow::More)
-            }
-            _ => {
-                self.last_page(&mut next, count);
-                Ok(self.round_ends(next, now, out))
-            }
+        let Some(page) = self.reader.next(&response, &self.state.page, count)? else {
+            self.last_page(&mut next, count);
+            return Ok(self.round_ends(next, now, out));
+        };
+        (next.page, next.skip, next.before) = (page, 0, count);
+        self.keep(next, out);
+        if self.empty_pages < EMPTY_PAGES_MAX {
+            return Ok(Flow::More);
         }
+        // There may be records behind them: the round goes on, and the service has a rest.
+        self.empty_pages = 0;
+        let pause = self.settings.poll_every.map_or(EMPTY_PAUSE_MS, |every| every.ms());
+        if self.settings.poll_every.is_none() {
+            millrace_sdk::warn!(
+                "{EMPTY_PAGES_MAX} pages without records, and there is another one; going on"
+            );
+        }
+        self.due = self.due.max(now + i64::from(pause));
+        Ok(Flow::Idle(pause))
     }
 }
 
@@ -149,15 +159,15 @@ fn accepted(response: &Response) -> Result<(), Error> {
         said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(EXCERPT_CHARS_MAX).collect();
     let (code, message) =
         (format!("http.{}", response.status), format!("{place} answers {}: {said}", response.status));
+    let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok());
+    let asked = asked.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     match response.status {
-        408 | 425 | 429 | 500..=599 => {
-            let error = Error::retriable(code, message);
-            let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok());
-            Err(match asked.map(Duration::from_secs) {
-                Some(wait) => error.after(wait.min(RETRY_AFTER_MAX)),
-                None => error,
-            })
-        }
+        408 | 425 | 429 | 500..=599 => Err(match asked {
+            Some(wait) => Error::retriable(code, message).after(wait),
+            None => Error::retriable(code, message),
+        }),
+        // Some services tell of a rate limit so.
+        403 if let Some(wait) = asked => Err(Error::retriable(code, message).after(wait)),
         401 | 403 | 407 => Err(Error::fatal(code, format!("{message}; check `auth` of the connection"))),
         _ => Err(Error::fatal(code, message)),
     }
@@ -271,7 +281,7 @@ impl HttpSource {
             return Flow::More;
         }
         if self.settings.position.is_some() {
-            next.since = next.seen.greatest.clone().or(next.since);
+            next.ask_from_greatest();
         }
         let Some(every) = self.settings.poll_every else {
             // With a position, another run asks for what is new since.

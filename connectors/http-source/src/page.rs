@@ -147,7 +147,27 @@ impl Reader {
             Some(Paging::Page { first, .. }) => (records > 0).then(|| Page::Number(number(*first) + 1)),
         };
         // A page that leads to itself is the last one.
-        Ok(next.filter(|next| next != page))
+        let is_itself = |next: &Page| match next {
+            Page::At { url, .. } => next == page || leads_to(url, &response.url),
+            _ => next == page,
+        };
+        Ok(next.filter(|next| !is_itself(next)))
+    }
+}
+
+/// Whether a link on a page leads to that page, as far as that shows without dots in its path.
+fn leads_to(link: &str, page: &str) -> bool {
+    let bare = |url: &str| url.split('#').next().unwrap_or_default().to_owned();
+    let (link, page) = (bare(link), bare(page));
+    let path = page.split('?').next().unwrap_or_default();
+    let origin = page.match_indices('/').nth(2).map_or(page.as_str(), |(at, _)| &page[..at]);
+    match link.as_str() {
+        _ if link.contains("://") => link == page,
+        _ if link.starts_with("//") => page.split_once(':').is_some_and(|(_, rest)| rest == link),
+        _ if link.starts_with('?') => format!("{path}{link}") == page,
+        _ if link.starts_with('/') => format!("{origin}{link}") == page,
+        "" => true,
+        _ => path.rsplit_once('/').is_some_and(|(folder, _)| format!("{folder}/{link}") == page),
     }
 }
 
@@ -190,6 +210,20 @@ fn until(text: &str, end: char) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_its_own_page_is_known() {
+        let page = "https://a.example/v1/events?page=9";
+        for link in
+            [page, "//a.example/v1/events?page=9#x", "/v1/events?page=9", "?page=9", "events?page=9", "", "#"]
+        {
+            assert!(leads_to(link, page), "{link}");
+        }
+        for link in ["https://b.example/v1/events?page=9", "?page=10", "/v1/events", "events", "/", "?"] {
+            assert!(!leads_to(link, page), "{link}");
+        }
+        assert!(leads_to("/?x", "https://a.example/?x") && !leads_to("x", "https://a.example/"));
+    }
 
     #[test]
     fn the_next_link_is_found() {

@@ -28,6 +28,9 @@ pub struct State {
     /// The position that this round asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Hashes of the records with that position that were there before this round.
+    #[serde(default)]
+    pub known: BTreeSet<u64>,
     /// The greatest position seen, and the records that had it.
     #[serde(default)]
     pub seen: Seen,
@@ -80,12 +83,33 @@ impl State {
         let Some(found) = all.iter().find(|checkpoint| checkpoint.partition == partition) else {
             return Ok(None);
         };
-        let state = serde_json::from_slice(&found.position).map_err(|error| {
+        let mut state: Self = serde_json::from_slice(&found.position).map_err(|error| {
             let message =
                 format!("position of {partition}: {error}; it is not one of http-source, reset the offsets");
             Error::fatal("http.position", message)
         })?;
+        if state.known.is_empty() && state.since.is_some() && state.since == state.seen.greatest {
+            // Kept by a version that didn't tell them apart.
+            state.known.clone_from(&state.seen.with_it);
+        }
         Ok(Some(state))
+    }
+
+    /// Notes a record; false: it was here before. In whatever order the service gives them.
+    pub fn note(&mut self, position: &str, record: &[u8]) -> Result<bool, Error> {
+        let is_at_since = self.since.as_deref().is_some_and(|since| compare(position, since).is_eq());
+        if is_at_since && self.known.contains(&hash(record)) {
+            return Ok(false);
+        }
+        self.seen.note(position, record)
+    }
+
+    /// From here on it is asked for what has the greatest position seen, or more.
+    pub fn ask_from_greatest(&mut self) {
+        if let Some(greatest) = self.seen.greatest.clone() {
+            self.since = Some(greatest);
+            self.known.clone_from(&self.seen.with_it);
+        }
     }
 
     /// As it is kept.

@@ -22,7 +22,8 @@ fn serve(mut answer: impl FnMut(&Request) -> Response + 'static) -> Asked {
         assert_eq!(connection, "shop");
         noted.borrow_mut().push(request.clone());
         let url = match &request.relative_to {
-            Some(_) => format!("https://shop.example/{}", request.url),
+            Some(_) if request.url.contains("://") => request.url.clone(),
+            Some(_) => format!("https://shop.example/{}", request.url.trim_start_matches('/')),
             None => format!("https://shop.example{}", request.url),
         };
         Ok(Response { url, ..answer(request) })
@@ -184,6 +185,78 @@ fn a_position_asks_for_what_is_new_and_knows_the_boundary_again() {
 }
 
 #[test]
+fn what_is_known_at_the_boundary_is_known_in_whatever_order_it_comes() {
+    let mut case = Case::new(json!({ "position": { "field": "at", "param": "since" }, "key": "id" }));
+    let keys = |records: Vec<String>| records.iter().map(|record| record[..1].to_owned()).collect::<String>();
+    serve(|_| Response::new(200, r#"[{"at":3,"id":"b"},{"at":3,"id":"c"},{"at":2,"id":"d"}]"#));
+    assert_eq!(keys(case.round()), "bcd");
+    // The newest first.
+    serve(|_| {
+        Response::new(200, r#"[{"at":4,"id":"f"},{"at":3,"id":"e"},{"at":3,"id":"b"},{"at":3,"id":"c"}]"#)
+    });
+    assert_eq!(keys(case.round()), "fe");
+    serve(|_| Response::new(200, r#"[{"at":5,"id":"h"},{"at":4,"id":"g"},{"at":4,"id":"f"}]"#));
+    assert_eq!(keys(case.round()), "hg");
+}
+
+/// The head of a feed leads to itself until there is more.
+#[test]
+fn a_page_that_leads_to_itself_is_read_once() {
+    for own in ["https://shop.example/?at=2", "/?at=2", "?at=2"] {
+        let head = Rc::new(RefCell::new(vec![1, 2]));
+        let shared = Rc::clone(&head);
+        serve(move |request| match request.url.contains("at=2") {
+            true => Response {
+                url: "https://shop.example/?at=2".into(),
+                ..Response::new(200, json!({ "items": *shared.borrow(), "next": own }).to_string())
+            },
+            false => Response::new(200, r#"{"items":[0],"next":"/?at=2"}"#),
+        });
+        let mut case =
+            Case::new(json!({ "records": "items", "paging": { "next": "next" }, "poll_every": "1s" }));
+        assert_eq!(case.round(), ["0", "1", "2"], "{own}");
+        head.borrow_mut().push(3);
+        assert_eq!(case.round(), ["3"], "{own}");
+    }
+}
+
+#[test]
+fn empty_pages_end_neither_a_window_nor_a_run() {
+    for further in [
+        json!({ "window": { "from": "from", "to": "to", "start": "1970-01-01", "step": "1h" } }),
+        json!({ "position": { "field": "at", "param": "since" } }),
+        json!({}),
+    ] {
+        let mut number = 0;
+        let asked = serve(move |request| {
+            let at = request.url.split("at=").nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
+            number = number.max(at);
+            match at {
+                150 => Response::new(200, r#"{"items":[{"at":1}]}"#),
+                _ => Response::new(200, json!({ "items": [], "next": at + 1 }).to_string()),
+            }
+        });
+        let paging = json!({ "cursor": { "path": "next", "param": "at" } });
+        let mut settings = json!({ "records": "items", "paging": paging });
+        settings.as_object_mut().expect("an object").extend(further.as_object().expect("an object").clone());
+        let mut case = Case::new(settings);
+        let mut test = case.open();
+        test.source.clock = || 3_600_000;
+        let mut flow = Flow::More;
+        while flow == Flow::More {
+            flow = case.poll(&mut test).1;
+        }
+        assert_eq!((flow, asked.borrow().len()), (Flow::Idle(1_000), 100), "{further}");
+        test.source.clock = || 3_601_000;
+        let mut all = Vec::new();
+        while all.is_empty() {
+            all = case.poll(&mut test).0;
+        }
+        assert_eq!(all, [r#"{"at":1}"#], "{further}");
+    }
+}
+
+#[test]
 fn windows_follow_one_another_up_to_now() {
     fn at(test: &mut SourceTest<HttpSource>, moment: i64) {
         assert!(moment == 7_200_000 || moment == 7_199_999);
@@ -265,7 +338,9 @@ fn answers_that_are_none_say_what_to_do() {
             "{status}"
         );
     }
-    for status in [301, 304, 400, 401, 403, 404] {
+    let limited = error(403, "rate limit", json!({}));
+    assert_eq!((limited.kind, limited.retry_after), (ErrorKind::Retriable, Some(Duration::from_secs(5))));
+    for status in [301, 304, 400, 401, 404] {
         assert_eq!(error(status, "no", json!({})).kind, ErrorKind::Fatal, "{status}");
     }
     assert!(error(401, "no", json!({})).message.contains("check `auth`"));
