@@ -22,8 +22,10 @@ pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use check::check;
@@ -38,6 +40,8 @@ use crate::connection::{self, Connection};
 
 /// Most requests of one `send-all`.
 const REQUESTS_MAX: usize = 10_000;
+/// No request of one `send-all` is begun later: a call of a guest is ended after a minute, and what was sent would be sent again.
+const BEGIN_TIME: Duration = Duration::from_secs(15);
 /// Most bytes of the answers of one `send-all`: the rest of the requests is not sent.
 const ANSWERS_BYTES_MAX: usize = 64 << 20;
 
@@ -58,7 +62,9 @@ impl http::Host for GuestState {
         in_flight: u32,
     ) -> Vec<Result<Response, GuestError>> {
         match self.granted(&connection).map_err(denied) {
-            Ok(granted) => send_all(&granted, requests, in_flight as usize).await,
+            Ok(granted) => {
+                send_all(&granted, requests, in_flight as usize, Instant::now() + BEGIN_TIME).await
+            }
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
         }
     }
@@ -80,11 +86,12 @@ fn of(connection: &Connection) -> Result<&Target, GuestError> {
     }
 }
 
-/// Keeps as many under way as may be, in order.
+/// Keeps as many under way as may be, in order; none is begun after `until`.
 async fn send_all(
     connection: &Arc<Connection>,
     requests: Vec<Request>,
     in_flight: usize,
+    until: Instant,
 ) -> Vec<Result<Response, GuestError>> {
     let target = match of(connection) {
         Ok(target) => target,
@@ -96,7 +103,7 @@ async fn send_all(
     let mut answers: Vec<_> = (0..count)
         .map(|_| {
             not_sent(format!(
-                "not sent: of {count} requests at once at most {REQUESTS_MAX} are, with answers of 64 MiB"
+                "not sent: of {count} requests at once at most {REQUESTS_MAX} are, with answers of 64 MiB, and none after {BEGIN_TIME:?}"
             ))
         })
         .collect();
@@ -105,6 +112,7 @@ async fn send_all(
     loop {
         while running.len() < in_flight
             && bytes <= ANSWERS_BYTES_MAX
+            && Instant::now() < until
             && let Some((at, request)) = waiting.pop_front()
         {
             let connection = Arc::clone(connection);

@@ -3,7 +3,7 @@
 use millrace_sdk::{Error, RecordRef, Records, http};
 
 use crate::Put;
-use crate::request::{Body, body, head, joined};
+use crate::request::{Body, body, head, idempotency_key, joined};
 use crate::settings::Batch;
 use crate::verdict::{Verdict, verdict};
 
@@ -64,7 +64,8 @@ impl Put<'_> {
         let settings = &self.sink.settings;
         let bodies: Vec<&[u8]> = sent.iter().filter_map(|(_, body)| body.as_deref()).collect();
         let offsets = format!("{}-{}", self.piece(first), self.piece(last));
-        let answer = match head(settings, &self.sink.templates, first, settings.method.name(), &offsets) {
+        let key = idempotency_key(&self.sink.connector, first, &offsets);
+        let answer = match head(settings, &self.sink.templates, first, settings.method.name(), key) {
             Ok(head) => {
                 let answer = http::send(&settings.connection, head.body(joined(batch.format, &bodies)));
                 verdict(settings, answer.as_ref())

@@ -30,6 +30,7 @@ const PUT_TIME: Duration = Duration::from_secs(15);
 /// One task of the sink.
 #[derive(Debug)]
 pub struct HttpSink {
+    connector: String,
     settings: Settings,
     templates: Templates,
     /// The last record that was answered for.
@@ -64,9 +65,9 @@ impl Sink for HttpSink {
         Ok(settings.problems())
     }
 
-    fn open(_task: &Task, settings: Settings) -> Result<Self, Error> {
+    fn open(task: &Task, settings: Settings) -> Result<Self, Error> {
         let templates = settings.open()?;
-        Ok(Self { settings, templates, last: None })
+        Ok(Self { connector: task.connector.clone(), settings, templates, last: None })
     }
 
     fn put(&mut self, records: &Records<'_>, rejected: &mut Rejected) -> Result<Taken, Error> {

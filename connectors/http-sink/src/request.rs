@@ -4,7 +4,7 @@ use millrace_sdk::http::Request;
 use millrace_sdk::{RecordRef, Rejection};
 
 use crate::settings::{Format, Settings, Templates, Tombstones};
-use crate::template::Form;
+use crate::template::{Form, encoded};
 
 /// What a record is sent as.
 #[derive(Debug)]
@@ -67,13 +67,20 @@ pub fn joined(format: Format, bodies: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// A request without its body; `record` is the first of those that it is for, `offsets` names all of them.
+/// What repetitions of a request have in common, and no other request of this or another sink: names don't have colons. A topic that was made anew has
+/// the same offsets, but not at the same time.
+pub fn idempotency_key(connector: &str, record: &RecordRef<'_>, offsets: &str) -> String {
+    let RecordRef { topic, partition, timestamp, .. } = record;
+    format!("{}:{topic}:{partition}:{offsets}:{timestamp}", encoded(connector))
+}
+
+/// A request without its body; `record` is the first of those that it is for.
 pub fn head(
     settings: &Settings,
     templates: &Templates,
     record: &RecordRef<'_>,
     method: &str,
-    offsets: &str,
+    idempotency_key: String,
 ) -> Result<Request, Rejection> {
     let mut request = Request::new(method, templates.url.render(record, Form::Url)?);
     let own = |name: &str| settings.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
@@ -85,7 +92,7 @@ pub fn head(
     }
     let header = &settings.idempotency_header;
     if !header.is_empty() && !own(header) {
-        request = request.header(header, format!("{}-{}-{offsets}", record.topic, record.partition));
+        request = request.header(header, idempotency_key);
     }
     Ok(request)
 }

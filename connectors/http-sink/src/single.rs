@@ -6,7 +6,7 @@ use millrace_sdk::http::{self, Request};
 use millrace_sdk::{Error, RecordRef, Records, Rejection};
 
 use crate::Put;
-use crate::request::{Body, body, head};
+use crate::request::{Body, body, head, idempotency_key};
 use crate::verdict::{Verdict, verdict};
 
 /// Bodies that are given to the host at once, unless a single one is larger.
@@ -51,7 +51,8 @@ impl Put<'_> {
 
     fn request(&self, record: &RecordRef<'_>) -> Result<Option<Request>, Rejection> {
         let (settings, templates) = (&self.sink.settings, &self.sink.templates);
-        let head = |method| head(settings, templates, record, method, &self.piece(record).to_string());
+        let key = idempotency_key(&self.sink.connector, record, &self.piece(record).to_string());
+        let head = |method| head(settings, templates, record, method, key);
         match body(settings, templates, record)? {
             Body::Skipped => Ok(None),
             Body::Deleted => Ok(Some(head("DELETE")?)),

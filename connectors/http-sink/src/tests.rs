@@ -75,7 +75,7 @@ fn a_request_per_record_in_order() {
     assert_eq!(asked.borrow()[0].method, "PUT");
     assert_eq!(headers(&asked, "X-Topic"), ["t", "t"]);
     assert_eq!(headers(&asked, "Content-Type"), ["application/json", "application/json"]);
-    assert_eq!(headers(&asked, "Idempotency-Key"), ["t-0-10", "t-0-11"]);
+    assert_eq!(headers(&asked, "Idempotency-Key"), ["test:t:0:10:-1", "test:t:0:11:-1"]);
 }
 
 #[test]
@@ -90,7 +90,10 @@ fn what_a_transform_made_of_one_record_has_keys_of_its_own_also_over_calls() {
     let all = [record("a", 7), record("b", 7), record("c", 7), record("d", 8)];
     assert_eq!(sink.put(&all).expect("puts").0, 1);
     assert_eq!(sink.put(&all[1..]).expect("puts").0, 3);
-    assert_eq!(headers(&asked, "Idempotency-Key"), ["t-0-7", "t-0-7.1", "t-0-7.1", "t-0-7.2", "t-0-8"]);
+    assert_eq!(
+        headers(&asked, "Idempotency-Key"),
+        ["7", "7.1", "7.1", "7.2", "8"].map(|offset| format!("test:t:0:{offset}:-1"))
+    );
 }
 
 #[test]
@@ -162,7 +165,10 @@ fn batches_are_arrays_or_lines_of_one_partition() {
     all.push(Record::value("4").at("t", 1, 5));
     sink(json!({ "batch": { "records": 2 }, "url": "/${topic}/${partition}" })).put(&all).expect("puts");
     assert_eq!(bodies(&asked), ["[1,{\n\"a\": 2}]", "[3]", "[4]"]);
-    assert_eq!(headers(&asked, "Idempotency-Key"), ["t-0-10-11", "t-0-12-12", "t-1-5-5"]);
+    assert_eq!(
+        headers(&asked, "Idempotency-Key"),
+        ["test:t:0:10-11:-1", "test:t:0:12-12:-1", "test:t:1:5-5:-1"]
+    );
     assert_eq!(asked.borrow()[2].url, "/t/1");
     let asked = serve(|_| status(200));
     sink(json!({ "batch": { "format": "lines", "bytes": "1B" } })).put(&all).expect("puts");

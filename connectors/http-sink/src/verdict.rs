@@ -7,6 +7,8 @@ use millrace_sdk::{Error, Rejection};
 
 use crate::settings::Settings;
 
+/// Codes of errors of the host that say something of what was to be sent.
+const OF_THE_RECORD: [&str; 3] = ["http.request-size", "http.url", "http.header"];
 /// Longest part of an answer's body that goes into a message.
 const EXCERPT_CHARS_MAX: usize = 200;
 /// Longest wait that a server may ask for.
@@ -28,8 +30,8 @@ pub enum Verdict {
 pub fn verdict(settings: &Settings, answer: Result<&Response, &Error>) -> Verdict {
     let response = match answer {
         Ok(response) => response,
-        // No record is to blame for what is too large but the one that is alone.
-        Err(error) if error.code == "http.request-size" => {
+        // No record is to blame for what is too large, or makes a URL or a header that is none, but the one that is alone.
+        Err(error) if OF_THE_RECORD.contains(&error.code.as_str()) => {
             return Verdict::Refused(Rejection::new(error.code.clone(), error.message.clone()));
         }
         Err(error) => return Verdict::Failed(error.clone()),
@@ -42,7 +44,9 @@ pub fn verdict(settings: &Settings, answer: Result<&Response, &Error>) -> Verdic
     if settings.reject_status.contains(&status) {
         return Verdict::Refused(Rejection::new(code, message));
     }
-    if settings.retry_status.contains(&status) {
+    // Some services tell of a rate limit so.
+    let is_limit = status == 403 && response.header("retry-after").is_some();
+    if settings.retry_status.contains(&status) || is_limit {
         return Verdict::Failed(again(Error::retriable(code, message), response));
     }
     match status {

@@ -377,3 +377,23 @@ fn settings_that_can_not_be_used_are_told_with_their_place() {
     let oauth2 = json!({ "token_url": "x", "client_id": "", "client_secret": "" });
     assert_eq!(auth(json!({ "oauth2": oauth2 })), ["/auth/oauth2/token_url"]);
 }
+
+#[tokio::test]
+async fn of_several_requests_none_is_begun_late() {
+    let server = Server::start(|seen| Reply::ok(seen.path())).await;
+    let settings = json!({ "url": server.url() });
+    let around = Surroundings { folder: Path::new("."), env: &ProcessEnvironment };
+    let kind = crate::connection::kind("http").unwrap();
+    let connection =
+        crate::connection::Connection::open("shop", kind, settings.as_object().unwrap().clone(), &around);
+    let connection = Arc::new(connection.unwrap_or_else(|_| panic!("it fits")));
+    let all = || (0..5).map(|n| get(format!("/{n}"))).collect::<Vec<_>>();
+    let now = tokio::time::Instant::now;
+    let answers = super::send_all(&connection, all(), 2, now() + super::BEGIN_TIME).await;
+    let bodies: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().body).collect();
+    assert_eq!(bodies, (0..5).map(|n| format!("/{n}").into_bytes()).collect::<Vec<_>>());
+    let late = super::send_all(&connection, all(), 2, now()).await;
+    let is_not_sent = |answer: &Result<Response, GuestError>| matches!(answer, Err(GuestError::Retriable(failure)) if failure.code == "http.not-sent");
+    assert!(late.len() == 5 && late.iter().all(is_not_sent), "{late:?}");
+    assert_eq!(server.seen().len(), 5);
+}
