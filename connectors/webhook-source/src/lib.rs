@@ -18,6 +18,12 @@ use serde_json::value::RawValue;
 
 use crate::settings::{Format, Settings};
 
+/// Largest record: with its place and the like it goes into one of the topic's, of 1 MiB.
+const RECORD_BYTES_MAX: usize = (1 << 20) - (16 << 10);
+/// What a header costs besides its name and value, at most.
+const HEADER_BYTES: usize = 16;
+/// Most records of a request.
+const RECORDS_MAX: usize = 100_000;
 /// How long to wait for requests while others wait for their answer.
 const WAIT_BETWEEN_MS: u32 = 5;
 
@@ -114,9 +120,15 @@ impl WebhookSource {
             return Err(Refused::new(405, format!("taken are: {}", settings.methods.join(", "))));
         }
         match settings.format {
-            Format::Bytes => self.record(request, &request.body, None, out),
+            Format::Bytes => {
+                self.check_size(request, &request.body, None)?;
+                self.record(request, &request.body, None, out);
+            }
             Format::Text => match std::str::from_utf8(&request.body) {
-                Ok(text) => self.record(request, text.as_bytes(), None, out),
+                Ok(text) => {
+                    self.check_size(request, text.as_bytes(), None)?;
+                    self.record(request, text.as_bytes(), None, out);
+                }
                 Err(error) => return Err(Refused::new(400, format!("the body is no UTF-8: {error}"))),
             },
             Format::Json => {
@@ -132,6 +144,13 @@ impl WebhookSource {
                 };
                 let keys: Result<Vec<_>, _> = records.iter().map(|record| self.key(record.get())).collect();
                 let keys = keys.map_err(|error| not_json(&error))?;
+                if records.len() > RECORDS_MAX {
+                    let why = format!("{} records; at most {RECORDS_MAX} are taken at once", records.len());
+                    return Err(Refused::new(413, why));
+                }
+                for (record, key) in records.iter().zip(&keys) {
+                    self.check_size(request, record.get().as_bytes(), key.as_deref())?;
+                }
                 for (record, key) in records.iter().zip(keys) {
                     self.record(request, record.get().as_bytes(), key, out);
                 }
@@ -150,6 +169,18 @@ impl WebhookSource {
             text if text.starts_with('"') => serde_json::from_str(text).ok(),
             other => Some(other.to_owned()),
         }))
+    }
+
+    /// Refuses what no topic takes, while its sender can still be told.
+    fn check_size(&self, request: &Request, value: &[u8], key: Option<&str>) -> Result<(), Refused> {
+        let header = |name: &String| request.header(&name.to_ascii_lowercase()).map_or(0, str::len);
+        let headers = self.settings.headers.iter().map(|name| name.len() + header(name) + HEADER_BYTES);
+        let key = key.map_or_else(|| self.settings.key_header.as_ref().map_or(0, header), str::len);
+        let bytes = value.len() + key + headers.sum::<usize>();
+        if bytes <= RECORD_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Refused::new(413, format!("a record of {bytes} bytes; at most {RECORD_BYTES_MAX} are taken")))
     }
 
     fn record(&self, request: &Request, value: &[u8], key: Option<String>, out: &mut Poll) {

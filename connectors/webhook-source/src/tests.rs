@@ -103,3 +103,26 @@ fn settings_that_exclude_one_another_are_told() {
     assert_eq!(problems(text), ["/key", "/split", "/key"]);
     assert_eq!(problems(json!({"connection": "c"})), [""; 0]);
 }
+
+#[test]
+fn what_no_topic_takes_is_refused_and_the_rest_goes_on() {
+    let most = (1 << 20) - (16 << 10);
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+    let mut test = open(json!({ "split": true, "headers": ["X-Kind"] }));
+    let fits = http_listener::send(post(&text(most - 22)));
+    let large = http_listener::send(post(&text(most - 21)));
+    let several = http_listener::send(post(&format!("[1,{}]", text(most + 1))));
+    let many = http_listener::send(post(&format!("[{}1]", "1,".repeat(100_000))));
+    let (records, checkpoints) = poll(&mut test);
+    assert_eq!(records.len(), 1);
+    // What is taken at once is bounded, too.
+    let rest: usize = (0..3).map(|_| poll(&mut test).0.len()).sum();
+    assert_eq!(rest, 0);
+    assert_eq!(statuses(), [(large, 413), (several, 413), (many, 413)]);
+    test.source.commit(&checkpoints).expect("commits");
+    assert_eq!(statuses(), [(fits, 200)]);
+    let mut test = open(json!({ "format": "bytes" }));
+    let large = http_listener::send(post(&"x".repeat(most + 1)));
+    assert!(poll(&mut test).0.is_empty());
+    assert_eq!(statuses(), [(large, 413)]);
+}
