@@ -61,6 +61,11 @@ impl Mark {
         Ok(Self::of(&bytes))
     }
 
+    /// How many they are.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.len)
+    }
+
     /// Whether these bytes stand there.
     pub fn is_at(&self, file: &mut File, from: u64) -> io::Result<bool> {
         Ok(*self == Self::at(file, from, self.len)?)
@@ -117,6 +122,6 @@ impl Position {
             return Ok(false);
         }
         Ok(self.head.is_at(file, 0)?
-            && self.tail.is_at(file, self.offset.saturating_sub(u64::from(self.tail.len)))?)
+            && self.tail.is_at(file, self.offset.saturating_sub(self.tail.bytes()))?)
     }
 }

@@ -19,8 +19,6 @@ pub struct Reader {
     start: usize,
     offset: u64,
     head: Vec<u8>,
-    /// Whether the last read met the end of the file.
-    at_end: bool,
 }
 
 impl Reader {
@@ -40,7 +38,7 @@ impl Reader {
                 "the file is shorter than what was read of it",
             ));
         }
-        Ok(Self { file, start: buffer.len(), buffer, offset, head, at_end: false })
+        Ok(Self { file, start: buffer.len(), buffer, offset, head })
     }
 
     /// What is in memory and not consumed.
@@ -59,28 +57,39 @@ impl Reader {
         self.offset
     }
 
-    /// Reads on; gives back how many bytes came, 0 at the end of the file.
-    pub fn fill(&mut self) -> io::Result<usize> {
+    /// Reads on; gives back how many bytes came, 0 at the end of the file. None: what stands before them is not what was read there before, so that
+    /// they are another content's, and were left alone.
+    pub fn fill(&mut self) -> io::Result<Option<usize>> {
         let keep = self.start.saturating_sub(TAIL_BYTES);
         if keep > 0 {
             self.buffer.drain(..keep);
             self.start -= keep;
         }
         let before = self.buffer.len();
-        if self.at_end {
-            // The C library of WASI remembers an end: without a seek, what a file grows by is never seen.
-            let end = self.offset - self.start as u64 + before as u64;
-            self.file.seek(SeekFrom::Start(end))?;
+        // Some of what is known is read once more, in the same go. The seek is needed at an end anyway: the C library of WASI remembers it, and what
+        // a file grows by would never be seen.
+        let known = before.min(TAIL_BYTES);
+        let mut tail = [0; TAIL_BYTES];
+        let tail = &mut tail[..known];
+        tail.copy_from_slice(&self.buffer[before - known..]);
+        let from = self.offset - self.start as u64 + (before - known) as u64;
+        self.file.seek(SeekFrom::Start(from))?;
+        self.buffer.resize(before - known + READ_BYTES, 0);
+        let read = self.file.read(&mut self.buffer[before - known..]);
+        let again = *read.as_ref().unwrap_or(&0);
+        let is_same = self.buffer[before - known..].starts_with(&tail[..known.min(again)]);
+        // A file that is shorter now has come to its end, and whoever follows it looks why.
+        let new = if is_same { again.saturating_sub(known) } else { 0 };
+        self.buffer.truncate(before + new);
+        self.buffer[before - known..before].copy_from_slice(tail);
+        read?;
+        if !is_same {
+            return Ok(None);
         }
-        self.buffer.resize(before + READ_BYTES, 0);
-        let read = self.file.read(&mut self.buffer[before..]);
-        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-        let read = read?;
-        self.at_end = read == 0;
         if self.head.len() < HEAD_BYTES && self.offset - (self.start as u64) < HEAD_BYTES as u64 {
             self.grow_head()?;
         }
-        Ok(read)
+        Ok(Some(new))
     }
 
     /// The first bytes of the file, up to the offset.
@@ -101,11 +110,9 @@ impl Reader {
 
     /// A file that was short when it was opened may have more of a head by now.
     fn grow_head(&mut self) -> io::Result<()> {
-        let at = self.file.stream_position()?;
         self.file.seek(SeekFrom::Start(0))?;
         self.head.clear();
         Read::by_ref(&mut self.file).take(HEAD_BYTES as u64).read_to_end(&mut self.head)?;
-        self.file.seek(SeekFrom::Start(at))?;
         Ok(())
     }
 }

@@ -391,6 +391,45 @@ fn rotation_by_copy_and_truncate_loses_and_doubles_nothing() {
     assert_eq!(case.drain(&mut test), ["6"]);
 }
 
+/// Who reads is far behind when the file is copied away and truncated, and the new content is longer than what was read by then.
+#[test]
+fn a_copy_and_truncation_that_nobody_saw_loses_and_doubles_nothing() {
+    let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+    let lines = |from: u32| (from..from + 3_000).map(|n| format!("{n:0>99}")).collect::<Vec<_>>();
+    let text = |lines: &[String]| lines.join("\n") + "\n";
+    let (old, new) = (lines(0), lines(5_000));
+    case.write("app.log", text(&old));
+    let mut test = case.open();
+    let mut found = Vec::new();
+    while found.len() < 1_000 {
+        let polled =
+            test.poll_within(PollLimits { records: 100, bytes: 1 << 20, wait_ms: 0 }).expect("polls");
+        found.extend(good(&polled));
+        case.commit(&polled);
+    }
+    fs::copy(case.path("app.log"), case.path("app.log.1")).expect("copied");
+    case.write("app.log", text(&new));
+    found.extend(case.drain(&mut test));
+    assert!(found == [old, new].concat(), "{} lines", found.len());
+    drop(test);
+    assert_eq!(case.run(), [""; 0]);
+}
+
+#[test]
+fn other_content_under_the_same_name_is_read_from_its_start() {
+    let mut case = Case::new(json!({ "path": "data.txt", "follow": true }));
+    case.write("data.txt", "1\n2\n");
+    let mut test = case.open();
+    assert_eq!(case.drain(&mut test), ["1", "2"]);
+    case.write("data.txt", "one\ntwo\nthree\n");
+    assert_eq!(case.drain(&mut test), ["one", "two", "three"]);
+    // A line that had no end was another one, too.
+    case.append("data.txt", "fo");
+    assert_eq!(case.drain(&mut test), [""; 0]);
+    case.write("data.txt", "one\ntwo\nthree\nFIVE\n");
+    assert_eq!(case.drain(&mut test), ["FIVE"]);
+}
+
 #[test]
 fn a_folder_is_dealt_out_and_new_files_are_found() {
     let case = Case::new(json!({ "folder": "in" }));

@@ -122,8 +122,14 @@ impl Track {
             }
             // A file that its name left behind ends where it ends; so does one that is not followed.
             let last = !settings.follow || (self.queue.len() > 1 && self.is_quiet());
-            if self.read_open(settings, limits, last, out)? == Stop::Full {
-                return Ok(Stop::Full);
+            match self.read_open(settings, limits, last, out)? {
+                Some(Stop::Full) => return Ok(Stop::Full),
+                Some(Stop::AtEnd) => {}
+                None => {
+                    // What was read of it may be elsewhere by now, and it has to be found out what this is.
+                    self.open = None;
+                    continue;
+                }
             }
             if last && self.queue.len() > 1 {
                 if !self.name_came_back()? {
@@ -233,21 +239,22 @@ impl Track {
         Ok(true)
     }
 
+    /// None: the file has other content than it had, under the same name.
     fn read_open(
         &mut self,
         settings: &Settings,
         limits: PollLimits,
         last: bool,
         out: &mut Poll,
-    ) -> Result<Stop, Error> {
-        let Some(open) = &mut self.open else { return Ok(Stop::AtEnd) };
+    ) -> Result<Option<Stop>, Error> {
+        let Some(open) = &mut self.open else { return Ok(Some(Stop::AtEnd)) };
         let file = self.queue[0].as_str();
         let (mut line, mut skipping) = (self.position.line, self.position.skipping);
         let from = open.reader.offset();
         let mut at_end = false;
         let stop = loop {
             if out.batch.len() >= limits.records || out.batch.data_len() >= limits.bytes as usize {
-                break Stop::Full;
+                break Some(Stop::Full);
             }
             let data = open.reader.unread();
             let place = Place { file, line: line + 1 };
@@ -266,10 +273,11 @@ impl Track {
                     open.reader.consume(bytes);
                     skipping = true;
                 }
-                Took::Nothing if at_end => break Stop::AtEnd,
-                Took::Nothing => {
-                    at_end = open.reader.fill().map_err(|error| io_error("read", file, error))? == 0;
-                }
+                Took::Nothing if at_end => break Some(Stop::AtEnd),
+                Took::Nothing => match open.reader.fill().map_err(|error| io_error("read", file, error))? {
+                    Some(bytes) => at_end = bytes == 0,
+                    None => break None,
+                },
             }
         };
         if open.reader.offset() != from {
@@ -342,7 +350,10 @@ fn read_header(parser: &mut Parser, path: &str) -> Result<(), Error> {
                 line += lines;
             }
             Step::More if last => return Ok(()),
-            Step::More => last = reader.fill().map_err(|error| io_error("read", path, error))? == 0,
+            Step::More => {
+                let filled = reader.fill().map_err(|error| io_error("read", path, error))?;
+                last = filled.unwrap_or(0) == 0;
+            }
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A file that is read as a whole and not line by line as it grows: compressed text, Avro, Parquet.
 //!
-//! A position knows it by its first bytes and its size. A file that has more than it had, and begins the same, is read on: Avro has further blocks
+//! A position knows it by its first bytes, its size, and its last bytes. A file that has more than it had, and begins the same, is read on: Avro has further blocks
 //! then, compressed text further members. Parquet has its footer at the end, so that a longer one is another file. While it is followed, a file
 //! is begun when nobody has written to it for a while: what is being compressed just now is not whole yet.
 
@@ -17,7 +17,7 @@ use millrace_sdk::{Error, Poll, PollLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::files::io_error;
-use crate::position::{HEAD_BYTES, Mark};
+use crate::position::{HEAD_BYTES, Mark, TAIL_BYTES};
 use crate::settings::Settings;
 use crate::track::Stop;
 
@@ -30,6 +30,9 @@ pub struct Position {
     /// Its size when it was opened.
     pub size: u64,
     head: Mark,
+    /// Of the bytes before that size: files of one program begin alike.
+    #[serde(default)]
+    tail: Mark,
     /// Behind the last record that was given out.
     pub place: Place,
     /// Whether it was read to its end.
@@ -166,9 +169,11 @@ impl Whole {
             return Ok(false);
         }
         self.seen = Some((size, changed));
-        let head = Mark::at(&mut file, 0, u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX)).map_err(failed)?;
+        let head = Mark::at(&mut file, 0, HEAD_BYTES as u32).map_err(failed)?;
+        let from = size.saturating_sub(TAIL_BYTES as u64);
+        let tail = Mark::at(&mut file, from, TAIL_BYTES as u32).map_err(failed)?;
         let place = self.position.as_ref().map_or_else(Place::default, |position| position.place);
-        self.position = Some(Position { size, head, place, done: false });
+        self.position = Some(Position { size, head, tail, place, done: false });
         let how = How {
             name: &self.path,
             format,
@@ -188,11 +193,13 @@ impl Whole {
     /// Whether there is something to read, behind the position or in what is another file by now.
     fn has_more(&mut self, file: &mut File, size: u64, format: Format) -> io::Result<bool> {
         let Some(position) = &self.position else { return Ok(true) };
-        let begins_the_same = position.head.is_at(file, 0)?;
-        if begins_the_same && size == position.size {
+        let is_the_same = size >= position.size
+            && position.head.is_at(file, 0)?
+            && position.tail.is_at(file, position.size - position.tail.bytes().min(position.size))?;
+        if is_the_same && size == position.size {
             return Ok(!position.done);
         }
-        if !begins_the_same || size < position.size || format == Format::Parquet {
+        if !is_the_same || format == Format::Parquet {
             millrace_sdk::warn!("the file has other content than before, it is read from its start"; "file" => &self.path);
             self.position = None;
         }

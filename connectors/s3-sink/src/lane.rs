@@ -77,13 +77,15 @@ impl Lane {
         Ok(())
     }
 
-    /// Makes the commit of what is closed, all of whose parts must be there; or of nothing but a position that moved, if that is wanted.
+    /// Makes the commit of what is closed, all of whose parts must be there; or, if `even_nothing`, of a position that moved, or to say that what the
+    /// last one named is done: whoever starts next does not look for it then, and others may do with the objects as they like.
     pub fn intend(&mut self, task: &Task, fingerprint: &str, even_nothing: bool) -> Result<(), Error> {
         if self.intent.is_some() || !self.completing.is_empty() {
             return Ok(());
         }
         let position = self.position();
-        if self.closed.is_empty() && !(even_nothing && position != self.held.state.position) {
+        let is_news = position != self.held.state.position || !self.held.state.uploads.is_empty();
+        if self.closed.is_empty() && !(even_nothing && is_news) {
             return Ok(());
         }
         for (path, file) in &self.closed {

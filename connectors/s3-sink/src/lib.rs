@@ -37,6 +37,9 @@ use crate::settings::Settings;
 
 /// Most folders that a partition's state says something of: past it all of its files are finished, and the position says it all.
 const FOLDERS_MAX: usize = if cfg!(test) { 20 } else { 10_000 };
+/// Files that are written out at once when there is no room for more, and how long one call goes on with that.
+const RELIEVED_MAX: usize = 500;
+const RELIEVE_MS_MAX: i64 = 15_000;
 
 /// One task of the sink.
 #[derive(Debug)]
@@ -122,7 +125,7 @@ impl Sink for S3Sink {
         for lane in self.lanes.iter_mut().filter(|lane| goes(lane)) {
             lane.close(&self.kind, |_| true)?;
         }
-        patiently(|| self.settle(true))?;
+        self.settle_all()?;
         self.lanes.retain(|lane| !goes(lane));
         Ok(())
     }
@@ -184,7 +187,7 @@ impl Sink for S3Sink {
         for lane in &mut self.lanes {
             lane.close(&self.kind, |_| true)?;
         }
-        patiently(|| self.settle(true))
+        self.settle_all()
     }
 }
 
@@ -211,24 +214,41 @@ impl S3Sink {
         settled
     }
 
-    /// Makes room, down to half of the budget: the largest file gives first.
+    /// Commits and completes all that is closed, and says then that it is done.
+    fn settle_all(&mut self) -> Result<(), Error> {
+        patiently(|| self.settle(true))?;
+        patiently(|| self.settle(true))
+    }
+
+    /// Makes room, down to half of the budget: the largest files give first, many at a time. What one call has no time for the next one does.
     fn relieve(&mut self) -> Result<(), Error> {
         let held = |sink: &Self| sink.lanes.iter().map(Lane::held_bytes).sum::<usize>();
         let most = self.settings.buffer.bytes();
         if held(self) < most {
             return Ok(());
         }
-        while held(self) > most / 2 {
-            let files = self
-                .lanes
-                .iter_mut()
-                .enumerate()
-                .flat_map(|(at, lane)| lane.open.iter_mut().map(move |(path, file)| (at, path, file)));
-            let Some((at, path, file)) = files.max_by_key(|(_, _, file)| file.content.held()) else { break };
-            let path = path.clone();
-            file.content.relieve(&self.kind)?;
-            if file.content.out.len() < self.settings.s3_part_size.bytes() {
-                self.lanes[at].close_one(&self.kind, &path)?;
+        let since = now_ms();
+        while held(self) > most / 2 && (0..RELIEVE_MS_MAX).contains(&(now_ms() - since)) {
+            let mut wanted = held(self) - most / 2;
+            let files = self.lanes.iter().enumerate().flat_map(|(at, lane)| {
+                lane.open.iter().map(move |(path, file)| (file.content.held(), at, path.clone()))
+            });
+            let mut files: Vec<(usize, usize, String)> = files.collect();
+            files.sort_unstable_by_key(|(held, ..)| std::cmp::Reverse(*held));
+            if files.is_empty() {
+                break;
+            }
+            for (held, at, path) in files.into_iter().take(RELIEVED_MAX) {
+                if wanted == 0 {
+                    break;
+                }
+                let lane = &mut self.lanes[at];
+                let Some(file) = lane.open.get_mut(&path) else { continue };
+                file.content.relieve(&self.kind)?;
+                if file.content.out.len() < self.settings.s3_part_size.bytes() {
+                    lane.close_one(&self.kind, &path)?;
+                }
+                wanted = wanted.saturating_sub(held);
             }
             self.settle(false)?;
         }

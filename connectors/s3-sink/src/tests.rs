@@ -224,6 +224,64 @@ fn a_large_object_goes_in_parts_and_memory_stays_within_the_budget() {
 }
 
 #[test]
+fn objects_are_others_business_once_the_sink_has_ended_or_flushed_again() {
+    let mut case = Case::new(json!({ "flush_size": 3 }));
+    let mut sink = case.assigned();
+    let remove_all = || {
+        let store = millrace_sdk::object_store::Store::new("lake");
+        keys().iter().for_each(|key| store.delete(key).expect("deleted"));
+    };
+    sink.put(&numbers(0, 4)).expect("taken");
+    sink.close().expect("closes");
+    assert_eq!(keys().len(), 2);
+    remove_all();
+    let mut sink = case.assigned();
+    sink.put(&numbers(4, 7)).expect("taken");
+    for _ in 0..2 {
+        assert_eq!(position(&sink.flush().expect("flushed")), Some(7));
+    }
+    // It is said once: nothing that moves costs a request.
+    let before = bucket().objects();
+    sink.flush().expect("flushed");
+    assert_eq!(bucket().objects(), before);
+    remove_all();
+    // Without an end, as after a kill.
+    drop(sink);
+    let mut sink = case.assigned();
+    sink.put(&numbers(7, 10)).expect("taken");
+    sink.close().expect("closes");
+    assert_eq!(texts().into_iter().map(|(_, text)| text).collect::<String>(), "7\n8\n9\n");
+}
+
+/// Room is made by many files at once: each by itself would cost a commit.
+#[test]
+fn many_small_files_make_room_with_few_commits() {
+    let mut case = Case::new(json!({
+        "s3_part_size": "5MiB", "buffer": "6MiB", "partitioner": "field", "partition_field_name": ["k"],
+    }));
+    let mut sink = case.assigned();
+    let records: Vec<Record> =
+        (0..900).map(|n| Record::value(format!("{{\"k\":{n}}}")).at("t", 0, n)).collect();
+    let commits = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = std::rc::Rc::clone(&commits);
+    bucket().interfere(Some(Box::new(move |name| {
+        counted.set(counted.get() + u32::from(name == "put"));
+        millrace_sdk::testing::object_store::Fate::Done
+    })));
+    let mut left = &records[..];
+    while !left.is_empty() {
+        let (taken, _) = sink.put(left).expect("taken");
+        left = &left[taken..];
+    }
+    bucket().interfere(None);
+    assert!(objects().len() > 100, "{} objects", objects().len());
+    assert!(commits.get() < 20, "{} commits", commits.get());
+    sink.close().expect("closes");
+    assert_eq!(objects().len(), 900);
+    assert_eq!(bucket().unfinished(), []);
+}
+
+#[test]
 fn a_zombie_commits_nothing_and_leaves_nothing() {
     let mut case = Case::new(json!({ "flush_size": 3 }));
     let mut zombie = case.assigned();

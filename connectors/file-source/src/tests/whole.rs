@@ -106,6 +106,35 @@ fn what_grows_is_read_on_and_what_is_another_file_from_its_start() {
     assert_eq!(drain(&mut case), [""; 0]);
 }
 
+/// Of two files of one program the first thousand bytes may be the same, and their sizes, too.
+#[test]
+fn what_takes_a_files_place_is_another_file_however_it_begins() {
+    let name = "n".repeat(2_000);
+    let schema = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"{name}","type":"long"}}]}}"#);
+    let schema = avro::read(&schema).expect("a schema");
+    let file = |numbers: std::ops::Range<u32>| {
+        let mut out = Vec::new();
+        let mut file = AvroFile::begin(&schema, Codec::None, &mut out).expect("begun");
+        for n in numbers {
+            let text = format!("{{\"{name}\":{n}}}");
+            let values = row(&Json::read(&text).expect("JSON"), &schema.fields, Form::Plain).expect("a row");
+            file.push(&values, &mut out).expect("pushed");
+        }
+        file.end_block(&mut out).expect("ended");
+        out
+    };
+    let wanted = |numbers: std::ops::Range<u32>| -> Vec<String> {
+        numbers.map(|n| format!("{{\"{name}\":{n}}}")).collect()
+    };
+    let mut case = Case::new(json!({ "folder": "in", "follow": true }));
+    fs::create_dir(case.path("in")).expect("a folder");
+    for numbers in [0..4, 4..8, 8..30, 30..52] {
+        case.write("in/orders.avro", file(numbers.clone()));
+        assert_eq!(drain(&mut case), wanted(numbers));
+        assert_eq!(drain(&mut case), [""; 0]);
+    }
+}
+
 #[test]
 fn a_rotation_that_was_compressed_is_not_read_again() {
     let mut case = Case::new(json!({ "folder": "in", "follow": true, "format": "lines" }));
