@@ -5,6 +5,7 @@
 runners: debezium       Debezium's PostgresConnector (pgoutput) in Kafka Connect standalone, JSON without schemas, defaults
          debezium-fast  the same with poll.interval.ms=10, max.batch.size=8192, max.queue.size=32768, producer linger.ms=5 batch.size=262144
          millrace=BIN   `BIN connect --bootstrap ... pipeline.yaml` with postgres-source, all defaults: Debezium's envelope, exactly once
+         millrace@N=BIN the same with N sessions that read rows at once (snapshot_max_threads)
          NAME=COMMAND   any other runtime; {bootstrap} {topic} {pg_port} {dir} {rest} {table} {slot} are filled in. It must write one
                         record a row or change to {topic}, whose value contains the column bench_us as a JSON number,
                         keep its position under {dir} or in the slot, and stop on SIGTERM
@@ -37,11 +38,11 @@ def debezium(fast):
     return f
 
 
-def millrace(binary):
+def millrace(binary, threads):
     def f(t, topic, pg_port, d, rest, slot, prefix):
         return common.millrace(binary, t, d, """connections:
   bench:
-    postgres: { url: "postgres://bench@127.0.0.1:%d/bench" }
+    postgres: { url: "postgres://bench@127.0.0.1:%d/bench", sessions: %d }
 pipelines:
   %s:
     source:
@@ -51,8 +52,9 @@ pipelines:
       publication: %s
       tables: [public.bench]
       topic_prefix: %s
+      snapshot_max_threads: %d
     topic: { name: %s-other, partitions: 1 }
-""" % (pg_port, prefix, slot, slot, prefix, prefix))
+""" % (pg_port, threads + 3, prefix, slot, slot, prefix, threads, prefix))
     return f
 
 
@@ -78,7 +80,8 @@ def main():
     runners = {}
     for r in a.runner:
         n, _, c = r.partition("=")
-        runners[n] = millrace(c) if n == "millrace" else custom(c) if c else {"debezium": debezium(False), "debezium-fast": debezium(True)}[n]
+        kind, _, threads = n.partition("@")
+        runners[n] = millrace(c, int(threads or 1)) if kind == "millrace" else custom(c) if c else {"debezium": debezium(False), "debezium-fast": debezium(True)}[n]
     base = os.path.join(CACHE, "run", "cdc-%d" % os.getpid())
     res = Results(a, "cdc")
     child = None
