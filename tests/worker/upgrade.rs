@@ -300,3 +300,20 @@ async fn source_and_sink_change_their_components_again_and_again_under_load() {
     }
     world.service.stop().await;
 }
+
+/// As when a worker that had stood still goes on with a fencing that is not its business any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_fenced_by_somebody_late_goes_on() {
+    let world = World::start().await;
+    world.install("1.0.0", "well");
+    world.put("c", world.counting()).await;
+    world.wait_for_more().await;
+    for _ in 0..2 {
+        let transactional_id = Some(format!("{}-c-0", WorkerConfig::default().group));
+        let config = ProducerConfig { transactional_id, ..ProducerConfig::default() };
+        drop(Producer::start(world.cluster.client(), config).await.unwrap());
+        // Nothing more is written by the one that was fenced.
+        world.wait_for_more().await;
+    }
+    world.check().await;
+}
