@@ -37,11 +37,17 @@ pub fn settle(
     write_intents(store, task, lanes)?;
     complete_all(store, lanes)?;
     upload(store, settings, lanes)?;
-    for lane in lanes.iter_mut() {
-        lane.intend(task, fingerprint, even_nothing)?;
+    loop {
+        for lane in lanes.iter_mut() {
+            lane.intend(task, fingerprint, even_nothing)?;
+        }
+        write_intents(store, task, lanes)?;
+        complete_all(store, lanes)?;
+        // A commit names so many.
+        if lanes.iter().all(|lane| lane.closed.is_empty()) {
+            return Ok(());
+        }
     }
-    write_intents(store, task, lanes)?;
-    complete_all(store, lanes)
 }
 
 /// Uploads closed files to their end, and of open ones what makes a part.

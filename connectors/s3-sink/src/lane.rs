@@ -19,6 +19,9 @@ use crate::file::File;
 use crate::settings::Settings;
 use crate::state::{Finished, Held, State};
 
+/// Most uploads of one commit: its state is one object, which is read again.
+const UPLOADS_MAX: usize = if cfg!(test) { 3 } else { 5_000 };
+
 /// One partition.
 #[derive(Debug)]
 pub struct Lane {
@@ -54,10 +57,10 @@ pub struct Intent {
 }
 
 impl Lane {
-    /// The position before which all is taken and nothing is open.
+    /// The position before which all is taken, and nothing is open or waits to be committed.
     fn position(&self) -> Option<i64> {
-        let open = self.open.values().map(|file| file.first).min();
-        open.or(self.next).or(self.held.state.position)
+        let files = self.open.values().chain(self.closed.iter().map(|(_, file)| file));
+        files.map(|file| file.first).min().or(self.next).or(self.held.state.position)
     }
 
     /// Finishes files that `wanted` says yes to.
@@ -77,18 +80,21 @@ impl Lane {
         Ok(())
     }
 
-    /// Makes the commit of what is closed, all of whose parts must be there; or, if `even_nothing`, of a position that moved, or to say that what the
+    /// Makes the commit of what is closed, or of as much of it as a state can name, all of whose parts must be there; or, if `even_nothing`, of a position that moved, or to say that what the
     /// last one named is done: whoever starts next does not look for it then, and others may do with the objects as they like.
     pub fn intend(&mut self, task: &Task, fingerprint: &str, even_nothing: bool) -> Result<(), Error> {
         if self.intent.is_some() || !self.completing.is_empty() {
             return Ok(());
         }
+        // The first ones: what is said of a folder holds for all of its files up to there.
+        let left = self.closed.split_off(self.closed.len().min(UPLOADS_MAX));
+        let closed = std::mem::replace(&mut self.closed, left);
         let position = self.position();
         let is_news = position != self.held.state.position || !self.held.state.uploads.is_empty();
-        if self.closed.is_empty() && !(even_nothing && is_news) {
+        if closed.is_empty() && !(even_nothing && is_news) {
             return Ok(());
         }
-        for (path, file) in &self.closed {
+        for (path, file) in &closed {
             let done = self.done.entry(path.clone()).or_insert(file.end);
             *done = (*done).max(file.end);
         }
@@ -97,7 +103,7 @@ impl Lane {
         state.position = position;
         state.done.clone_from(&self.done);
         fingerprint.clone_into(&mut state.partitioner);
-        state.uploads = self.closed.drain(..).map(|(_, file)| file.finished()).collect();
+        state.uploads = closed.into_iter().map(|(_, file)| file.finished()).collect();
         let bytes = state.bytes()?;
         self.intent = Some(Intent { state, bytes });
         Ok(())

@@ -37,6 +37,8 @@ use crate::settings::Settings;
 
 /// Most folders that a partition's state says something of: past it all of its files are finished, and the position says it all.
 const FOLDERS_MAX: usize = if cfg!(test) { 20 } else { 10_000 };
+/// Longest key: stores take 1,024 bytes, of which the connection's prefix has some.
+const KEY_BYTES_MAX: usize = 960;
 /// Files that are written out at once when there is no room for more, and how long one call goes on with that.
 const RELIEVED_MAX: usize = 500;
 const RELIEVE_MS_MAX: i64 = 15_000;
@@ -364,8 +366,17 @@ impl<'r> Batch<'_, 'r> {
         place: &Place,
         value: &Value<'_>,
     ) -> Result<File, Rejection> {
+        let key = file_key(self.settings, &lane.topic, lane.partition, &place.path, record.offset);
+        // As long as it is with any offset: what fits once fits always.
+        let longest = file_key(self.settings, &lane.topic, lane.partition, &place.path, i64::MAX).len();
+        if longest > KEY_BYTES_MAX {
+            let message = format!(
+                "its object's key would have up to {longest} bytes; at most {KEY_BYTES_MAX} fit behind the connection's prefix"
+            );
+            return Err(Rejection::new("s3.path", message));
+        }
         Ok(File {
-            key: file_key(self.settings, &lane.topic, lane.partition, &place.path, record.offset),
+            key,
             content: self.kind.begin(value)?,
             first: record.offset,
             end: record.offset + 1,
