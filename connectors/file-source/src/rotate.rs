@@ -2,8 +2,10 @@
 //!
 //! A log rotates in one of two ways. It is renamed and a new one made under the old name; or it is copied and then truncated.
 //! Either way the bytes that were not read yet lie in a neighbour whose content fits the position. Rotations since then, if
-//! there were several, are neighbours that are newer than that one.
+//! there were several, are neighbours that are newer than that one: by the time of their last change, and where a file system counts that too coarsely
+//! to tell them apart, by what their names say.
 
+use std::cmp::Reverse;
 use std::time::SystemTime;
 use std::{fs, io};
 
@@ -22,25 +24,26 @@ pub fn successors(path: &str, position: &Position) -> Result<Vec<String>, Error>
     }
     let io = |error| io_error("read", path, error);
     let (folder, base) = split(path);
-    let mut known: Option<(SystemTime, String)> = None;
+    let mut known: Option<(Age, String)> = None;
     let mut rotations = Vec::new();
     for name in names(folder)? {
         let neighbour = join(path, &name);
         if neighbour == path || !is_related(base, &name) {
             continue;
         }
-        let Some(modified) = modified(&neighbour).map_err(io)? else { continue };
+        let Some(changed) = modified(&neighbour).map_err(io)? else { continue };
+        let age = Age { changed, generation: Generation::of(base, &name) };
         if position.matches(&neighbour).map_err(io)? {
             // During a copy there may be two; the older one is the one that is complete.
-            if known.as_ref().is_none_or(|(time, _)| modified < *time) {
-                known = Some((modified, neighbour));
+            if known.as_ref().is_none_or(|(before, _)| age.changed < before.changed) {
+                known = Some((age, neighbour));
             }
-        } else if is_rotation(base, &name) {
-            rotations.push((modified, neighbour));
+        } else if age.generation.is_some() {
+            rotations.push((age, neighbour));
         }
     }
     let Some((since, first)) = known else { return Ok(Vec::new()) };
-    rotations.retain(|(time, _)| *time > since);
+    rotations.retain(|(age, _)| age.is_behind(&since));
     rotations.sort();
     let mut found = vec![first];
     found.extend(rotations.into_iter().map(|(_, neighbour)| neighbour));
@@ -51,14 +54,57 @@ pub fn successors(path: &str, position: &Position) -> Result<Vec<String>, Error>
 pub fn rotations(path: &str) -> Result<Vec<String>, Error> {
     let (folder, base) = split(path);
     let mut found = Vec::new();
-    for name in names(folder)?.into_iter().filter(|name| is_rotation(base, name)) {
+    for name in names(folder)? {
+        let Some(generation) = Generation::of(base, &name) else { continue };
         let neighbour = join(path, &name);
-        if let Some(modified) = modified(&neighbour).map_err(|error| io_error("read", path, error))? {
-            found.push((modified, neighbour));
+        if let Some(changed) = modified(&neighbour).map_err(|error| io_error("read", path, error))? {
+            found.push((Age { changed, generation: Some(generation) }, neighbour));
         }
     }
     found.sort();
     Ok(found.into_iter().map(|(_, neighbour)| neighbour).collect())
+}
+
+/// What tells older rotations from newer ones. In order, the oldest first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    changed: SystemTime,
+    /// None: its name is no rotation's.
+    generation: Option<Generation>,
+}
+
+/// What a rotation's name says of its age.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Generation {
+    /// The newest one has the lowest.
+    Number(Reverse<u64>),
+    Date(String),
+}
+
+/// Digits of a number that is none of a date.
+const NUMBER_DIGITS_MAX: usize = 7;
+
+impl Generation {
+    fn of(base: &str, name: &str) -> Option<Self> {
+        if !is_rotation(base, name) {
+            return None;
+        }
+        let suffix = &name[base.len() + 1..];
+        let number = (suffix.len() <= NUMBER_DIGITS_MAX).then(|| suffix.parse().ok()).flatten();
+        Some(number.map_or_else(|| Self::Date(suffix.to_owned()), |number| Self::Number(Reverse(number))))
+    }
+}
+
+impl Age {
+    /// Whether it is that of a later rotation. Where nothing tells, it is not: what was read before would come again.
+    fn is_behind(&self, other: &Self) -> bool {
+        let is_later = || match (&self.generation, &other.generation) {
+            (Some(Generation::Number(own)), Some(Generation::Number(theirs))) => own > theirs,
+            (Some(Generation::Date(own)), Some(Generation::Date(theirs))) => own > theirs,
+            _ => false,
+        };
+        self.changed > other.changed || (self.changed == other.changed && is_later())
+    }
 }
 
 /// Whether `name` is `base` with a number or a date behind it: `app.log.1`, `app.log-20260131`.

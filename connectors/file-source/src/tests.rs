@@ -391,6 +391,33 @@ fn rotation_by_copy_and_truncate_loses_and_doubles_nothing() {
     assert_eq!(case.drain(&mut test), ["6"]);
 }
 
+/// A file system may count times so coarsely that several rotations have one.
+#[test]
+fn rotations_of_one_moment_are_told_apart_by_their_names() {
+    let moment = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let names = [
+        ["app.log.10", "app.log.9", "app.log.2", "app.log.1"],
+        ["app.log-20260130", "app.log-20260131", "app.log-20260201", "app.log-20260202"],
+    ];
+    for [oldest, read, later, last] in names {
+        let mut case = Case::new(json!({ "path": "app.log", "follow": true }));
+        case.write("app.log", "1\n2\n");
+        assert_eq!(case.run(), ["1", "2"]);
+        case.append("app.log", "3\n");
+        case.rename("app.log", read);
+        for (name, text) in [(oldest, "0\n"), (later, "4\n"), (last, "5\n")] {
+            case.write(name, text);
+        }
+        for name in [oldest, read, later, last] {
+            let file = OpenOptions::new().append(true).open(case.path(name)).expect("opened");
+            file.set_modified(moment).expect("set");
+        }
+        case.write("app.log", "6\n");
+        assert_eq!(case.run(), ["3", "4", "5", "6"], "{read}");
+        assert_eq!(case.run(), [""; 0], "{read}");
+    }
+}
+
 /// Who reads is far behind when the file is copied away and truncated, and the new content is longer than what was read by then.
 #[test]
 fn a_copy_and_truncation_that_nobody_saw_loses_and_doubles_nothing() {
