@@ -1,10 +1,10 @@
 //! Records made into requests.
 
-use millrace_sdk::http::Request;
+use millrace_sdk::http::{self, Request};
 use millrace_sdk::{RecordRef, Rejection};
 
 use crate::settings::{Format, Settings, Templates, Tombstones};
-use crate::template::{Form, encoded};
+use crate::template::Form;
 
 /// What a record is sent as.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub fn joined(format: Format, bodies: &[&[u8]]) -> Vec<u8> {
 /// the same offsets, but not at the same time.
 pub fn idempotency_key(connector: &str, record: &RecordRef<'_>, offsets: &str) -> String {
     let RecordRef { topic, partition, timestamp, .. } = record;
-    format!("{}:{topic}:{partition}:{offsets}:{timestamp}", encoded(connector))
+    format!("{}:{topic}:{partition}:{offsets}:{timestamp}", http::encoded(connector))
 }
 
 /// A request without its body; `record` is the first of those that it is for.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use millrace_connector_fields::{Fields, Found, Path, document};
-use millrace_sdk::{RecordRef, Rejection};
+use millrace_sdk::{RecordRef, Rejection, http};
 
 /// Text and places, in order.
 #[derive(Debug)]
@@ -238,20 +238,8 @@ fn encode(out: &mut String, what: &str, text: &str) -> Result<(), Rejection> {
         let message = format!("{what} is {text:?}, with which the URL would be another");
         return Err(Rejection::new("http.template", message));
     }
-    out.push_str(&encoded(text));
+    out.push_str(&http::encoded(text));
     Ok(())
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-pub fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What an answer means for the records that were sent.
 
-use std::time::Duration;
-
 use millrace_sdk::http::Response;
 use millrace_sdk::{Error, Rejection};
 
@@ -11,8 +9,6 @@ use crate::settings::Settings;
 const OF_THE_RECORD: [&str; 3] = ["http.request-size", "http.url", "http.header"];
 /// Longest part of an answer's body that goes into a message.
 const EXCERPT_CHARS_MAX: usize = 200;
-/// Longest wait that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,16 +37,23 @@ pub fn verdict(settings: &Settings, answer: Result<&Response, &Error>) -> Verdic
         return Verdict::Done;
     }
     let (code, message) = (format!("http.{status}"), message(response));
+    let again = |code: String, message: String| {
+        let error = Error::retriable(code, message);
+        Verdict::Failed(match response.retry_after() {
+            Some(wait) => error.after(wait),
+            None => error,
+        })
+    };
     if settings.reject_status.contains(&status) {
         return Verdict::Refused(Rejection::new(code, message));
     }
     // Some services tell of a rate limit so.
     let is_limit = status == 403 && response.header("retry-after").is_some();
     if settings.retry_status.contains(&status) || is_limit {
-        return Verdict::Failed(again(Error::retriable(code, message), response));
+        return again(code, message);
     }
     match status {
-        408 | 425 | 429 | 500..=599 => Verdict::Failed(again(Error::retriable(code, message), response)),
+        408 | 425 | 429 | 500..=599 => again(code, message),
         401 | 407 => {
             Verdict::Failed(Error::fatal(code, format!("{message}; check `auth` of the connection")))
         }
@@ -60,15 +63,6 @@ pub fn verdict(settings: &Settings, answer: Result<&Response, &Error>) -> Verdic
         )),
         400..=499 => Verdict::Refused(Rejection::new(code, message)),
         _ => Verdict::Failed(Error::fatal(code, format!("{message}; neither success nor failure"))),
-    }
-}
-
-/// A wait that the server asked for, in seconds; dates would need the server's clock to agree with ours.
-fn again(error: Error, response: &Response) -> Error {
-    let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok());
-    match asked.map(Duration::from_secs) {
-        Some(wait) => error.after(wait.min(RETRY_AFTER_MAX)),
-        None => error,
     }
 }
 

@@ -18,8 +18,6 @@ pub mod state;
 mod tests;
 pub mod time;
 
-use std::time::Duration;
-
 use millrace_sdk::clock::now_ms;
 use millrace_sdk::http::{self, Request, Response};
 use millrace_sdk::{Checkpoint, Description, Error, Flow, Poll, PollLimits, Problem, Source, Task};
@@ -32,8 +30,6 @@ use crate::state::{Page, State};
 const EMPTY_PAGES_MAX: u32 = 100;
 /// The pause after them, where no rounds are waited for.
 const EMPTY_PAUSE_MS: u32 = 1_000;
-/// Longest wait that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longest part of a response that goes into a message.
 const EXCERPT_CHARS_MAX: usize = 200;
 
@@ -159,8 +155,7 @@ fn accepted(response: &Response) -> Result<(), Error> {
         said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(EXCERPT_CHARS_MAX).collect();
     let (code, message) =
         (format!("http.{}", response.status), format!("{place} answers {}: {said}", response.status));
-    let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok());
-    let asked = asked.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+    let asked = response.retry_after();
     match response.status {
         408 | 425 | 429 | 500..=599 => Err(match asked {
             Some(wait) => Error::retriable(code, message).after(wait),
@@ -245,7 +240,7 @@ impl HttpSource {
         let mut url = settings.url.clone();
         for (name, value) in query {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&format!("{}={}", encoded(name), encoded(&value)));
+            url.push_str(&format!("{}={}", http::encoded(name), http::encoded(&value)));
         }
         url
     }
@@ -302,18 +297,6 @@ impl HttpSource {
             self.state = next;
         }
     }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 millrace_sdk::export_source!(HttpSource);

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 
+/// Longest wait that a server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
 /// A request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -74,10 +77,28 @@ impl Response {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The wait that the server asks for with `Retry-After`, in seconds and no longer than an hour; dates would need its clock to agree with ours.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    }
+
     /// Whether it is a 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+}
+
+/// A part of a path or a query: all but RFC 3986's unreserved characters are percent-encoded.
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 /// Sends one request over the connection of this name.
@@ -146,5 +167,26 @@ mod imports {
         _in_flight: u32,
     ) -> Vec<Result<Response, Error>> {
         requests.iter().map(|request| answer(connection, request)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_bounded_and_in_seconds() {
+        let wait = |value: &str| {
+            let headers = vec![("retry-after".to_owned(), value.to_owned())];
+            Response { headers, ..Response::new(503, "") }.retry_after().map(|wait| wait.as_secs())
+        };
+        assert_eq!([wait(" 7 "), wait("86400")], [Some(7), Some(3600)]);
+        assert_eq!([wait("Fri, 31 Dec 1999 23:59:59 GMT"), wait("-1"), wait("")], [None; 3]);
+        assert_eq!(Response::new(503, "").retry_after(), None);
+    }
+
+    #[test]
+    fn texts_are_encoded_for_a_url() {
+        assert_eq!(encoded("a b/c?d=é&~-._"), "a%20b%2Fc%3Fd%3D%C3%A9%26~-._");
     }
 }
